@@ -1,0 +1,17 @@
+"""The whole suite runs in the ci profile: bundled data, no network, no accelerator, one thread a worker.
+
+This stands at the root so that it also holds for `pytest notebooks/24_vae.ipynb`, whose cells run in
+kernels that inherit this environment.
+"""
+
+import os
+
+# Tests compare numbers: they run on the CPU even where a card is at hand.
+os.environ["GENAI_PROFILE"] = "ci"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("GENAI_PUBLISH", None)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores already; threads of their own would only fight over them.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"

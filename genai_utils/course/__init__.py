@@ -1,0 +1,37 @@
+"""What a notebook is made of: session, figures, explorers, labs, exercises. Knows no model.
+
+The names below are loaded when first used, so that `from genai_utils.course import start` is quick
+and a notebook pays only for what it shows.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "start": "session",
+    "Run": "session",
+    "show": "figures",
+    "image_grid": "figures",
+    "table": "figures",
+    "COLORS": "figures",
+    "explore": "explorer",
+    "latent_pad": "pad",
+    "latent_walk": "pad",
+    "show_source": "source",
+    "lab": "lab",
+    "check": "checking",
+    "examine": "checking",
+    "hint": "checking",
+    "solution": "checking",
+    "progress": "checking",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"genai_utils.course has no {name!r}; it has {', '.join(__all__)}.")
+    # The value is looked up in its module each time: `lab` names a module here as well.
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,135 @@
+"""Keeps what a student has solved, where the platform keeps such things.
+
+One JSON file for all notebooks. `GENAI_PROGRESS` names another file (or a folder for it); on Colab
+it lies in the mounted Drive, else beside the notebook; on Kaggle beside the notebook. Nothing is
+kept while the book is published (GENAI_PUBLISH=1). A file that cannot be written costs a note,
+never the check; a file that cannot be read is moved aside, never overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+FORMAT = "genai-from-scratch progress"
+VERSION = 1
+FIELDS = {"state": str, "solved": str, "last": str, "tries": int, "hints": int, "solution": bool}
+
+
+class Records:
+    """The progress file. Its methods return the notes to show, and do not raise OSError."""
+
+    def __init__(self, path: Path | None = None):
+        self.path = Path(path) if path else place()
+        self.notes: list[str] = []
+
+    def read(self) -> dict:
+        """notebook -> exercise -> record. Empty if there is no file yet."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as problem:
+            if isinstance(problem, OSError):
+                raise
+            text = ""
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT or not isinstance(content["version"], int):
+                raise ValueError
+            notebooks = content["notebooks"]
+            shelves = {n: {e: _clean(r) for e, r in s.items()} for n, s in notebooks.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._set_aside()
+            return {}
+        if content["version"] > VERSION:
+            raise OSError(f"{self.path} was written by a newer version of this book")
+        return shelves
+
+    def _set_aside(self):
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+        aside = self.path.with_name(f"{self.path.stem}.unreadable-{stamp}{self.path.suffix}")
+        os.replace(self.path, aside)
+        self.notes.append(f"Your progress file could not be read. It is kept as {aside}.")
+
+    def change(self, notebook: str, name: str, **changes) -> list[str]:
+        """Merge changes into one record, and return notes. Numbers are added, the rest replaced."""
+        if os.environ.get("GENAI_PUBLISH") == "1":
+            return []
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{self.path}.lock", timeout=3):
+                shelves = self.read()  # again, inside the lock: another notebook may have written
+                record = shelves.setdefault(notebook, {}).setdefault(name, _clean({}))
+                for key, value in changes.items():
+                    add = FIELDS[key] is int
+                    record[key] = record[key] + value if add else value
+                record["last"] = _now()
+                if record["state"] == "correct" and not record["solved"]:
+                    record["solved"] = record["last"]
+                write(self.path, {"format": FORMAT, "version": VERSION, "notebooks": shelves})
+        except (OSError, filelock.Timeout) as problem:
+            self.notes.append(f"Your progress could not be saved ({problem}).")
+        return self._told()
+
+    def all(self) -> tuple[dict, list[str]]:
+        """The records and the notes."""
+        try:
+            return self.read(), self._told()
+        except OSError as problem:
+            return {}, [f"Your progress could not be read ({problem}).", *self._told()]
+
+    def _told(self) -> list[str]:
+        notes, self.notes = self.notes, []
+        return notes
+
+
+def _clean(record) -> dict:
+    """A record with every field, each of its type."""
+    if not isinstance(record, dict):
+        raise TypeError
+    clean = {key: record.get(key, kind()) for key, kind in FIELDS.items()}
+    if not all(isinstance(clean[key], kind) for key, kind in FIELDS.items()):
+        raise TypeError
+    return clean
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def place() -> Path:
+    """Where the progress file lies on this platform."""
+    named = os.environ.get("GENAI_PROGRESS")
+    if named:
+        path = Path(named).expanduser()
+        return path / "progress.json" if path.is_dir() else path
+    if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
+        drive = Path("/content/drive/MyDrive")
+        return (drive / "genai-from-scratch" if drive.is_dir() else Path.cwd()) / "progress.json"
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        return Path.cwd() / "progress.json"
+    return Path(platformdirs.user_data_dir("genai-from-scratch", appauthor=False)) / "progress.json"
+
+
+def write(path: Path, content: dict | str) -> None:
+    """Write a file whole or not at all."""
+    text = content if isinstance(content, str) else json.dumps(content, indent=1, sort_keys=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,220 @@
+"""Texts that need no download: Wikipedia articles and news (gensim's), and docstrings."""
+
+import ast
+import bz2
+import functools
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ._arguments import one_of, positive_int
+from .entries import DataError, mark_used
+
+WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+PACKAGES = ("numpy", "scipy", "sklearn", "torch", "matplotlib", "networkx", "gensim")
+_NOT_FOR_READERS = {"tests", "test", "testing", "externals", "__pycache__"}
+
+
+class Article(NamedTuple):
+    """A Wikipedia article: its title and its text, one paragraph or list item per line."""
+
+    title: str
+    text: str
+
+
+class Lee(NamedTuple):
+    """300 background articles, 50 judged ones, and how alike people find those, (50, 50)."""
+
+    background: list
+    documents: list
+    similarity: np.ndarray
+
+
+class Docstring(NamedTuple):
+    """A docstring: package, public module, name in it, text, and the names under See Also."""
+
+    package: str
+    module: str
+    name: str
+    text: str
+    see_also: tuple
+
+
+def optional(package, what):
+    """Import a package that only some loaders need; DataError that says what to install."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        top = package.split(".")[0]
+        raise DataError(
+            f"{what} comes with the package {top}, which is not installed here. "
+            f"Install it with: pip install {top}"
+        ) from None
+
+
+def _gensim_file(name, what):
+    path = Path(optional("gensim.test.utils", what).datapath(name))
+    if not path.is_file():
+        raise DataError(
+            f"{what} should come with gensim, but {path} is missing. "
+            "Install gensim from its wheel: pip install --force-reinstall gensim"
+        )
+    return path
+
+
+def wikipedia(n=None):
+    """About 100 real Wikipedia articles, cleaned of wiki markup, case and punctuation kept.
+
+    Redirects, pages outside the encyclopaedia, and the lists of notes and links at the end are
+    left out. n keeps the first n. Returns a list of Article.
+    Raises ValueError or TypeError for a wrong n, DataError where gensim is not installed.
+    Source: gensim's shortened English dump.
+    """
+    if n is not None:
+        n = positive_int("n", n)
+    articles = _all_articles()
+    if n is not None:
+        positive_int("n", n, most=len(articles))
+    mark_used("wikipedia")
+    return list(articles[:n])
+
+
+@functools.lru_cache(maxsize=1)
+def _all_articles():
+    path = _gensim_file(WIKIPEDIA, "wikipedia")
+    wikicorpus = optional("gensim.corpora.wikicorpus", "wikipedia")
+    with bz2.open(path) as stream:
+        pages = [
+            (title, markup)
+            for title, markup, _ in wikicorpus.extract_pages(stream, filter_namespaces=("0",))
+            if not markup.lstrip().lower().startswith("#redirect")
+        ]
+    articles = (Article(title, _tidied(wikicorpus.filter_wiki(markup))) for title, markup in pages)
+    return tuple(article for article in articles if article.text)
+
+
+def _tidied(text):
+    """What filter_wiki leaves of a page, without headings, list markers and the end matter."""
+    lines = []
+    for line in text.splitlines():
+        heading = re.fullmatch(r"(=+)\s*(.*?)\s*\1\s*", line)
+        if heading:
+            if heading[2].lower() in ("references", "notes", "see also", "external links"):
+                break
+            continue
+        line = re.sub(r"'{2,}", "", line)  # bold and italic
+        line = re.sub(r"^[*#:;\s]+", "", line).strip()
+        if any(c.isalpha() for c in line) and not re.match(r"(Category|File|Image):|[|{!]", line):
+            lines.append(re.sub(r"\s+", " ", line))
+    return "\n".join(lines)
+
+
+def lee():
+    """Short news articles with human similarity judgements.
+
+    Returns Lee(background: 300 texts, documents: 50 texts, similarity (50, 50) float64 in [0, 1]).
+    Raises DataError where gensim is not installed.
+    Source: Lee, Pincombe & Welsh 2005.
+    """
+    files = [_gensim_file(f, "lee") for f in ("lee_background.cor", "lee.cor")]
+    background, documents = (f.read_text("latin-1").strip().split("\n") for f in files)
+    upper = np.triu(np.loadtxt(_gensim_file("similarities0-1.txt", "lee")))  # (50, 50), below: 0
+    similarity = upper + np.triu(upper, 1).T
+    mark_used("lee")
+    return Lee(background, documents, similarity)
+
+
+def docstrings(packages=PACKAGES):
+    """The docstrings of the public functions, classes and methods of installed packages.
+
+    They are read from the packages' source files, so nothing is imported or run. Those of less
+    than 100 characters and repetitions are left out. A package of the default list that is not
+    installed is named in one line and passed over. All seven take about ten seconds.
+
+    Returns a list of Docstring, in the order of packages and files.
+    Raises ValueError for a package that is not in PACKAGES, TypeError for a bare string.
+    """
+    if isinstance(packages, str):
+        raise TypeError(f"packages must be a list such as [{packages!r}], not a bare string")
+    packages = [one_of("package", package, PACKAGES) for package in packages]
+    missing = [p for p in packages if importlib.util.find_spec(p) is None]
+    if missing:
+        print(f"docstrings: not installed here, passed over: {', '.join(missing)}")
+    found = [doc for p in packages if p not in missing for doc in _docstrings_of(p)]
+    mark_used("docstrings")
+    return found
+
+
+@functools.cache
+def _docstrings_of(package):
+    root = Path(importlib.util.find_spec(package).submodule_search_locations[0])
+    found, seen = [], set()
+    for folder, inner, files in os.walk(root):
+        # Private folders are the packages' own affair, but numpy keeps its functions in one.
+        inner[:] = sorted(
+            d for d in inner if d not in _NOT_FOR_READERS and (d[0] != "_" or d == "_core")
+        )
+        for file in sorted(f for f in files if f.endswith(".py")):
+            path = Path(folder, file)
+            module = _public_module([package, *path.relative_to(root).with_suffix("").parts])
+            for name, text in _file_docstrings(path):
+                if len(text) >= 100 and text not in seen:
+                    seen.add(text)
+                    found.append(Docstring(package, module, name, text, see_also(text)))
+    return tuple(found)
+
+
+def _public_module(parts):
+    """The public part of a module's name: scipy/stats/_morestats.py is scipy.stats to a reader."""
+    private = [i for i, part in enumerate(parts) if part.startswith("_")]
+    return ".".join(parts[: private[0]] if private else parts)
+
+
+def _file_docstrings(path):
+    """(name, text) of what is public in one source file."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # a template, or meant for another version of Python
+        return
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
+            yield node.name, ast.get_docstring(node) or ""
+            if isinstance(node, ast.ClassDef):
+                for inner in node.body:
+                    if isinstance(inner, ast.FunctionDef) and inner.name[0] != "_":
+                        yield f"{node.name}.{inner.name}", ast.get_docstring(inner) or ""
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            yield from _attached(node.value)
+
+
+def _attached(call):
+    """numpy and torch attach the docstrings of compiled functions by a call: read its arguments."""
+    function = ast.unparse(call.func)
+    texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    if function == "add_newdoc" and len(texts) == 3:
+        yield texts[1], inspect.cleandoc(texts[2])
+    elif function == "add_docstr" and texts and call.args:
+        yield ast.unparse(call.args[0]).removeprefix("torch."), inspect.cleandoc(texts[-1])
+
+
+def see_also(text):
+    """The names under a docstring's numpydoc heading "See Also", in order, as written there."""
+    section = re.search(r"^See Also\n-{3,}\n(.*?)(?=\n[^\n]+\n-{3,}\n|\Z)", text, re.S | re.M)
+    if not section:
+        return ()
+    names = []
+    for line in section[1].splitlines():
+        if line[:1].isspace() or not line or line.startswith(".."):
+            continue  # a description
+        line = re.sub(r":[\w:]+:`~?([^`]+)`", r"\1", line)  # :func:`x` -> x
+        for name in re.split(r",\s*", re.split(r"\s:\s?|:$|:\s", line)[0]):
+            name = name.strip(" `.")
+            if re.fullmatch(r"[A-Za-z_][\w.]*", name) and name not in names:
+                names.append(name)
+    return tuple(names)

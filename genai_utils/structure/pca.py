@@ -1,0 +1,250 @@
+"""Principal component analysis: the best linear autoencoder, and three ways to find it.
+
+Symbols follow the lecture: X (n, d) holds one example per row, X = U diag(s) V^T is its singular
+value decomposition, k the number of components kept, z = V_k^T (x - mean) the code of one example
+(the lecture's "loading vector", elsewhere: scores).
+
+Sources: Eckart & Young 1936; Baldi & Hornik 1989 (linear autoencoders); Halko, Martinsson & Tropp
+2011 (subspace iteration from a random start). Lecture items B2-B25.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def _matrix(X: Tensor) -> Tensor:
+    """Return X if it is a finite, non-empty, real floating-point matrix; else say what is wrong."""
+    if not isinstance(X, Tensor):
+        raise TypeError(f"X should be a torch tensor, got {type(X).__name__}; use torch.as_tensor")
+    if X.dim() != 2 or X.numel() == 0:
+        raise ValueError(f"X should have shape (n, d) with n, d >= 1, got {tuple(X.shape)}; "
+                         "flatten images with x.flatten(1)")
+    if not X.is_floating_point():
+        raise TypeError(f"X should hold real floating-point numbers, got {X.dtype}; use .double()")
+    if not torch.isfinite(X).all():
+        raise ValueError("X holds NaN or infinity; was a constant column divided by 0?")
+    return X
+
+
+def _rank(k: int, most: int) -> int:
+    if type(k) is not int:
+        raise TypeError(f"k should be an integer, got {type(k).__name__} {k!r}")
+    if not 1 <= k <= most:
+        raise ValueError(f"k should be between 1 and min(n, d) = {most}, got {k}")
+    return k
+
+
+# --- the decomposition
+
+def fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """Flip (u_i, v_i) together so that the largest entry of each v_i is positive.
+
+    u_i and v_i are defined only up to a common sign; without a rule two runs draw two pictures.
+    """
+    largest = V.abs().argmax(dim=0, keepdim=True)           # (1, k)
+    signs = torch.where(V.gather(0, largest) < 0, -1.0, 1.0).to(V.dtype)
+    return U * signs, V * signs
+
+
+def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """X = U diag(s) V^T with r = min(n, d) columns: returns U (n, r), s (r,) falling, V (d, r).
+
+    Note V, not V^T. Costs O(n d min(n, d)) time. Lecture item B3.
+    """
+    U, s, Vt = torch.linalg.svd(_matrix(X), full_matrices=False)
+    U, V = fix_signs(U, Vt.T)                               # (n, r), (d, r)
+    return U, s, V
+
+
+def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same three factors from the eigenvectors of X^T X (or of X X^T if X is wide).
+
+    X^T X = V diag(s^2) V^T. Quick when one side is short, but it squares the condition number:
+    singular values below sqrt(machine epsilon) * s_1 are noise. Lecture item B10.
+    """
+    if _matrix(X).shape[0] < X.shape[1]:
+        V, s, U = eigen_svd(X.T)
+    else:
+        values, V = torch.linalg.eigh(X.T @ X)              # ascending
+        s, V = values.flip(0).clamp(min=0).sqrt(), V.flip(1)
+        U = X @ V / s.clamp(min=torch.finfo(s.dtype).tiny)  # (n, d)
+    U, V = fix_signs(U, V)
+    return U, s, V
+
+
+def power_iteration_step(X: Tensor, v: Tensor) -> Tensor:
+    """One step of power iteration: v <- X^T X v / ||X^T X v||.
+
+    X is (n, d), v is (d,); returns a vector (d,) of length 1. Compute X v first: the two products
+    cost O(n d), while forming X^T X would cost O(n d^2).
+    """
+    w = X.T @ (X @ v)                                       # (d,)
+    return w / w.norm()
+
+
+def power_iteration(X: Tensor, tolerance: float = 1e-10, most: int = 10_000,
+                    seed: int = 0) -> tuple[float, Tensor, int]:
+    """First singular value, first right singular vector (d,) and the steps it took.
+
+    Repeats the step from a random vector until v moves by less than `tolerance`. The error shrinks
+    by (s_2 / s_1)^2 per step, so a small gap means many steps.
+    """
+    d = _matrix(X).shape[1]
+    if not X.any():
+        raise ValueError("X is zero everywhere: it has no first principal component")
+    v = torch.randn(d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(X)
+    steps, moved, v = 0, 1.0, v / v.norm()
+    while moved > tolerance and steps < most:
+        new = power_iteration_step(X, v)
+        steps, moved, v = steps + 1, (new - v).norm(), new
+    v = fix_signs(v[:, None], v[:, None])[1][:, 0]
+    return (X @ v).norm().item(), v, steps
+
+
+def subspace_iteration(X: Tensor, k: int, iterations: int = 8, oversample: int = 10,
+                       seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Top k singular triplets from a random start: U (n, k), s (k,), V (d, k), in O(n d k).
+
+    Power iteration on k + oversample vectors at once, made orthonormal by QR after each product so
+    that they do not all turn towards v_1; then an SVD of the small matrix that is left
+    (Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1). Lecture item B4.
+    """
+    n, d = _matrix(X).shape
+    width = min(_rank(k, min(n, d)) + max(oversample, 0), n, d)
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(d, width, generator=generator, dtype=torch.float64).to(X)
+    Q = torch.linalg.qr(X @ start).Q                        # (n, width)
+    for _ in range(iterations):
+        Q = torch.linalg.qr(X.T @ Q).Q                      # (d, width)
+        Q = torch.linalg.qr(X @ Q).Q                        # (n, width)
+    U, s, V = thin_svd(Q.T @ X)                             # (width, width), (width,), (d, width)
+    return Q @ U[:, :k], s[:k], V[:, :k]
+
+
+# --- what it says about the data
+
+def project(X: Tensor, V: Tensor) -> Tensor:
+    """Projection of each row of X on the span of the orthonormal columns of V: X V V^T.
+
+    X is (n, d), V is (d, k); returns (n, d). Row by row it is sum_i <x, v_i> v_i.
+    Lecture items B6 and B23.
+    """
+    Z = X @ V                                               # (n, k)
+    return Z @ V.T
+
+
+def explained_variance_ratio(s: Tensor) -> Tensor:
+    """Share of the variance in each component: s_i^2 / sum_j s_j^2.
+
+    s is (r,), all the singular values of the centred data; returns (r,), which sums to one. (B15)
+    """
+    return s**2 / (s**2).sum()
+
+
+def tail_energy(s: Tensor) -> Tensor:
+    """||X - X_k||_F^2 = sum_{i>k} s_i^2 for k = 0, 1, ..., r. s is (r,); returns (r + 1,). (B16)"""
+    tail = (s**2).flip(0).cumsum(0).flip(0)                 # smallest first: no cancellation
+    return torch.cat([tail, tail.new_zeros(1)])
+
+
+def components_for(s: Tensor, share: float) -> int:
+    """Fewest components that hold at least `share` (between 0 and 1) of the variance."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share should be in (0, 1], for example 0.95, got {share}")
+    kept = explained_variance_ratio(s.double()).cumsum(0)
+    return min(int((kept < share - 1e-12).sum()) + 1, len(s))
+
+
+def complete(x: Tensor, visible: Tensor, V: Tensor, mean: Tensor) -> Tensor:
+    """Fill in hidden pixels: the point of the affine span that fits the visible pixels best.
+
+    z = argmin_z sum_{j visible} (x_j - mean_j - (V z)_j)^2, and the result is mean + V z.
+    x and mean are (d,), visible a boolean mask (d,), V (d, k); returns (d,). Lecture item B12.
+    """
+    target = (x - mean)[visible]                            # (m,)
+    z = torch.linalg.lstsq(V[visible], target[:, None]).solution   # (k, 1)
+    return mean + (V @ z)[:, 0]
+
+
+class PCA:
+    """PCA of the rows of X, centred first: PCA(k).fit(X), then transform and back.
+
+    solver: "svd" (exact), "gram" (eigenvectors of X^T X: exact to about 1e-8 s_1, quick for many
+    rows) or "subspace" (top k only). After fit, on X's device: mean (d,), V (d, k), and s,
+    explained_variance, explained_variance_ratio, each (k,).
+    """
+
+    def __init__(self, k: int, solver: str = "svd"):
+        if solver not in ("svd", "gram", "subspace"):
+            raise ValueError(f"solver should be 'svd', 'gram' or 'subspace', got {solver!r}")
+        self.k, self.solver = k, solver
+
+    def fit(self, X: Tensor) -> "PCA":
+        n = _matrix(X).shape[0]
+        _rank(self.k, min(X.shape))
+        if n < 2:
+            raise ValueError("one row has no variance; give at least two rows")
+        self.mean = X.mean(dim=0)                           # (d,)
+        centred = X - self.mean                             # (n, d)
+        solve = {"svd": thin_svd, "gram": eigen_svd,
+                 "subspace": lambda Y: subspace_iteration(Y, self.k)}[self.solver]
+        _, s, V = solve(centred)
+        self.s, self.V = s[:self.k], V[:, :self.k].contiguous()
+        self.explained_variance = self.s**2 / (n - 1)
+        self.explained_variance_ratio = self.s**2 / (centred**2).sum()
+        return self
+
+    def transform(self, X: Tensor) -> Tensor:
+        """Codes z_i = <x - mean, v_i>: (n, d) -> (n, k)."""
+        if not hasattr(self, "V"):
+            raise ValueError("this PCA is not fitted yet; call fit(X) first")
+        if _matrix(X).shape[1] != len(self.mean):
+            raise ValueError(f"X should have {len(self.mean)} columns, as in fit, "
+                             f"got shape {tuple(X.shape)}")
+        return (X - self.mean) @ self.V
+
+    def inverse_transform(self, Z: Tensor) -> Tensor:
+        """x~ = mean + sum_i z_i v_i: (n, k) -> (n, d). Fewer columns of Z use fewer components."""
+        return self.mean + Z @ self.V[:, :Z.shape[1]].T
+
+    def reconstruct(self, X: Tensor, k: int | None = None) -> Tensor:
+        """Rows of rank k (at most self.k) nearest to the rows of X: (n, d) -> (n, d)."""
+        k = self.k if k is None else _rank(k, self.k)
+        return self.inverse_transform(self.transform(X)[:, :k])
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n new rows (n, d): z ~ N(0, diag(explained_variance)), decoded. Lecture item B13."""
+        eps = torch.randn(n, self.k, generator=generator, dtype=torch.float64).to(self.V)
+        return self.inverse_transform(eps * self.explained_variance.sqrt())
+
+
+# --- the same thing, learned
+
+def tied_loss(X: Tensor, W: Tensor) -> Tensor:
+    """Loss of the linear autoencoder whose decoder is the encoder's transpose.
+
+    (1/n) sum_i ||x_i - x_i W W^T||^2: the squared error summed over the d columns, averaged over
+    the n rows. X is (n, d), W is (d, k); returns a scalar.
+    """
+    error = X - X @ W @ W.T                                 # (n, d)
+    return (error**2).sum(dim=1).mean()
+
+
+class LinearAutoencoder(nn.Module):
+    """x -> x W_1 W_2 with W_1 (d, k), W_2 (k, d), no non-linearity; tied: W_2 = W_1^T. (B2)"""
+
+    def __init__(self, d: int, k: int, tied: bool = False):
+        super().__init__()
+        self.tied, k = tied, _rank(k, d)
+        self.W1 = nn.Parameter(torch.randn(d, k) * d**-0.5)
+        if not tied:
+            self.W2 = nn.Parameter(torch.randn(k, d) * d**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.W1 @ (self.W1.T if self.tied else self.W2)   # (n, d) -> (n, k) -> (n, d)
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Squared error, summed over columns, averaged over rows: ||X - X W_1 W_2||_F^2 / n."""
+        if self.tied:
+            return tied_loss(x, self.W1)
+        return ((x - self(x))**2).sum(dim=1).mean()

@@ -1,0 +1,78 @@
+"""One process or several: the loss as a module, and each process's share of a batch."""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    find_batch_size,
+    send_to_device,
+    slice_tensors,
+)
+from torch import nn
+
+
+class Loss(nn.Module):
+    """A module whose forward is `model.loss(batch)`, checked.
+
+    Data parallelism averages gradients by a hook in forward, so the loss has to be one.
+    bf16: run it in bfloat16 where that is safe (autocast); compile: by torch.compile.
+    """
+
+    def __init__(self, model: nn.Module, bf16: bool, device: torch.device, compile: bool):
+        super().__init__()
+        self.model, self.bf16, self.device_type = model, bf16, device.type
+        self.loss = torch.compile(model.loss) if compile else model.loss
+
+    def forward(self, batch) -> dict[str, torch.Tensor]:
+        with torch.autocast(self.device_type, torch.bfloat16, enabled=self.bf16):
+            out = self.loss(batch)
+        out = out if isinstance(out, dict) else {"loss": out}
+        loss = out.get("loss")
+        if not isinstance(loss, torch.Tensor) or loss.ndim or not loss.requires_grad:
+            raise ValueError(
+                f"{type(self.model).__name__}.loss must return a scalar tensor with a gradient, or "
+                f'a dict whose "loss" is one; got {_describe(out)}.'
+            )
+        for name, value in out.items():
+            if not isinstance(value, float | int) and getattr(value, "ndim", 1):
+                raise ValueError(
+                    f"{type(self.model).__name__}.loss must return scalars only, "
+                    f"got {name!r}: {_describe(out, name)}."
+                )
+        return {name: torch.as_tensor(v, device=loss.device) for name, v in out.items()}
+
+
+def make_accelerator() -> Accelerator:
+    """The device and the processes of this run; weights that a step leaves out are allowed."""
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(kwargs_handlers=[unused])
+
+
+def share(batch: Any, accelerator: Accelerator) -> Any:
+    """This process's equal slice of the global batch, on its device.
+
+    batch: a tensor (B, …) or tuples, lists and dicts of them. With P processes, number p takes
+    examples p·B/P … (p + 1)·B/P - 1. Raises ValueError where P does not divide B.
+    """
+    parts = accelerator.num_processes
+    if parts > 1:
+        size = find_batch_size(batch)
+        if size is None or size % parts:
+            raise ValueError(
+                f"A global batch of {size} does not divide into {parts} processes; "
+                f"choose a batch size that is a multiple of {parts}."
+            )
+        first = accelerator.process_index * size // parts
+        batch = slice_tensors(batch, slice(first, first + size // parts))
+    return send_to_device(batch, accelerator.device, non_blocking=True)
+
+
+def _describe(out: dict, name: str = "loss") -> str:
+    if name not in out:
+        return f"a dict with {sorted(out)}"
+    value = out[name]
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    return f"a tensor of shape {tuple(value.shape)}, requires_grad={value.requires_grad}"

@@ -1,0 +1,49 @@
+"""Learning-rate schedules: pure functions from the step to a factor that multiplies `lr`."""
+
+import math
+from collections.abc import Callable
+
+
+def linear_warmup(step: int, warmup: int) -> float:
+    """Linear warm-up: (step + 1) / warmup while step < warmup, then 1."""
+    return min(1.0, (step + 1) / warmup) if warmup > 0 else 1.0
+
+
+def linear_warmup_cosine(step: int, steps: int, warmup: int = 0) -> float:
+    """Warm up in a straight line, then follow half a cosine down to zero.
+
+    factor = (step + 1) / warmup                                      for step < warmup
+    factor = (1 + cos(pi (step - warmup) / (steps - warmup))) / 2     afterwards
+
+    The factor is 1 at `step == warmup` and 0 at `step == steps` (which is never trained).
+    Source: Loshchilov & Hutter 2017, eq. 5, one period.
+    """
+    if not 0 <= warmup < steps:
+        raise ValueError(f"warmup must lie between 0 and steps={steps}, got {warmup}.")
+    if step < warmup:
+        return linear_warmup(step, warmup)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def make_schedule(schedule: str | Callable, steps: int, warmup: int = 0) -> Callable:
+    """The function `factor(step)` for "cosine", "constant" or the reader's own function of step."""
+    if callable(schedule):
+        if warmup:
+            raise ValueError(
+                f"warmup={warmup} goes with 'cosine' and 'constant'; "
+                "a schedule of your own does its own warm-up."
+            )
+        return lambda step: _checked(schedule(step), step)
+    if schedule == "cosine":
+        return lambda step: linear_warmup_cosine(step, steps, warmup)
+    if schedule == "constant":
+        return lambda step: linear_warmup(step, warmup)
+    raise ValueError(
+        f"schedule must be 'cosine', 'constant' or a function of the step, got {schedule!r}."
+    )
+
+
+def _checked(factor: float, step: int) -> float:
+    if not 0 <= factor < math.inf:  # False for NaN too
+        raise ValueError(f"schedule({step}) must be a finite factor of at least 0, got {factor}.")
+    return factor

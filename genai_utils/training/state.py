@@ -1,0 +1,110 @@
+"""The state of a run, as a checkpoint keeps it and as a restarted run takes it up again."""
+
+import warnings
+
+import torch
+from accelerate.utils import gather_object
+
+from .checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    check_same_model,
+    fill,
+    latest_checkpoint,
+    load_checkpoint,
+    rng_state,
+    save_checkpoint,
+    set_rng_state,
+)
+from .meter import TrainingError
+
+
+class RunState:
+    """All that decides how a run goes on: weights, their average, optimiser, history, randomness.
+
+    options: the run's options as plain data; a checkpoint of other options is refused.
+    """
+
+    def __init__(self, model, average, optimizer, meter, accelerator, options: dict):
+        self.model, self.average, self.optimizer = model, average, optimizer
+        self.meter, self.accelerator, self.options = meter, accelerator, options
+
+    def save(self, folder, step: int) -> None:
+        """Write a checkpoint after `step` steps. A full disk is a warning: training goes on."""
+        state = {"options": self.options, "meter": self.meter.state()}
+        tensors = {"model": self.model.state_dict()}
+        if self.average is not None:
+            tensors["ema"] = self.average.model.state_dict()
+            state["ema_updates"] = self.average.updates
+        tensors["optimizer"], state["optimizer"] = _flatten(self.optimizer.state_dict()["state"])
+        state["rng"] = gather_object([rng_state(self.accelerator.device)])  # one per process
+        self.check_finite(step)
+        if self.accelerator.is_main_process:
+            try:
+                save_checkpoint(folder, step, tensors, state)
+            except OSError as error:
+                kept = latest_checkpoint(folder)
+                kept = f"{kept} stays valid" if kept else "there is none from before"
+                warnings.warn(
+                    f"The checkpoint of step {step} could not be written to {folder}: "
+                    f"{error.strerror or error}. Training goes on; {kept}.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+        self.accelerator.wait_for_everyone()
+
+    def restore(self, folder) -> int:
+        """Take up the newest checkpoint of the folder; return the steps it has done (0: none)."""
+        saved = load_checkpoint(folder)
+        if saved is None:
+            return 0
+        check_same_model(self.model, saved.tensors["model"], saved.path)
+        self._check_options(saved)
+        fill(self.model, saved.tensors["model"], saved.path)
+        if self.average is not None:
+            fill(self.average.model, saved.tensors["ema"], saved.path)
+            self.average.updates = saved.state["ema_updates"]
+        state = _unflatten(saved.tensors["optimizer"], saved.state["optimizer"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.meter.restore(saved.state["meter"])
+        rank = self.accelerator.process_index
+        if rank < len(saved.state["rng"]):
+            set_rng_state(saved.state["rng"][rank], self.accelerator.device)
+        return saved.step
+
+    def check_finite(self, step: int) -> None:
+        """Stop at weights that are no longer numbers, before they overwrite a checkpoint."""
+        for name, weight in self.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise TrainingError(f"the weight {name} is no longer finite after step {step - 1}")
+
+    def _check_options(self, saved: Checkpoint) -> None:
+        theirs = saved.state["options"]
+        wrong = [
+            f"{name} was {theirs.get(name)!r} and is now {value!r}"
+            for name, value in self.options.items()
+            if theirs.get(name) != value
+        ]
+        if wrong:
+            raise CheckpointError(
+                f"{saved.path} belongs to a run with other options: {'; '.join(wrong)}. "
+                "Choose another checkpoint folder, or delete this one to start again."
+            )
+
+
+def _flatten(state: dict) -> tuple[dict[str, torch.Tensor], dict]:
+    """Split the optimiser's state into tensors "index.name" and plain values."""
+    tensors, plain = {}, {}
+    for index, entries in state.items():
+        for name, value in entries.items():
+            (tensors if isinstance(value, torch.Tensor) else plain)[f"{index}.{name}"] = value
+    return tensors, plain
+
+
+def _unflatten(tensors: dict, plain: dict) -> dict:
+    state: dict[int, dict] = {}
+    for key, value in {**plain, **tensors}.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return state

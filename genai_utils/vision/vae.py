@@ -1,0 +1,320 @@
+"""Variational autoencoder (VAE), dense and convolutional. Lecture items A87–A92, B59–B61.
+
+The story of the file: the two terms of the bound (`gaussian_kl`, a log-likelihood), the step that
+lets gradients through a sample (`reparameterize`), the bound with many samples (`iwae_bound`), the
+networks, and the model that joins them. All log-probabilities are in nats, one number per example.
+
+Symbols follow the lecture: x image, c code, mu and logvar the parameters of Q(c|x), a the decoder's
+output. `logvar` is log sigma^2 (erratum N09: the slide writes it "sigma").
+
+Sources: Kingma & Welling 2014; Burda, Grosse & Salakhutdinov 2016 (importance weights);
+Kingma et al. 2016 (free bits).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# --- The terms of the bound --------------------------------------------------------------------
+
+
+def gaussian_kl(mu, logvar):
+    r"""KL divergence of a diagonal Gaussian from the standard normal, per example, in nats.
+
+    $$ D_{KL}(N(\mu, \mathrm{diag}(\sigma^2)) \,\|\, N(0, I))
+       = \tfrac12 \sum_j \left( e^{s_j} - 1 - s_j + \mu_j^2 \right), \quad s_j = \log \sigma_j^2 $$
+
+    Shapes: mu (B, k), logvar (B, k) -> (B,).
+    Source: Kingma & Welling 2014, appendix B; lecture item A90, errata N09, N10.
+    """
+    return 0.5 * (logvar.exp() - 1 - logvar + mu**2).sum(dim=-1)
+
+
+def reparameterize(mu, logvar, eps):
+    r"""A sample of N(mu, diag(sigma^2)), written so that gradients reach mu and logvar.
+
+    $$ c = \mu + \sigma \epsilon, \quad \epsilon \sim N(0, I), \quad \sigma = e^{s/2} $$
+
+    Shapes: mu, logvar (B, k); eps (B, k) or (K, B, k), drawn from N(0, I) -> the shape of eps.
+    Source: Kingma & Welling 2014, section 2.4; lecture item A91, erratum N15.
+    """
+    return mu + torch.exp(0.5 * logvar) * eps
+
+
+def bernoulli_log_likelihood(x, logits):
+    r"""log P(x|c) of black-and-white pixels, per example, in nats.
+
+    $$ \log P(x|c) = \sum_i x_i \log p_i + (1 - x_i) \log (1 - p_i), \quad
+       p = \mathrm{sigmoid}(a) $$
+
+    Shapes: x (B, ...) with values 0 or 1; logits a, of the shape of x or (K, B, ...)
+    -> (B,) or (K, B). Computed from the logits, since log(sigmoid(a)) underflows for a << 0.
+    Source: Kingma & Welling 2014, appendix C.1; lecture item A91.
+    """
+    log_p = -F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
+    return log_p.flatten(start_dim=logits.dim() - x.dim() + 1).sum(dim=-1)
+
+
+def gaussian_log_likelihood(x, mean, std=1.0):
+    r"""log P(x|c) of real-valued pixels with one fixed std, per example, in nats.
+
+    $$ \log P(x|c) = -\frac{\|x - a\|^2}{2 s^2} - \frac d2 \log 2 \pi s^2 $$
+
+    Shapes: x (B, ...); mean a, of the shape of x or (K, B, ...) -> (B,) or (K, B).
+    Source: lecture items A69, A91; errata N10, N19.
+    """
+    square = ((x - mean) ** 2).flatten(start_dim=mean.dim() - x.dim() + 1).sum(dim=-1)
+    dims = x[0].numel()
+    return -square / (2 * std**2) - dims / 2 * math.log(2 * math.pi * std**2)
+
+
+def standard_normal_log_prob(c):
+    """log N(c; 0, I) in nats. Shapes: c (..., k) -> (...)."""
+    return -0.5 * (c**2 + math.log(2 * math.pi)).sum(dim=-1)
+
+
+def iwae_bound(log_w):
+    r"""The importance-weighted bound on log P(x), per example, in nats.
+
+    $$ \mathcal L_K = \log \frac1K \sum_{k=1}^K w_k, \quad
+       \log w_k = \log P(x|c_k) + \log P(c_k) - \log Q(c_k|x), \quad c_k \sim Q(c|x) $$
+
+    K = 1 gives the ELBO; the bound rises with K and tends to log P(x). The sum is taken in the log
+    domain (log-sum-exp): exp(-90) is zero in 16 bits and exp(-1000) in any.
+    Shapes: log_w (K, B) -> (B,).
+    Source: Burda et al. 2016, eq. 8; lecture item A89.
+    """
+    return torch.logsumexp(log_w, dim=0) - math.log(log_w.shape[0])
+
+
+def free_bits(kl, floor):
+    r"""KL term that leaves each code dimension `floor` nats for free: a cure for collapse.
+
+    $$ \sum_j \max\left( \lambda, \tfrac1B \sum_i D_{KL}^{(i,j)} \right) $$
+
+    The mean over the batch is taken before the maximum, so that single examples may use less.
+    Shapes: kl (B, k), the KL divergence of each example and dimension -> a scalar, in nats.
+    Source: Kingma et al. 2016, appendix C.8.
+    """
+    return kl.mean(dim=0).clamp(min=floor).sum()
+
+
+# --- One code, one pixel, everything Gaussian: the case whose log P(x) is known ------------------
+
+
+def linear_gaussian_log_prob(x, w, s2):
+    r"""log P(x) of the model c ~ N(0, 1), x ~ N(w c, s2), in nats: log N(x; 0, w^2 + s2).
+
+    Shapes: x, w, s2 scalars or broadcastable tensors. Source: lecture item A88.
+    """
+    var = torch.as_tensor(w**2 + s2, dtype=torch.as_tensor(x).dtype)
+    return -0.5 * (torch.log(2 * math.pi * var) + x**2 / var)
+
+
+def linear_gaussian_elbo(x, w, s2, mu, var):
+    r"""The exact ELBO of that model for the encoder Q(c|x) = N(mu, var), in nats.
+
+    $$ E_Q \log P(x|c) = -\tfrac12 \left( \log 2 \pi s^2
+       + \frac{(x - w \mu)^2 + w^2 \sigma^2}{s^2} \right), \quad
+       D_{KL} = \tfrac12 (\sigma^2 - 1 - \log \sigma^2 + \mu^2) $$
+
+    Source: lecture item A88, erratum N13.
+    """
+    reconstruction = -0.5 * (math.log(2 * math.pi * s2) + ((x - w * mu) ** 2 + w**2 * var) / s2)
+    return reconstruction - 0.5 * (var - 1 - torch.log(torch.as_tensor(var)) + mu**2)
+
+
+# --- The networks ------------------------------------------------------------------------------
+
+
+def dense_encoder(size, hidden, outputs):
+    """Image (B, 1, size, size) -> (B, outputs) through two hidden layers of `hidden` units."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(size * size, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, outputs),
+    )
+
+
+def dense_decoder(code, hidden, size):
+    """Code (B, code) -> logits (B, 1, size, size) through two hidden layers of `hidden` units."""
+    return nn.Sequential(
+        nn.Linear(code, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, size * size),
+        nn.Unflatten(1, (1, size, size)),
+    )
+
+
+def conv_encoder(size, channels, outputs):
+    """Image (B, 1, size, size) -> (B, outputs): two halvings of the image, then one matrix."""
+    quarter = size // 4
+    return nn.Sequential(
+        nn.Conv2d(1, channels, 3, stride=2, padding=1),  # (B, C, size/2, size/2)
+        nn.GELU(),
+        nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1),  # (B, 2C, size/4, size/4)
+        nn.GELU(),
+        nn.Flatten(),
+        nn.Linear(2 * channels * quarter**2, outputs),
+    )
+
+
+def conv_decoder(code, channels, size):
+    """Code (B, code) -> logits (B, 1, size, size): one matrix, then two doublings of the image.
+
+    Upsampling and convolution instead of a transposed convolution: no checkerboard (item A71).
+    """
+    quarter = size // 4
+    return nn.Sequential(
+        nn.Linear(code, 2 * channels * quarter**2),
+        nn.GELU(),
+        nn.Unflatten(1, (2 * channels, quarter, quarter)),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(2 * channels, channels, 3, padding=1),
+        nn.GELU(),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(channels, 1, 3, padding=1),
+    )
+
+
+# --- The model ---------------------------------------------------------------------------------
+
+
+class VAE(nn.Module):
+    """An encoder to N(mu, diag(sigma^2)), a decoder, and the bound that trains both (A87, A91).
+
+    Args:
+        size: side of the square images; a multiple of 4 for `kind="conv"`.
+        code: number of code units k.
+        width: hidden units of the dense networks, or channels of the convolutional ones.
+        kind: "dense" or "conv".
+        likelihood: "bernoulli" (x in {0, 1}, a are logits) or "gaussian" (a is the mean).
+        std: standard deviation of the Gaussian likelihood.
+        beta: weight of the KL term. 1 is the bound; anything else is not one (Higgins et al. 2017).
+        noise: sample the code (True), or use its mean: with beta=0, a plain autoencoder (B59).
+        floor: free nats of each code dimension (`free_bits`); 0 leaves the bound as it is.
+    """
+
+    def __init__(
+        self, size=28, code=40, width=512, kind="dense", likelihood="bernoulli", std=1.0,
+        beta=1.0, noise=True, floor=0.0,
+    ):  # fmt: skip
+        super().__init__()
+        for name, value in {"size": size, "code": code, "width": width}.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"VAE expects {name} to be a whole number >= 1; it got {value!r}.")
+        for name, value, known in (
+            ("kind", kind, ("dense", "conv")),
+            ("likelihood", likelihood, ("bernoulli", "gaussian")),
+        ):
+            if value not in known:
+                raise ValueError(f"VAE expects {name} to be one of {known}; it got {value!r}.")
+        if kind == "conv" and size % 4:
+            raise ValueError(f"A conv VAE halves the image twice; size {size} is no multiple of 4.")
+        if std <= 0 or beta < 0 or floor < 0:
+            raise ValueError(
+                "VAE expects std > 0, beta >= 0 and floor >= 0; "
+                f"it got std={std}, beta={beta}, floor={floor}."
+            )
+        self.size, self.code, self.likelihood, self.std = size, code, likelihood, std
+        self.beta, self.noise, self.floor = beta, noise, floor
+        encoder, decoder = (
+            (dense_encoder, dense_decoder) if kind == "dense" else (conv_encoder, conv_decoder)
+        )
+        self.encoder = encoder(size, width, 2 * code)
+        self.decoder = decoder(code, width, size)
+
+    def encode(self, x):
+        """The parameters of Q(c|x): x (B, 1, H, W) -> mu (B, k), logvar (B, k)."""
+        return self.encoder(self._checked(x)).chunk(2, dim=-1)
+
+    def decode(self, c):
+        """The decoder's output a (logits, if Bernoulli): c (..., k) -> (..., 1, H, W)."""
+        if c.shape[-1] != self.code:
+            raise ValueError(f"decode expects (..., {self.code}) codes; it got {tuple(c.shape)}.")
+        a = self.decoder(c.reshape(-1, self.code))
+        return a.reshape(*c.shape[:-1], 1, self.size, self.size)
+
+    def image(self, c):
+        """The mean image of P(x|c), in [0, 1]: c (..., k) -> (..., 1, H, W)."""
+        a = self.decode(c)
+        return a.sigmoid() if self.likelihood == "bernoulli" else a.clamp(0, 1)
+
+    def log_likelihood(self, x, a):
+        """log P(x|c) in nats: x (B, 1, H, W), a ([K,] B, 1, H, W) -> ([K,] B)."""
+        if self.likelihood == "bernoulli":
+            return bernoulli_log_likelihood(x, a)
+        return gaussian_log_likelihood(x, a, self.std)
+
+    def loss(self, x):
+        """Minus the bound, mean over the batch, in nats: {"loss", "reconstruction", "kl"}."""
+        mu, logvar = self.encode(x)
+        eps = torch.randn_like(mu)
+        c = reparameterize(mu, logvar, eps) if self.noise else mu
+        reconstruction = -self.log_likelihood(x, self.decode(c)).mean()
+        kl = gaussian_kl(mu, logvar).mean()
+        if self.floor:
+            per_unit = gaussian_kl(mu[..., None], logvar[..., None])  # (B, k)
+            penalty = free_bits(per_unit, self.floor)
+        else:
+            penalty = kl
+        loss = reconstruction + self.beta * penalty
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+
+    def log_weights(self, x, samples):
+        """log w_k = log P(x|c_k) + log P(c_k) - log Q(c_k|x): x (B, 1, H, W) -> (K, B), in nats."""
+        mu, logvar = self.encode(x)
+        eps = torch.randn(samples, *mu.shape, device=x.device)
+        c = reparameterize(mu, logvar, eps)  # (K, B, k)
+        # log Q(c|x) = log N(eps; 0, I) - sum_j log sigma_j
+        log_q = standard_normal_log_prob(eps) - 0.5 * logvar.sum(dim=-1)
+        return self.log_likelihood(x, self.decode(c)) + standard_normal_log_prob(c) - log_q
+
+    @torch.no_grad()
+    def bound(self, x, samples=1):
+        """The ELBO of each image, its KL term exact, mean over `samples` codes: (B,), in nats."""
+        mu, logvar = self.encode(x)
+        eps = torch.randn(samples, *mu.shape, device=x.device)
+        log_p = self.log_likelihood(x, self.decode(reparameterize(mu, logvar, eps)))  # (K, B)
+        return log_p.mean(dim=0) - gaussian_kl(mu, logvar)
+
+    @torch.no_grad()
+    def log_prob(self, x, samples=500, chunk=20_000):
+        """log P(x) estimated from below with `samples` importance weights: (B,), in nats.
+
+        `chunk` bounds how many codes are decoded at once.
+        """
+        if not isinstance(samples, int) or samples < 1:
+            raise ValueError(f"log_prob expects a whole number samples >= 1; it got {samples!r}.")
+        per_step = max(1, chunk // samples)
+        parts = [iwae_bound(self.log_weights(part, samples)) for part in x.split(per_step)]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def sample(self, n):
+        """n new mean images: codes from N(0, I), decoded. Shape (n, 1, H, W), in [0, 1]."""
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"sample expects a whole number n >= 1; it got {n!r}.")
+        return self.image(torch.randn(n, self.code, device=next(self.parameters()).device))
+
+    def _checked(self, x):
+        shape = (1, self.size, self.size)
+        if x.dim() != 4 or tuple(x.shape[1:]) != shape:
+            raise ValueError(
+                f"This VAE expects images of shape (B, {', '.join(map(str, shape))}); "
+                f"it got {tuple(x.shape)}."
+            )
+        low, high = x.aminmax()
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"This VAE expects pixels between 0 and 1; it got values from {low:.3g} to "
+                f"{high:.3g}. Divide by 255, or undo the normalisation."
+            )
+        return x

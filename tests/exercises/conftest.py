@@ -1,0 +1,14 @@
+"""Every test of the exercises has a progress file, a notebook and a hint counter of its own."""
+
+import pytest
+
+from genai_utils.course import checking, session
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENAI_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.delenv("GENAI_PUBLISH", raising=False)
+    monkeypatch.setattr(session, "_current", None)
+    monkeypatch.setattr(checking, "_hints_shown", {})
+    return tmp_path

@@ -1,0 +1,129 @@
+"""Every exercise of the book, held to the same rules: one file for all that there are.
+
+`test_<topic>.py` beside this file holds two tables of answers that were written independently of
+the exercise file, as lists of (exercise name, function): WRONG, at least three for each exercise,
+all refused, and RIGHT, at least two, all accepted.
+"""
+
+import importlib
+from collections import Counter
+
+import pytest
+import torch
+
+from genai_utils import exercises
+from genai_utils.course import stubs
+from genai_utils.course.compare import unchanged
+from genai_utils.course.diagnosis import SEEDS, diagnose
+
+ALL = [each for topic in exercises.topics() for each in exercises.load(topic).values()]
+OTHER_SEEDS = [(1, 2), (103,), (2024, 7)]
+
+
+def tables(topic):
+    return importlib.import_module(f".test_{topic}", __package__)
+
+
+def answers(kind):
+    for topic in exercises.topics():
+        for name, function in getattr(tables(topic), kind):
+            yield pytest.param(
+                exercises.load(topic)[name], function, id=f"{topic}-{name}-{function.__name__}"
+            )
+
+
+def with_notebook_names(code, name):
+    """The function that a notebook's cell with that code defines."""
+    names = {}
+    exec("\n".join(stubs.NAMES.values()), names)
+    exec(code, names)
+    return names[name]
+
+
+def ids(exercise):
+    return f"{exercise.topic}-{exercise.name}"
+
+
+every_exercise = pytest.mark.parametrize("exercise", ALL, ids=ids)
+every_mistake = pytest.mark.parametrize(
+    ("exercise", "mistake"),
+    [pytest.param(e, m, id=f"{ids(e)}-{m}") for e in ALL for m in e.mistakes],
+)
+
+
+@every_exercise
+def test_stub_is_to_do(exercise):
+    stub = with_notebook_names(stubs.stub(exercise), exercise.name)
+    assert diagnose(exercise, stub).state == "to do"
+    assert stub.__doc__ == exercise.reference.__doc__
+
+
+@every_exercise
+def test_the_librarys_source_pasted_in_is_correct(exercise):
+    assert stubs.foreign_names(exercise.reference) == set()
+    pasted = with_notebook_names(stubs.source(exercise.reference), exercise.name)
+    for seeds in (SEEDS, *OTHER_SEEDS):
+        assert diagnose(exercise, pasted, seeds).state == "correct"
+
+
+@every_mistake
+@pytest.mark.parametrize("seeds", [SEEDS, *OTHER_SEEDS], ids=str)
+def test_each_mistake_is_caught_with_its_own_sentence(exercise, mistake, seeds):
+    wrong, sentence = exercise.mistakes[mistake]
+    verdict = diagnose(exercise, wrong, seeds)
+    assert (verdict.state, verdict.mistake, verdict.sentence) == ("not yet", mistake, sentence)
+
+
+@every_exercise
+def test_mistakes_are_pairwise_distinguishable_whatever_their_order(exercise):
+    """Caught under its own name with the declared order reversed: no other one equals it."""
+    turned = dict(reversed(exercise.mistakes.items()))
+    other = exercises.Exercise(**{**vars(exercise), "mistakes": turned})
+    for name, (wrong, _) in turned.items():
+        assert diagnose(other, wrong, (5,)).mistake == name
+    sentences = [sentence for _, sentence in turned.values()]
+    assert len(set(sentences)) == len(sentences)
+
+
+@every_exercise
+def test_cases_are_fresh_repeatable_and_varied(exercise):
+    one, again, other = exercise.arguments(1), exercise.arguments(1), exercise.arguments(2)
+    assert all(unchanged(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(unchanged(a, b) for a, b in zip(one, other, strict=True))
+    tensors = [[a for a in case if isinstance(a, torch.Tensor)] for case in one]
+    shapes = [tuple(t.shape for t in case) for case in tensors]
+    assert len(set(shapes)) >= 2, "the sizes do not vary"
+    for first in (case[0] for case in tensors):
+        assert first.shape[0] >= 3, "fewer than three examples"
+        assert len(set(first.shape)) == first.dim(), f"two sizes of {tuple(first.shape)} are equal"
+
+
+@every_exercise
+def test_texts_are_there(exercise):
+    assert len(exercise.mistakes) >= 3 and len(exercise.hints) >= 2
+    for text in [*exercise.hints, *(sentence for _, sentence in exercise.mistakes.values())]:
+        assert text[0].strip() and text.rstrip()[-1] in ".?!:)", text
+        assert len(text) < 300
+
+
+@pytest.mark.parametrize(("exercise", "answer"), answers("WRONG"))
+def test_wrong_answers_are_refused(exercise, answer):
+    verdict = diagnose(exercise, answer)
+    assert verdict.state in ("not yet", "error"), verdict
+
+
+@pytest.mark.parametrize(("exercise", "answer"), answers("RIGHT"))
+def test_equivalent_right_answers_are_accepted(exercise, answer):
+    verdict = diagnose(exercise, answer)
+    assert verdict.state == "correct", verdict
+
+
+@pytest.mark.parametrize("topic", exercises.topics())
+def test_there_are_enough_exercises_and_answers(topic):
+    shelf = exercises.load(topic)
+    assert len(shelf) >= 3
+    wrong = Counter(name for name, _ in tables(topic).WRONG)
+    right = Counter(name for name, _ in tables(topic).RIGHT)
+    for name in shelf:
+        assert wrong[name] >= 3, f"{name}: too few wrong answers"
+        assert right[name] >= 2, f"{name}: too few right answers"

@@ -1,0 +1,294 @@
+"""check, hint, solution and progress as a notebook calls them: shown, remembered, never raising."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from genai_utils import exercises
+from genai_utils.course import checking, records, session
+from genai_utils.course.checking import check, examine, hint, progress, solution
+from genai_utils.course.records import Records
+
+from .toys import NORMS, SHIFT
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    """The toy exercises are the book's only ones."""
+    shelf = {"row_norms": NORMS, "shift": SHIFT}
+    monkeypatch.setattr(exercises, "REGISTER", {"toys": shelf})
+    monkeypatch.setattr(exercises, "topics", lambda: ["toys"])
+    monkeypatch.setattr(exercises, "import_module", lambda name: None)
+
+
+def named(function, name="row_norms"):
+    function.__name__ = name
+    return function
+
+
+def right():
+    return named(lambda x: x.norm(dim=1))
+
+
+def wrong():
+    return named(lambda x: 3 * x.norm(dim=1))
+
+
+def stored(path):
+    return json.loads((path / "progress.json").read_text())["notebooks"]
+
+
+# --- check --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "first"),
+    [
+        (right(), "✓ row_norms: correct. It agrees"),
+        (wrong(), "✗ row_norms: not yet. Your result is 3 times"),
+        (named(lambda x: ...), "○ row_norms: to do. Replace the ..."),
+        (named(lambda x: x @ x), "! row_norms: error. Your function raised RuntimeError"),
+        (lambda x: x, "! check. No exercise of this book is called '<lambda>'. They are called: row"),
+        ("row_norms", "! check: error. check expects your function itself"),
+        (None, "! check: error. check expects your function itself"),
+        (torch.ones(3), "! check: error. check expects your function itself"),
+    ],
+)
+def test_check_says_its_state_in_words_and_symbols(answer, first, capsys):
+    assert check(answer) is None
+    assert capsys.readouterr().out.startswith(first)
+
+
+def test_check_survives_a_fault_of_the_book(monkeypatch, capsys):
+    def broken(*_):
+        raise KeyError("inside")
+
+    monkeypatch.setattr(checking.diagnosis, "diagnose", broken)
+    check(right())
+    assert "a fault of the book, not of your code: KeyError" in capsys.readouterr().out
+
+
+def test_the_started_notebook_says_where_to_look(monkeypatch):
+    run = session.Run("31_toys", "ci", torch.device("cpu"), 0)
+    monkeypatch.setattr(session, "_current", run)
+    with pytest.raises(exercises.UnknownExercise, match="of 31_toys"):
+        examine(named(lambda x: x, "gaussian_kl"))
+    monkeypatch.setattr(session, "_current", session.Run("32_none", "ci", torch.device("cpu"), 0))
+    assert examine(right()).state == "correct"  # a notebook without exercises: look everywhere
+
+
+def test_html_has_the_symbol_and_escapes_what_a_student_writes(monkeypatch):
+    pages = []
+    monkeypatch.setattr(checking, "_display", lambda page, text: pages.append(page))
+
+    def row_norms(x):
+        raise ValueError("<script>alert(1)</script>")
+
+    check(row_norms)
+    assert "!</span> row_norms: error." in pages[0] and "<script>" not in pages[0]
+    assert "color:inherit" in pages[0] and "background:transparent" in pages[0]
+    colours = set(re.findall(r"(?<![-\w])(?:color|background):([^;\"]+)", pages[0]))
+    assert colours == {"inherit", "transparent"}  # so that it can be read in dark mode
+
+
+def test_in_ipython_html_and_plain_text_are_shown(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr("IPython.get_ipython", lambda: object())
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append((data, raw)))
+    check(right())
+    ((data, raw),) = shown
+    assert raw and list(data) == ["text/html", "text/plain"]
+    assert data["text/plain"].startswith("✓ row_norms: correct")
+    assert capsys.readouterr().out == ""
+
+
+# --- hint and solution ----------------------------------------------------------------------------
+
+
+def test_hints_come_one_after_the_other(capsys, fresh):
+    for words in ("hint 1 of 2. Square", "hint 2 of 2. Sum over dimension 1. This is the last"):
+        hint("row_norms")
+        assert words in capsys.readouterr().out
+    hint(right())
+    assert "hint 2 of 2" in capsys.readouterr().out
+    hint("row_norms", 1)
+    assert "hint 1 of 2" in capsys.readouterr().out
+    assert stored(fresh)["toys"]["row_norms"]["hints"] == 2  # seen twice, counted once
+
+
+@pytest.mark.parametrize("n", [0, 3, -1, "1", 1.5, True])
+def test_a_hint_that_is_not_there(n, capsys):
+    hint("row_norms", n)
+    assert f"numbered 1 to 2; got {n!r}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", [None, 3, "row_norm", lambda: 0])
+def test_unknown_exercises_are_told_not_raised(what, capsys):
+    hint(what), solution(what)
+    out = capsys.readouterr().out
+    assert out.count("is called" if isinstance(what, str) or callable(what) else "expected") == 2
+
+
+def test_no_hints(capsys):
+    hint("shift")
+    assert 'solution("shift") shows the answer' in capsys.readouterr().out
+
+
+def test_solution_shows_the_source_and_is_remembered(fresh, capsys):
+    solution("row_norms")
+    assert "return (x**2).sum(1).sqrt()" in capsys.readouterr().out
+    assert stored(fresh)["toys"]["row_norms"]["solution"] is True
+
+
+# --- progress -------------------------------------------------------------------------------------
+
+
+def test_progress_is_kept_and_solved_stays_solved(fresh, capsys):
+    check(wrong()), check(right()), check(wrong())
+    record = stored(fresh)["toys"]["row_norms"]
+    assert record["tries"] == 3 and record["state"] == "not yet" and record["solved"]
+    capsys.readouterr()
+    progress()
+    out = capsys.readouterr().out
+    assert re.search(r"row_norms +toys +✓ correct +3 +0 +no +\d{4}-\d\d-\d\d", out)
+    assert re.search(r"shift +toys +○ to do +0", out) and "1 of 2 exercises solved." in out
+
+
+def test_nothing_is_kept_of_stubs_or_while_publishing(fresh, monkeypatch):
+    check(named(lambda x: ...))
+    monkeypatch.setenv("GENAI_PUBLISH", "1")
+    check(right()), hint("row_norms"), solution("row_norms")
+    assert not list(fresh.iterdir())
+
+
+def test_records_of_others_are_merged_not_overwritten(fresh):
+    first, second = Records(), Records()
+    first.change("a", "x", tries=1)
+    second.change("b", "y", tries=1, state="correct")
+    first.change("a", "x", tries=1)
+    assert stored(fresh)["a"]["x"]["tries"] == 2 and stored(fresh)["b"]["y"]["solved"]
+
+
+def test_two_processes_at_once_lose_nothing(fresh):
+    code = (
+        "from genai_utils.course.records import Records\n"
+        "for _ in range(20): assert not Records().change('a', 'x', tries=1)"
+    )
+    crowd = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [each.wait() for each in crowd] == [0, 0]
+    assert stored(fresh)["a"]["x"]["tries"] == 40
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"notebooks": {}}',
+        b"\xff\xfe\x00",
+        b'{"format": "genai-from-scratch progress", "version": 1, "notebooks": {"a": {"x": 3}}}',
+        b'{"format": "genai-from-scratch progress", "version": 1, "notebooks": [1]}',
+        b'{"format": "genai-from-scratch progress", "version": 1, "notebooks": '
+        b'{"a": {"x": {"tries": "many"}}}}',
+    ],
+)
+def test_a_corrupt_file_is_moved_aside_and_that_is_said(content, fresh, capsys):
+    (fresh / "progress.json").write_bytes(content)
+    check(right())
+    (aside,) = fresh.glob("progress.unreadable-*.json")
+    assert aside.read_bytes() == content
+    assert aside.name in capsys.readouterr().out
+    assert stored(fresh)["toys"]["row_norms"]["state"] == "correct"
+
+
+def test_a_file_of_a_newer_version_is_left_alone(fresh, capsys):
+    newer = '{"format": "genai-from-scratch progress", "version": 2, "notebooks": {}}'
+    (fresh / "progress.json").write_text(newer)
+    check(right()), progress()
+    assert capsys.readouterr().out.count("newer version") == 2
+    assert (fresh / "progress.json").read_text() == newer
+
+
+def test_a_place_that_cannot_be_written_costs_a_note(fresh, monkeypatch, capsys):
+    (fresh / "file").write_text("not a folder")
+    monkeypatch.setenv("GENAI_PROGRESS", str(fresh / "file" / "progress.json"))
+    check(right()), hint("row_norms"), solution("row_norms"), progress()
+    out = capsys.readouterr().out
+    assert "✓ row_norms: correct" in out and "could not be saved" in out
+    assert "fault of the book" not in out
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
+def test_a_read_only_folder_costs_a_note(fresh, monkeypatch, capsys):
+    folder = fresh / "locked"
+    folder.mkdir()
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    monkeypatch.setenv("GENAI_PROGRESS", str(folder / "progress.json"))
+    check(right())
+    assert "could not be saved" in capsys.readouterr().out
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file(fresh, monkeypatch):
+    Records().change("a", "x", tries=1)
+    before = (fresh / "progress.json").read_bytes()
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(records.os, "replace", full)
+    assert "No space left" in Records().change("a", "x", tries=1)[0]
+    assert (fresh / "progress.json").read_bytes() == before
+    assert {p.name for p in fresh.iterdir()} <= {"progress.json", "progress.json.lock"}
+
+
+def test_places(fresh, monkeypatch):
+    monkeypatch.setenv("GENAI_PROGRESS", str(fresh))
+    assert records.place() == fresh / "progress.json"
+    monkeypatch.delenv("GENAI_PROGRESS")
+    assert records.place().parent.name == "genai-from-scratch"
+    monkeypatch.chdir(fresh)
+    for platform in ("KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG"):
+        with monkeypatch.context() as only:
+            only.setenv(platform, "1")
+            assert records.place() == fresh / "progress.json"
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "1")
+    monkeypatch.setattr(records.Path, "is_dir", lambda self: True)  # the Drive is mounted
+    drive = "/content/drive/MyDrive/genai-from-scratch/progress.json"
+    assert records.place().as_posix() == drive
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def test_export_writes_and_writes_over_only_its_own_reports(fresh, capsys):
+    check(right())
+    progress(fresh / "r.json"), progress(fresh / "r.json"), progress(str(fresh / "r.html"))
+    assert capsys.readouterr().out.count("The report is in") == 3
+    report = json.loads((fresh / "r.json").read_text())
+    assert report["summary"] == "1 of 2 exercises solved."
+    assert [row["state"] for row in report["exercises"]] == ["correct", "to do"]
+    assert "✓ correct" in (fresh / "r.html").read_text()
+    for name in ("mine.json", "mine.html"):
+        (fresh / name).write_text("my own work")
+        progress(fresh / name)
+        assert "Nothing was written" in capsys.readouterr().out
+        assert (fresh / name).read_text() == "my own work"
+
+
+@pytest.mark.parametrize("path", ["report.pdf", "none/r.json", 3, True, ""])
+def test_an_export_that_cannot_be_is_told(path, fresh, monkeypatch, capsys):
+    monkeypatch.chdir(fresh)
+    progress(path)
+    out = capsys.readouterr().out
+    assert "neither" in out or "could not be written" in out or "expects a file name" in out
+    assert not list(fresh.rglob("r.json"))
+
+

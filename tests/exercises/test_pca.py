@@ -1,0 +1,131 @@
+"""The exercises of 02_pca: mistakes named, other wrong answers refused, other right ones accepted."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from genai_utils import exercises
+from genai_utils.course import diagnosis, stubs
+
+SHELF = exercises.load("02_pca")
+
+
+def verdict(name, function, seeds=diagnosis.SEEDS):
+    @functools.wraps(SHELF[name].reference)
+    def student(*arguments):
+        return function(*arguments)
+
+    del student.__wrapped__
+    return diagnosis.diagnose(SHELF[name], student, seeds)
+
+
+def test_there_are_five_each_with_hints_and_named_mistakes():
+    assert list(SHELF) == [
+        "explained_variance_ratio", "project", "power_iteration_step", "tied_loss", "complete",
+    ]  # fmt: skip
+    for one in SHELF.values():
+        assert len(one.hints) >= 2 and len(one.mistakes) >= 4
+
+
+@pytest.mark.parametrize("name", SHELF)
+@pytest.mark.parametrize("seeds", [(0, 1, 2), (3,), (40, 41)])
+def test_every_mistake_is_caught_with_its_own_sentence(name, seeds):
+    for mistake, (wrong, sentence) in SHELF[name].mistakes.items():
+        found = diagnosis.diagnose(SHELF[name], wrong, seeds)
+        assert (found.state, found.mistake, found.sentence) == ("not yet", mistake, sentence)
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_stub_is_to_do_and_the_librarys_source_is_correct(name):
+    for text, state in ((stubs.stub(SHELF[name]), "to do"),
+                        (stubs.source(SHELF[name].reference), "correct")):
+        names = {}
+        exec("\n".join(stubs.NAMES.values()), names)
+        exec(text, names)
+        assert diagnosis.diagnose(SHELF[name], names[name]).state == state
+
+
+def loops_project(X, V):
+    rows = [sum((x @ v) * v for v in V.T) for x in X]
+    return torch.stack(rows)
+
+
+def loops_tied(X, W):
+    return sum(((x - (x @ W) @ W.T) ** 2).sum() for x in X) / len(X)
+
+
+def trace_tied(X, W):
+    P = torch.eye(X.shape[1], dtype=X.dtype) - W @ W.T
+    return torch.trace(P.T @ (X.T @ X / len(X)) @ P)
+
+
+def normal_equations(x, visible, V, mean):
+    A = V[visible]
+    return mean + V @ torch.linalg.solve(A.T @ A, A.T @ (x - mean)[visible])
+
+
+RIGHT = [
+    ("explained_variance_ratio", lambda s: s.square() / s.square().sum()),
+    ("explained_variance_ratio", lambda s: torch.stack([(t / s.norm()) ** 2 for t in s])),
+    ("project", lambda X, V: torch.einsum("nd,dk,ek->ne", X, V, V)),
+    ("project", loops_project),
+    ("project", lambda X, V: (X.double() @ (V @ V.T).double())),
+    ("power_iteration_step", lambda X, v: torch.nn.functional.normalize(X.T @ X @ v, dim=0)),
+    ("power_iteration_step", lambda X, v: torch.from_numpy(
+        (lambda w: w / np.linalg.norm(w))((X.T @ (X @ v)).numpy()))),
+    ("tied_loss", loops_tied),
+    ("tied_loss", trace_tied),
+    ("tied_loss", lambda X, W: torch.nn.functional.mse_loss(X @ W @ W.T, X) * X.shape[1]),
+    ("complete", normal_equations),
+    ("complete", lambda x, visible, V, mean:
+        mean + V @ (torch.linalg.pinv(V[visible]) @ (x - mean)[visible])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, function", RIGHT)
+def test_other_right_answers_pass(name, function):
+    found = verdict(name, function)
+    assert found.state == "correct", found
+
+
+WRONG = [
+    ("explained_variance_ratio", lambda s: s**2 / (len(s) - 1)),
+    ("explained_variance_ratio", lambda s: (s**2 / (s**2).sum()).flip(0)),
+    ("explained_variance_ratio", lambda s: torch.softmax(s**2, 0)),
+    ("explained_variance_ratio", lambda s: s**2 / (s**2).sum().detach()),      # gradient cut off
+    ("project", lambda X, V: X @ V @ V.T / len(X)),
+    ("project", lambda X, V: X @ V.abs() @ V.abs().T),
+    ("project", lambda X, V: X),
+    ("project", lambda X, V: X @ (V / V.norm()) @ V.T),
+    ("project", lambda X, V: (X @ V).detach() @ V.T),
+    ("power_iteration_step", lambda X, v: v),
+    ("power_iteration_step", lambda X, v: -X.T @ (X @ v) / (X.T @ (X @ v)).norm()),
+    ("power_iteration_step", lambda X, v: torch.linalg.svd(X).Vh[0]),
+    ("power_iteration_step", lambda X, v: X.T @ (X @ v) / (X.T @ (X @ v)).abs().sum()),
+    ("tied_loss", lambda X, W: (X - X @ W @ W.T).square().sum(0).mean()),
+    ("tied_loss", lambda X, W: (X - X @ W @ torch.linalg.pinv(W)).square().sum(1).mean()),
+    ("tied_loss", lambda X, W: 0.5 * (X - X @ W @ W.T).square().sum(1).mean()),
+    ("tied_loss", lambda X, W: (X - X @ W.detach() @ W.T).square().sum(1).mean()),
+    ("tied_loss", lambda X, W: (X - X.mean(0) - X @ W @ W.T).square().sum(1).mean()),
+    ("complete", lambda x, visible, V, mean: x),
+    ("complete", lambda x, visible, V, mean: normal_equations(x, ~visible, V, mean)),
+    ("complete", lambda x, visible, V, mean: normal_equations(x, visible, V[:, :1], mean)),
+    ("complete", lambda x, visible, V, mean: normal_equations(x, visible, V, mean)[visible]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, function", WRONG)
+def test_wrong_answers_that_nobody_declared_are_refused(name, function):
+    found = verdict(name, function)
+    assert found.state in ("not yet", "error") and found.mistake is None, found
+
+
+def test_an_answer_that_changes_its_input_is_refused():
+    def project(X, V):
+        X -= X - X @ V @ V.T
+        return X
+
+    found = diagnosis.diagnose(SHELF["project"], project)
+    assert found.state == "not yet" and "in place" in found.sentence

@@ -1,0 +1,57 @@
+"""The register of exercises: found by name, and a broken one is refused with a reason."""
+
+import pytest
+
+from genai_utils import exercises
+from genai_utils.exercises import Exercise, UnknownExercise, exercise
+
+from .toys import matrices, row_norms
+
+
+@pytest.fixture
+def shelves(monkeypatch):
+    one = Exercise(row_norms, cases=matrices, topic="one")
+    two = Exercise(row_norms, cases=matrices, topic="two")
+    monkeypatch.setattr(exercises, "REGISTER", {"one": {"row_norms": one}, "two": {"row_norms": two}})
+    monkeypatch.setattr(exercises, "topics", lambda: ["one", "two"])
+    monkeypatch.setattr(exercises, "import_module", lambda name: None)
+
+
+def test_find_in_a_notebook_and_in_all(shelves):
+    assert exercises.find("row_norms", "31_two").topic == "two"
+    with pytest.raises(UnknownExercise, match="Several notebooks.*one, two"):
+        exercises.find("row_norms")
+    with pytest.raises(UnknownExercise, match="of 31_two.*'row_norm'.*row_norms"):
+        exercises.find("row_norm", "31_two")
+    with pytest.raises(UnknownExercise, match="'99_none'.*one, two"):
+        exercises.load("99_none")
+
+
+def test_exercise_registers_under_the_file_that_sets_it(monkeypatch):
+    monkeypatch.setattr(exercises, "REGISTER", {})
+    made = exercise(row_norms, cases=matrices)
+    assert made.topic == "test_registry"
+    assert exercises.REGISTER == {"test_registry": {"row_norms": made}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"cases": [(1,)]}, TypeError),
+        ({"cases": matrices, "hints": "one string"}, TypeError),
+        ({"cases": matrices, "mistakes": {"a": lambda x: x}}, TypeError),
+        ({"cases": matrices, "grad": "x"}, TypeError),
+        ({"cases": matrices, "grad": ["y"]}, ValueError),
+        ({"cases": matrices, "grad": True, "canonical": abs}, ValueError),
+    ],
+)
+def test_a_broken_exercise_is_refused(settings, error):
+    with pytest.raises(error):
+        Exercise(row_norms, **settings)
+
+
+def test_reference_and_cases_must_be_what_they_should():
+    with pytest.raises(TypeError, match="plain function"):
+        Exercise(len, cases=matrices)
+    with pytest.raises(TypeError, match="argument tuples"):
+        Exercise(row_norms, cases=lambda seed: [1, 2]).arguments(0)

@@ -1,0 +1,332 @@
+"""Answers to the exercises of 24_vae, written without a look at the declared mistakes.
+
+`test_all.py` runs them: WRONG must be refused, RIGHT accepted.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.distributions import Bernoulli, Independent, MixtureSameFamily, Normal, kl_divergence
+
+from genai_utils import exercises
+from genai_utils.course.diagnosis import diagnose
+
+
+def rp_distribution(mu, logvar, eps):
+    return Normal(mu, (logvar / 2).exp()).icdf(Normal(0.0, 1.0).cdf(eps.double())).float()
+
+
+def rp_einsum(mu, logvar, eps):
+    std = logvar.exp().sqrt()
+    return torch.einsum("...bk,bk->...bk", eps, std) + mu
+
+
+def rp_loops(mu, logvar, eps):
+    flat = eps.reshape(-1, *mu.shape)
+    out = [mu + math.e ** (0.5 * logvar) * one for one in flat]
+    return torch.stack(out).reshape(eps.shape)
+
+
+def rp_double(mu, logvar, eps):
+    return torch.addcmul(mu.double(), logvar.double().mul(0.5).exp(), eps.double())
+
+
+def rp_own_noise(mu, logvar, eps):
+    return mu + (logvar / 2).exp() * torch.randn_like(eps)
+
+
+def rp_detached(mu, logvar, eps):
+    return mu + (logvar / 2).exp().detach() * eps
+
+
+def rp_sampled(mu, logvar, eps):
+    return torch.normal(mu, (logvar / 2).exp())
+
+
+def rp_softplus(mu, logvar, eps):
+    return mu + F.softplus(logvar) * eps
+
+
+def rp_quarter(mu, logvar, eps):
+    return mu + torch.exp(logvar / 4) * eps
+
+
+def rp_base_two(mu, logvar, eps):
+    return mu + 2 ** (logvar / 2) * eps
+
+
+def kl_distributions(mu, logvar):
+    q, p = Normal(mu, (logvar / 2).exp()), Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    return kl_divergence(Independent(q, 1), Independent(p, 1))
+
+
+def kl_einsum(mu, logvar):
+    square = torch.einsum("bk,bk->b", mu, mu)
+    return (square + logvar.exp().sum(1) - logvar.sum(1) - mu.shape[1]) / 2
+
+
+def kl_loops(mu, logvar):
+    rows = []
+    for m, s in zip(mu, logvar, strict=True):
+        rows.append(sum(0.5 * (s[j].exp() - 1 - s[j] + m[j] ** 2) for j in range(len(m))))
+    return torch.stack(rows)
+
+
+def kl_double(mu, logvar):
+    mu, logvar = mu.double(), logvar.double()
+    return -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp(), dim=1)
+
+
+def kl_of_the_other_order(mu, logvar):
+    q, p = Normal(mu, (logvar / 2).exp()), Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    return kl_divergence(p, q).sum(1)
+
+
+def kl_no_one(mu, logvar):
+    return 0.5 * (logvar.exp() - logvar + mu**2).sum(1)
+
+
+def kl_mu_not_squared(mu, logvar):
+    return 0.5 * (logvar.exp() - 1 - logvar + mu).sum(1)
+
+
+def kl_root(mu, logvar):
+    return 0.5 * ((logvar / 2).exp() - 1 - logvar + mu**2).sum(1)
+
+
+def kl_column(mu, logvar):
+    return 0.5 * (logvar.exp() - 1 - logvar + mu**2).sum(1, keepdim=True)
+
+
+def kl_monte_carlo(mu, logvar):
+    q = Normal(mu, (logvar / 2).exp())
+    c = q.rsample((10,))
+    return (q.log_prob(c) - Normal(0.0, 1.0).log_prob(c)).sum(-1).mean(0)
+
+
+def kl_half_detached(mu, logvar):
+    return 0.5 * (logvar.detach().exp() - 1 - logvar + mu**2).sum(1)
+
+
+def ll_distribution(x, logits):
+    return Bernoulli(logits=logits).log_prob(x.expand_as(logits)).flatten(-x.dim() + 1).sum(-1)
+
+
+def ll_softplus(x, logits):
+    return (x * logits - F.softplus(logits)).flatten(1 - x.dim()).sum(-1)
+
+
+def ll_logsigmoid(x, logits):
+    log_p = torch.where(x > 0, F.logsigmoid(logits), F.logsigmoid(-logits))
+    return log_p.sum(tuple(range(logits.dim() - x.dim() + 1, logits.dim())))
+
+
+def ll_loops(x, logits):
+    def image(pixels, a):
+        return sum(
+            (F.logsigmoid(t) if p else F.logsigmoid(-t))
+            for p, t in zip(pixels.flatten(), a.flatten(), strict=True)
+        )
+
+    def images(a):
+        return torch.stack([image(one, t) for one, t in zip(x, a, strict=True)])
+
+    return images(logits) if logits.dim() == x.dim() else torch.stack([images(a) for a in logits])
+
+
+def ll_double(x, logits):
+    return ll_softplus(x.double(), logits.double())
+
+
+def ll_one_leading_only(x, logits):
+    return (x * logits - F.softplus(logits)).flatten(1).sum(1)
+
+
+def ll_epsilon(x, logits):
+    p = logits.sigmoid()
+    return (x * (p + 1e-8).log() + (1 - x) * (1 - p + 1e-8).log()).flatten(1 - x.dim()).sum(-1)
+
+
+def ll_clamped(x, logits):
+    p = logits.sigmoid().clamp(1e-6, 1 - 1e-6)
+    return (x * p.log() + (1 - x) * (1 - p).log()).flatten(1 - x.dim()).sum(-1)
+
+
+def ll_white_only(x, logits):
+    return (x * F.logsigmoid(logits)).flatten(1 - x.dim()).sum(-1)
+
+
+def ll_swapped(x, logits):
+    return ll_softplus(1 - x, logits)
+
+
+def ll_squared(x, logits):
+    return -((x - logits.sigmoid()) ** 2).flatten(1 - x.dim()).sum(-1)
+
+
+def ll_bits(x, logits):
+    return ll_softplus(x, logits) / math.log(2)
+
+
+def iw_shifted(log_w):
+    top = log_w.max(dim=0).values
+    return top + (log_w - top).exp().mean(0).log()
+
+
+def iw_inside(log_w):
+    return torch.logsumexp(log_w - math.log(len(log_w)), dim=0)
+
+
+def iw_numpy_of_log_k(log_w):
+    return torch.logsumexp(log_w.double(), 0) - np.log(log_w.shape[0])
+
+
+def iw_logaddexp(log_w):
+    total = log_w[0]
+    for one in log_w[1:]:
+        total = torch.logaddexp(total, one)
+    return total - math.log(len(log_w))
+
+
+def iw_mixture(log_w):
+    """The log-density of a mixture, whose parts have the log-densities log_w."""
+    mix = torch.distributions.Categorical(logits=torch.zeros(log_w.shape[1], log_w.shape[0]))
+    unit = MixtureSameFamily(mix, Normal(torch.zeros(*log_w.T.shape), 1.0))
+    return torch.logsumexp(log_w.T + unit.mixture_distribution.logits, dim=-1)
+
+
+def iw_best(log_w):
+    return log_w.max(0).values
+
+
+def iw_log_of_batch(log_w):
+    return torch.logsumexp(log_w, 0) - math.log(log_w.shape[1])
+
+
+def iw_plus(log_w):
+    return torch.logsumexp(log_w, 0) + math.log(len(log_w))
+
+
+def iw_base_ten(log_w):
+    return torch.logsumexp(log_w, 0) - math.log10(len(log_w))
+
+
+def iw_softmax_average(log_w):
+    return (log_w.softmax(0) * log_w).sum(0)
+
+
+def iw_one_shift_for_all(log_w):
+    return log_w.mean() + (log_w - log_w.mean()).exp().mean(0).log().detach()
+
+
+def iw_epsilon(log_w):
+    return (log_w.exp().mean(0) + 1e-30).log()
+
+
+def iw_mean_weight(log_w):
+    return log_w.exp().mean(0)
+
+
+def fb_maximum(kl, floor):
+    return torch.maximum(kl.mean(0), torch.tensor(floor)).sum()
+
+
+def fb_relu(kl, floor):
+    return (floor + F.relu(kl.mean(0) - floor)).sum()
+
+
+def fb_loops(kl, floor):
+    total = kl.new_zeros(())
+    for column in kl.unbind(1):
+        mean = column.sum() / len(column)
+        total = total + (mean if mean > floor else floor)
+    return total
+
+
+def fb_double(kl, floor):
+    mean = torch.einsum("bk->k", kl.double()) / kl.shape[0]
+    return torch.where(mean > floor, mean, floor).sum()
+
+
+def fb_total_floor(kl, floor):
+    return kl.mean(0).clamp(min=floor / kl.shape[1]).sum()
+
+
+def fb_zeroed(kl, floor):
+    mean = kl.mean(0)
+    return mean[mean > floor].sum()
+
+
+def fb_added(kl, floor):
+    return (kl.mean(0) + floor).sum()
+
+
+def fb_over_the_code(kl, floor):
+    return kl.mean(1).clamp(min=floor).sum()
+
+
+def fb_vector(kl, floor):
+    return kl.mean(0).clamp(min=floor)
+
+
+def fb_number(kl, floor):
+    return kl.mean(0).clamp(min=floor).sum().item()
+
+
+def fb_straight_through(kl, floor):
+    mean = kl.mean(0)
+    return (mean + (mean.clamp(min=floor) - mean).detach()).sum()  # gradient below the floor
+
+
+RP, KL, LL = "reparameterize", "gaussian_kl", "bernoulli_log_likelihood"
+IW, FB = "iwae_bound", "free_bits"
+RIGHT = [
+    *((RP, f) for f in (rp_distribution, rp_einsum, rp_loops, rp_double)),
+    *((KL, f) for f in (kl_distributions, kl_einsum, kl_loops, kl_double)),
+    *((LL, f) for f in (ll_distribution, ll_softplus, ll_logsigmoid, ll_loops, ll_double)),
+    *((IW, f) for f in (iw_shifted, iw_inside, iw_numpy_of_log_k, iw_logaddexp, iw_mixture)),
+    *((FB, f) for f in (fb_maximum, fb_relu, fb_loops, fb_double)),
+]
+WRONG = [
+    *((RP, f) for f in (rp_own_noise, rp_detached, rp_sampled, rp_softplus, rp_quarter)),
+    (RP, rp_base_two),
+    *((KL, f) for f in (kl_of_the_other_order, kl_no_one, kl_mu_not_squared, kl_root, kl_column)),
+    *((KL, f) for f in (kl_monte_carlo, kl_half_detached)),
+    *((LL, f) for f in (ll_one_leading_only, ll_epsilon, ll_clamped, ll_white_only, ll_swapped)),
+    *((LL, f) for f in (ll_squared, ll_bits)),
+    *((IW, f) for f in (iw_best, iw_log_of_batch, iw_plus, iw_base_ten, iw_softmax_average)),
+    *((IW, f) for f in (iw_one_shift_for_all, iw_epsilon, iw_mean_weight)),
+    *((FB, f) for f in (fb_total_floor, fb_zeroed, fb_added, fb_over_the_code, fb_vector)),
+    *((FB, f) for f in (fb_number, fb_straight_through)),
+]
+
+SAID = [
+    (RP, rp_own_noise, "random numbers of its own"),
+    (RP, rp_detached, "no gradient flows back to logvar"),
+    (KL, kl_column, "shape (3, 1); (3,) is expected. The numbers are right."),
+    (KL, kl_half_detached, "the gradient with respect to logvar is not"),
+    (LL, ll_bits, "is 1.443 times the expected one"),
+    (FB, fb_vector, "A sum over dimension 0 is missing"),
+    (FB, fb_number, "no gradient flows back to kl"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), SAID)
+def test_what_is_said_to_answers_that_nobody_declared(name, answer, words):
+    assert words in diagnose(exercises.find(name, "24_vae"), answer).sentence
+
+
+@pytest.mark.parametrize("name", [IW, LL])
+def test_the_overflow_is_refused_though_it_is_right_on_paper(name):
+    """Without its extreme case, the exercise would accept the answer that underflows."""
+    exercise = exercises.find(name, "24_vae")
+    mistake = {IW: "exponential underflows", LL: "logarithm of the sigmoid"}[name]
+    wrong, sentence = exercise.mistakes[mistake]
+    assert diagnose(exercise, wrong).sentence == sentence
+    mild = exercises.Exercise(
+        **{**vars(exercise), "cases": lambda seed: list(exercise.cases(seed))[:1]}
+    )
+    assert diagnose(mild, wrong).state == "correct"

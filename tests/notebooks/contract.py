@@ -1,0 +1,183 @@
+"""What every notebook promises its reader, one rule after the other.
+
+`problems(chapter, book)` says in sentences what a notebook breaks; none is a good notebook.
+"""
+
+import re
+from html.parser import HTMLParser
+
+from genai_utils.course.execute import code_sha256
+
+LIMIT = 1_500_000  # bytes of a stored notebook
+LINES = 25  # of a code cell
+
+SETUP = '''\
+# Set-up: the same in every notebook. It installs the book's package only where it is missing.
+import importlib.util
+import os
+
+if importlib.util.find_spec("genai_utils") is None:
+    repository = os.environ.get("GENAI_REPOSITORY", "{address}")
+    %pip install -q "git+{{repository}}"
+
+from genai_utils.course import start
+
+run = start("{name}")'''
+
+COST = "*Cost: see the run card at the end of this page.*"
+
+
+def opening(chapter, book, address):
+    """Title, promise, what you will be able to do, cost line, lecture items; then the set-up cell."""
+    first = chapter.prose[0]
+    if not re.match(rf"# {int(chapter.name[:2])}\s+\S", first):
+        yield f'the first line is expected to be "# {int(chapter.name[:2])} Title"'
+    if not re.search(r"^[*_][^*_\n].{20,}[.?!][*_]$", first, re.MULTILINE):
+        yield "the promise is expected as one sentence in italics below the title"
+    able = first.partition("After this chapter you can")[2]
+    if len(re.findall(r"^- ", able, re.MULTILINE)) < 3:
+        yield 'at least three points are expected below "After this chapter you can"'
+    if COST not in first:
+        yield f"the line {COST} is missing"
+    if chapter.notebook.cells[0].cell_type != "markdown":
+        yield "the first cell is expected to be the title"
+    setup = SETUP.format(address=address, name=chapter.name)
+    if not chapter.code_cells or chapter.code_cells[0].source != setup:
+        yield "the first code cell is not the set-up cell of the contract"
+
+
+def items(chapter, book, address):
+    """It claims the items of its row in the lecture map, all of them, and names each where it is."""
+    due = [id for id, item in book.items.items() if item["notebook"] == chapter.name]
+    claims = chapter.claims
+    for id in claims:
+        if id not in book.items:
+            yield f"{id} is no item of the lecture map"
+    if sorted(claims) != sorted(due):
+        yield f"it claims {sorted(claims)}; the lecture map gives it {sorted(due)}"
+    told = "\n".join(t for t in chapter.prose).replace("**Lecture items:**", "\0")
+    told = re.sub(r"\0[^\n]*", "", told)
+    for id in claims:
+        if not re.search(rf"\b{id}\b", told):
+            yield f"{id} is claimed, but no text names it"
+
+
+def errata(chapter, book, address):
+    """Each erratum of its items has a box, and code follows it."""
+    boxed = chapter.errata
+    for id in boxed:
+        if id not in book.errata:
+            yield f"erratum {id} is in no list"
+    due = {
+        id
+        for item in book.items.values()
+        if item["notebook"] == chapter.name
+        for id in item["errata"]
+        if book.errata[id]["class"] != "X"
+    }
+    if missing := due - set(boxed):
+        yield f"no box for the errata {sorted(missing)}"
+    if len(boxed) != len(set(boxed)):
+        yield "an erratum has two boxes"
+    last = max(i for i, c in enumerate(chapter.notebook.cells) if c.cell_type == "code")
+    for index, cell in enumerate(chapter.notebook.cells):
+        if cell.cell_type == "markdown" and "> **Erratum " in cell.source and index > last:
+            yield "an erratum box has no code after it"
+
+
+def parts(chapter, book, address):
+    """Source beside the equation, an explorer, a lab, three exercises with checks and hints, an end."""
+    code = "\n".join(cell.source for cell in chapter.code_cells)
+    html = "\n".join(chapter.html())
+    if not re.search(r"\bshow_source\(", code):
+        yield "it shows no source of the package: show_source(...)"
+    if "data-explorer=" not in html:
+        yield "no stored output is an explorer"
+    if not re.search(r"^lab\(", code, re.MULTILINE):
+        yield "it has no lab(...)"
+    if len(chapter.exercises) < 3:
+        yield f"at least three exercises are expected, it has {len(chapter.exercises)}"
+    numbers = [f"{int(chapter.name[:2])}.{i + 1}" for i in range(len(chapter.exercises))]
+    if chapter.exercises != numbers:
+        yield f"the exercises are numbered {chapter.exercises}, expected {numbers}"
+    for call in ("check", "hint"):
+        if len(re.findall(rf"^#? ?{call}\(", code, re.MULTILINE)) < len(chapter.exercises):
+            yield f"an exercise has no {call}(...)"
+    if not re.search(r"^progress\(", code, re.MULTILINE):
+        yield "it has no progress()"
+    end = "\n".join(chapter.prose[-2:])
+    if len(re.findall(r"^\d\. ", end.partition("## Summary")[2], re.MULTILINE)) != 5:
+        yield 'the end is expected to have "## Summary" with five numbered lines'
+    for head in ("Read next", "References"):
+        if head not in end:
+            yield f'the end has no "{head}"'
+
+
+def cells(chapter, book, address):
+    """Code cells are short."""
+    for index, cell in enumerate(chapter.code_cells):
+        if (lines := len(cell.source.splitlines())) > LINES:
+            yield f"code cell {index + 1} has {lines} lines, at most {LINES}"
+
+
+def card(chapter, book, address):
+    """A fresh run card, not of the ci profile, with numbers in it."""
+    found = chapter.card
+    if not found:
+        yield "it has no run card: python -m genai_utils.course.execute"
+        return
+    if found["notebook"] != chapter.name:
+        yield f"its run card is that of {found['notebook']}"
+    if found["profile"] not in ("cpu", "gpu"):
+        yield f"its run card says {found['profile']}; publish from cpu or gpu"
+    if found["code_sha256"] != code_sha256(chapter.notebook):
+        yield "its code has changed since it was run: python -m genai_utils.course.execute"
+    if not found["metrics"]:
+        yield "it recorded no number: run.record(...)"
+    if stand_ins := [name for name in found["data"] if "stand-in" in name]:
+        yield f"it was run on {', '.join(stand_ins)}; publish from real data"
+
+
+class Images(HTMLParser):
+    """Collects the images of some HTML that no alt text describes."""
+
+    def __init__(self):
+        super().__init__()
+        self.bare = 0
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img" and not (dict(attributes).get("alt") or "").strip():
+            self.bare += 1
+
+
+def outputs(chapter, book, address):
+    """One run from top to bottom, no error, no stderr, small, every picture described."""
+    counts = [cell.execution_count for cell in chapter.code_cells if cell.source.strip()]
+    if counts != list(range(1, len(counts) + 1)):
+        yield "it was not run once from top to bottom"
+    for index, cell in enumerate(chapter.code_cells, 1):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"code cell {index} ended in {output.ename}"
+            if output.get("name") == "stderr":
+                yield f"code cell {index} wrote to stderr: {output.text[:60]!r}"
+            data = output.get("data", {})
+            html = data.get("text/html", "")
+            parser = Images()
+            parser.feed(html)
+            if parser.bare:
+                yield f"code cell {index} shows an image without alt text"
+            if any(kind.startswith("image/") for kind in data) and "<img" not in html:
+                yield f"code cell {index} shows a bare image; use show(fig, alt=...)"
+            if "application/vnd.jupyter.widget-view+json" in data:
+                yield f"code cell {index} stores a live widget; use lab(...)"
+    if (size := chapter.path.stat().st_size) > LIMIT:
+        yield f"it is {size / 1e6:.1f} MB, at most {LIMIT / 1e6} MB"
+
+
+RULES = (opening, items, errata, parts, cells, card, outputs)
+
+
+def problems(chapter, book, address):
+    """All that a notebook breaks, in sentences."""
+    return [problem for rule in RULES for problem in rule(chapter, book, address)]

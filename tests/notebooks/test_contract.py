@@ -1,0 +1,155 @@
+"""Every notebook keeps the contract; and each rule of the contract can be broken."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from genai_utils.course.chapters import Book, Chapter, address
+from tests.notebooks.contract import problems
+
+ROOT = Path(__file__).parents[2]
+BOOK = Book(ROOT)
+ADDRESS = address(ROOT)
+NAMES = list(BOOK.chapters)
+
+
+def test_there_are_notebooks_and_all_are_planned():
+    assert NAMES
+    assert set(NAMES) <= {plan["name"] for plan in BOOK.plan}
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert re.findall(r"file: notebooks/(\w+)", toc) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_notebook_keeps_the_contract(name):
+    assert problems(BOOK.chapters[name], BOOK, ADDRESS) == []
+
+
+def test_the_lecture_map_is_whole():
+    assert len(BOOK.items) == 185 and len(BOOK.errata) == 84 and len(BOOK.plan) == 30
+    assert [f"{p['name'][:2]}" for p in BOOK.plan] == [f"{i:02}" for i in range(1, 31)]
+    ids = [f"A{i}" for i in range(1, 115)] + [f"B{i}" for i in range(1, 72)]
+    assert list(BOOK.items) == ids
+    names = {plan["name"] for plan in BOOK.plan}
+    for item in BOOK.items.values():
+        assert item["notebook"] in names and item["kind"] in BOOK.kinds
+        assert set(item["errata"]) <= set(BOOK.errata)
+    for erratum in BOOK.errata.values():
+        assert erratum["class"] in BOOK.classes and erratum["says"] and erratum["right"]
+
+
+def test_the_address_is_read_from_the_configuration():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert address(ROOT) == config["repository"]["url"]
+
+
+# ---- each rule can be broken ---------------------------------------------------------------------
+
+
+def markdown(nb, old, new, count=1):
+    """Replace text in the Markdown cells; the text must be there."""
+    hits = 0
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and re.search(old, cell.source, re.MULTILINE):
+            cell.source, n = re.subn(old, new, cell.source, count=count, flags=re.MULTILINE)
+            hits += n
+            if count:
+                break
+    assert hits, old
+
+
+def code(nb, index=-1):
+    return [cell for cell in nb.cells if cell.cell_type == "code"][index]
+
+
+def recode(nb, old, new):
+    hits = 0
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.source, n = re.subn(old, new, cell.source, flags=re.MULTILINE)
+            hits += n
+    assert hits, old
+
+
+def add_output(nb, **data):
+    code(nb).outputs.append(nbformat.v4.new_output("display_data", data=data))
+
+
+def without_html(nb, part):
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            html = output.get("data", {}).get("text/html")
+            if html:
+                output.data["text/html"] = html.replace(part, "data-other=")
+
+
+def stderr(nb):
+    code(nb).outputs.append(nbformat.v4.new_output("stream", name="stderr", text="Warning: x"))
+
+
+MUTANTS = {
+    "the first line is expected": lambda nb: markdown(nb, r"^# \d+ ", "# 77 "),
+    "the promise is expected": lambda nb: markdown(nb, r"^\*([^*\n]{20,})\*$", r"\1"),
+    "at least three points": lambda nb: markdown(nb, "After this chapter you can", "You can"),
+    "the line *Cost": lambda nb: markdown(nb, r"\*Cost: ", "*Costs: "),
+    "is not the set-up cell": lambda nb: recode(nb, r"^import os$", "import os, sys"),
+    "is no item of the lecture map": lambda nb: markdown(nb, r"(\*\*Lecture items:\*\*)", r"\1 A999,"),
+    "the lecture map gives it": lambda nb: markdown(nb, r"(\*\*Lecture items:\*\*) \w+,", r"\1"),
+    "is claimed, but no text names it": lambda nb: markdown(
+        nb, rf"(?<!items:\*\* )\b{Chapter(BOOK.chapters[NAMES[0]].path).claims[0]}\b", "", count=0
+    ),
+    "is in no list": lambda nb: markdown(nb, r"\*\*Erratum \w\d\d\.", "**Erratum N99."),
+    "no box for the errata": lambda nb: markdown(nb, r"\*\*Erratum ", "**Note "),
+    "an erratum has two boxes": lambda nb: nb.cells.insert(
+        5, next(c for c in nb.cells if "> **Erratum" in c.source)
+    ),
+    "an erratum box has no code after it": lambda nb: nb.cells.append(
+        nbformat.v4.new_markdown_cell("> **Erratum N01.** Nothing proves it.")
+    ),
+    "it shows no source": lambda nb: recode(nb, r"\bshow_source\(", "print("),
+    "no stored output is an explorer": lambda nb: without_html(nb, "data-explorer="),
+    "it has no lab": lambda nb: recode(nb, r"^lab\(", "print("),
+    "at least three exercises": lambda nb: markdown(nb, r"> \*\*Exercise", "> **Task", count=0),
+    "the exercises are numbered": lambda nb: markdown(nb, r"\*\*Exercise (\d+)\.2", r"**Exercise \1.7"),
+    "has no check": lambda nb: recode(nb, r"^check\(", "print("),
+    "has no hint": lambda nb: recode(nb, r"^#? ?hint\(", "print("),
+    "it has no progress": lambda nb: recode(nb, r"^progress\(", "print("),
+    "five numbered lines": lambda nb: markdown(nb, r"^5\. .*\n", ""),
+    'the end has no "Read next"': lambda nb: markdown(nb, "Read next", "More"),
+    'the end has no "References"': lambda nb: markdown(nb, r"\bReferences\b", "Papers", count=0),
+    "lines, at most": lambda nb: code(nb).update(source="\n".join(["x = 1"] * 26)),
+    "it has no run card": lambda nb: nb.metadata.pop("genai"),
+    "its run card is that of": lambda nb: nb.metadata.genai.update(notebook="99_other"),
+    "its run card says ci": lambda nb: nb.metadata.genai.update(profile="ci"),
+    "its code has changed": lambda nb: code(nb).update(source=code(nb).source + "\nx = 1"),
+    "it recorded no number": lambda nb: nb.metadata.genai.update(metrics=[]),
+    "publish from real data": lambda nb: nb.metadata.genai.update(
+        data=["digits (stand-in for mnist)"]
+    ),
+    "run once from top to bottom": lambda nb: code(nb).update(execution_count=1),
+    "ended in ValueError": lambda nb: code(nb).outputs.append(
+        nbformat.v4.new_output("error", ename="ValueError", evalue="x", traceback=[])
+    ),
+    "wrote to stderr": stderr,
+    "without alt text": lambda nb: add_output(nb, **{"text/html": '<img src="x" alt=" ">'}),
+    "shows a bare image": lambda nb: add_output(nb, **{"image/png": "iVBORw0KGgo="}),
+    "stores a live widget": lambda nb: add_output(
+        nb, **{"application/vnd.jupyter.widget-view+json": {"model_id": "x"}}
+    ),
+    "MB, at most": lambda nb: nb.metadata.update(padding="x" * 1_500_001),
+}
+
+
+@pytest.mark.parametrize("complaint", MUTANTS)
+def test_a_notebook_that_breaks_the_rule_is_told_so(complaint, tmp_path):
+    good = BOOK.chapters[NAMES[0]]
+    broken = copy.deepcopy(good.notebook)
+    MUTANTS[complaint](broken)
+    path = tmp_path / good.path.name
+    path.write_text(json.dumps(broken), encoding="utf-8")
+    assert any(complaint in problem for problem in problems(Chapter(path), BOOK, ADDRESS))

@@ -1,0 +1,91 @@
+"""Batches: each example once per epoch, and nothing but (seed, step) decides."""
+
+import pytest
+import torch
+
+from genai_utils.training import TensorBatches, dynamic_binarize
+
+
+@pytest.mark.parametrize("n, batch_size", [(12, 4), (10, 4), (7, 7), (5, 1), (9, 5)])
+def test_each_epoch_holds_each_example_once(n, batch_size):
+    batches = TensorBatches(torch.arange(n), batch_size=batch_size)
+    stream = [int(i) for step in range(4 * n) for i in batches(step)]
+    assert all(len(batches(step)) == batch_size for step in range(2 * n))
+    epochs = [stream[e * n : (e + 1) * n] for e in range(4 * batch_size)]
+    assert all(sorted(epoch) == list(range(n)) for epoch in epochs)
+    if n > 5:
+        assert epochs[0] != epochs[1] != list(range(n))  # shuffled anew
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    x = torch.rand(30, 3)
+    options = {"batch_size": 7, "transform": dynamic_binarize}
+    batches = TensorBatches(x, seed=5, **options)
+    forward = [batches(step) for step in range(12)]
+    torch.manual_seed(99)  # the global random numbers play no part,
+    before = torch.get_rng_state()
+    again = TensorBatches(x, seed=5, **options)
+    for step in reversed(range(12)):  # nor does the order in which batches are asked for
+        assert torch.equal(again(step), forward[step])
+    assert torch.equal(torch.get_rng_state(), before)
+    other = TensorBatches(x, seed=6, **options)
+    assert not all(torch.equal(other(step), forward[step]) for step in range(12))
+
+
+def test_neighbouring_seeds_share_no_epochs():
+    orders = [
+        tuple(TensorBatches(torch.arange(50), batch_size=5, seed=s).permutation(e).tolist())
+        for s in range(6)
+        for e in range(6)
+    ]
+    assert len(set(orders)) == 36
+
+
+def test_several_tensors_stay_together():
+    x, y = torch.arange(20.0).view(10, 2), torch.arange(10)
+    for step in range(8):
+        xs, ys = TensorBatches(x, y, batch_size=4)(step)
+        assert torch.equal(xs, x[ys])
+
+
+def test_dynamic_binarize_is_a_fair_coin_per_pixel():
+    p = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0]).repeat(20_000, 1)
+    labels = torch.arange(20_000)
+    x, kept = dynamic_binarize((p, labels), torch.Generator().manual_seed(0))
+    assert kept is labels and x.dtype == p.dtype and set(x.unique().tolist()) == {0.0, 1.0}
+    sigma = (p[0] * (1 - p[0]) / 20_000).sqrt()
+    assert ((x.mean(0) - p[0]).abs() <= 4 * sigma).all()  # exact where p is 0 or 1
+    batches = TensorBatches(p[:100, 1:4], batch_size=100, transform=dynamic_binarize)
+    assert not torch.equal(batches(0), batches(1))  # drawn anew at each step
+
+
+@pytest.mark.parametrize("batch_size", [0, -3, 11, 2.0, True, "8"])
+def test_bad_batch_sizes(batch_size):
+    with pytest.raises(ValueError, match="from 1 to the 10 examples"):
+        TensorBatches(torch.zeros(10, 2), batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    "tensors, error, message",
+    [
+        ((), ValueError, "at least one"),
+        (([1, 2],), TypeError, "got list"),
+        ((torch.tensor(1.0),), ValueError, "scalar"),
+        ((torch.zeros(3), torch.zeros(4)), ValueError, "3, 4"),
+        ((torch.tensor([0.0, torch.nan, torch.inf]),), ValueError, "2 values"),
+    ],
+)
+def test_bad_tensors(tensors, error, message):
+    with pytest.raises(error, match=message):
+        TensorBatches(*tensors, batch_size=1)
+
+
+def test_bad_transforms_and_steps():
+    with pytest.raises(ValueError, match="got 0 to 255"):
+        TensorBatches(torch.tensor([0.0, 255.0]), batch_size=1, transform=dynamic_binarize)
+    with pytest.raises(TypeError, match="int64"):
+        dynamic_binarize(torch.tensor([0, 1]), torch.Generator())
+    with pytest.raises(TypeError, match="transform must be"):
+        TensorBatches(torch.zeros(2), batch_size=1, transform="binarize")
+    with pytest.raises(ValueError, match="got -1"):
+        TensorBatches(torch.zeros(2), batch_size=1)(-1)

@@ -1,0 +1,74 @@
+"""Two processes (gloo) give what one gives with the same global batch, and fail together."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from toy import STEPS, Toy, toy_data, toy_fit
+
+from genai_utils.training import TensorBatches, load_model
+from genai_utils.training.parallel import share
+
+forks = pytest.mark.skipif(
+    not (hasattr(os, "fork") and torch.distributed.is_gloo_available()), reason="needs fork, gloo"
+)
+
+
+@forks
+def test_two_processes_equal_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = Path(__file__).with_name("toy.py")
+    command = [sys.executable, str(script), "two", str(tmp_path), str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    *lines, ends = done.stdout.splitlines()
+    assert json.loads(ends) == [0, 0], done.stderr
+    assert len(lines) == 1 and lines[0].startswith(f"Toy: {STEPS} steps")  # one line, one process
+
+    alone = toy_fit(None, TensorBatches(toy_data(), batch_size=8), Toy(noisy=False))
+    for rank in (0, 1):
+        theirs = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
+        for name, weight in alone.model.state_dict().items():
+            torch.testing.assert_close(theirs["model"][name], weight, atol=1e-6, rtol=1e-6)
+        for name, values in alone.history.items():
+            torch.testing.assert_close(
+                torch.tensor(theirs["history"][name]), torch.tensor(values), atol=1e-5, rtol=1e-5
+            )
+
+    # The checkpoint keeps the random state of each process, and they draw different noise.
+    (path,) = (tmp_path / "run").iterdir()
+    states = json.loads((path / "state.json").read_text())["rng"]
+    assert len(states) == 2 and states[0]["torch"] != states[1]["torch"]
+    # Noise differs, the averaged gradient does not: both processes hold the same weights.
+    first, second = (load_model(Toy(), tmp_path / f"noisy{rank}.safetensors") for rank in (0, 1))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
+
+    for rank in (0, 1):  # a NaN that one process sees stops both, at the step where it came
+        assert "loss is nan at step 0" in (tmp_path / f"nan{rank}.txt").read_text()
+        assert "7 does not divide into 2" in (tmp_path / f"odd{rank}.txt").read_text()
+    assert not list((tmp_path / "nan").iterdir())  # and no checkpoint was written
+
+
+def test_share_of_one_process_is_the_whole_batch():
+    batch = {"x": (torch.arange(6), torch.zeros(6, 2)), "name": "n"}
+    mine = share(batch, Accelerator())
+    assert torch.equal(mine["x"][0], batch["x"][0]) and mine["x"][1].shape == (6, 2)
+
+
+def test_share_slices_every_part():
+    class Second:
+        num_processes, process_index, device = 3, 1, torch.device("cpu")
+
+    batch = (torch.arange(6), {"y": torch.arange(12).view(6, 2)})
+    x, rest = share(batch, Second())
+    assert x.tolist() == [2, 3] and rest["y"].tolist() == [[4, 5], [6, 7]]

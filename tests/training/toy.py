@@ -1,0 +1,170 @@
+"""A tiny model for the tests of the loop, and a driver that runs it in forked processes.
+
+`python toy.py resume FOLDER KILL,KILL…` and `python toy.py two FOLDER PORT` import torch once and
+fork, which is what makes a test that needs a dozen processes take seconds.
+"""
+
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from genai_utils.training import TensorBatches, TrainingError, checkpoint, dynamic_binarize, fit
+
+STEPS, EVERY = 40, 6
+
+
+class Toy(nn.Module):
+    """6 -> width -> 6 with dropout and batch norm; its loss draws from all three generators."""
+
+    def __init__(self, width: int = 8, noisy: bool = True):
+        super().__init__()
+        torch.manual_seed(1)
+        self.net = nn.Sequential(nn.Linear(6, width), nn.Tanh(), nn.Linear(width, 6))
+        self.norm = nn.BatchNorm1d(6)
+        self.noisy = noisy
+
+    def loss(self, x):
+        """A dict, with a scalar beside the loss."""
+        if not self.noisy:
+            return {"loss": ((self.net(x) - x) ** 2).sum(1).mean(), "mean": x.mean()}
+        noise = torch.rand(()).item() + random.random() + np.random.rand()  # noqa: NPY002
+        y = self.net(nn.functional.dropout(self.norm(x), 0.3))
+        return {"loss": ((y - x) ** 2).sum(1).mean() * noise, "noise": noise}
+
+
+def toy_data(n: int = 50) -> torch.Tensor:
+    """Grey values (n, 6)."""
+    return torch.rand(n, 6, generator=torch.Generator().manual_seed(3))
+
+
+def toy_fit(folder, batches=None, model=None, **changes):
+    """The run that the tests interrupt."""
+    batches = batches or TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    options = {"lr": 0.01, "warmup": 3, "ema": 0.9, "clip": 1.0, "every": EVERY, "title": "Toy"}
+    steps = changes.pop("steps", STEPS)
+    return fit(model or Toy(), batches, steps, checkpoint=folder, **{**options, **changes})
+
+
+class Diary:
+    """Batches that write down what they gave, and kill the process (as `kill -9`) at one step."""
+
+    def __init__(self, folder: Path, kill: int | None = None):
+        self.batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+        self.path, self.kill = folder / "diary.jsonl", kill
+
+    def __call__(self, step: int) -> torch.Tensor:
+        if step == self.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        batch = self.batches(step)
+        with open(self.path, "a") as file:
+            file.write(json.dumps([step, batch.flatten().tolist()]) + "\n")
+        return batch
+
+
+def forked(function) -> int:
+    """Run a function in a child process; return how it ended, as os.waitpid says it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        except BaseException as error:  # the child must never go on in the parent's code
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(3)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def run_once(folder: Path, kill: str | None) -> None:
+    """One process of a run: killed at a step, at a moment of a save, or not at all."""
+    step = int(kill) if kill and kill.isdigit() else None
+    if kill and step is None:
+        _kill_in_save(*kill.split("@"))
+    result = toy_fit(folder / "run", Diary(folder, step))
+    after = [random.random(), np.random.rand(), torch.rand(()).item()]  # noqa: NPY002
+    seen = [result.history, after, result.model.training]
+    (folder / "result.json").write_text(json.dumps(seen))
+
+
+def _kill_in_save(moment: str, at: str) -> None:
+    """Die while the checkpoint of step `at` is written: half a file, before or after the rename."""
+    write, rename = checkpoint.write_file, os.rename
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def write_half(path, content):
+        if path.name == "optimizer.safetensors" and f"{int(at):08d}" in str(path):
+            path.write_bytes(content[: len(content) // 2])
+            die()
+        write(path, content)
+
+    def rename_and_die(source, target):
+        if f"{int(at):08d}" not in str(target):
+            return rename(source, target)
+        if moment == "after":
+            rename(source, target)
+        die()
+
+    if moment == "half":
+        checkpoint.write_file = write_half
+    else:
+        checkpoint.os.rename = rename_and_die
+
+
+def run_rank(folder: Path, rank: int, port: int) -> None:
+    """One of two processes of a data-parallel run, and of one in which only one rank sees a NaN."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo"}
+    batches = TensorBatches(toy_data(), batch_size=8)
+    result = toy_fit(folder / "run", batches, Toy(noisy=False), progress=rank == 0)
+    torch.save(
+        {"model": result.model.state_dict(), "history": result.history}, folder / f"rank{rank}.pt"
+    )
+    noisy = toy_fit(None, Diary(folder / f"rank{rank}"), Toy(), steps=4, progress=False)
+    checkpoint.save_model(noisy.model, folder / f"noisy{rank}.safetensors")
+    poisoned = toy_data(8)
+    poisoned[6] = torch.nan  # an example of the second process
+    try:
+        toy_fit(folder / "nan", lambda step: poisoned, Toy(noisy=False), steps=60)
+    except TrainingError as error:
+        (folder / f"nan{rank}.txt").write_text(str(error))
+    try:
+        toy_fit(None, lambda step: toy_data(7), Toy(noisy=False))
+    except ValueError as error:
+        (folder / f"odd{rank}.txt").write_text(str(error))
+    torch.distributed.destroy_process_group()
+
+
+def main(command: str, folder: Path, *arguments: str) -> None:
+    """Fork the processes of one test and print how each ended."""
+    torch.set_num_threads(1)  # a fork does not take threads along
+    importlib.import_module("torch._dynamo")  # else each child's first optimiser imports it
+    if command == "resume":
+        chains = {"whole": "", **{chain: chain for chain in arguments}}
+        ends = {}
+        for name, chain in chains.items():
+            (folder / name).mkdir()
+            kills = [*filter(None, chain.split(",")), None]
+            ends[name] = [forked(lambda k=k, n=name: run_once(folder / n, k)) for k in kills]
+    else:
+        for rank in (0, 1):
+            (folder / f"rank{rank}").mkdir()
+        port = int(arguments[0])
+        first = os.fork()
+        if first == 0:
+            os._exit(forked(lambda: run_rank(folder, 0, port)) >> 8)
+        ends = [forked(lambda: run_rank(folder, 1, port)), os.waitpid(first, 0)[1]]
+    print(json.dumps(ends))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
