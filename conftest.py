@@ -5,11 +5,14 @@ kernels that inherit this environment.
 """
 
 import os
+import tempfile
 
 # Tests compare numbers: they run on the CPU even where a card is at hand.
 os.environ["GENAI_PROFILE"] = "ci"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["MPLBACKEND"] = "Agg"
+# Progress in the exercises is kept in the home of whoever solves them; a test run is nobody's.
+os.environ["GENAI_PROGRESS"] = tempfile.mkdtemp(prefix="genai-progress-")
 os.environ.pop("GENAI_PUBLISH", None)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores already; threads of their own would only fight over them.

@@ -28,7 +28,7 @@ from genai_utils.course import chapters
 log = logging.getLogger(__name__)
 COST = "Cost: see the run card at the end of this page."
 # Formula text in lectures.json: x_t, W_{3x3}, P_data, x^(t-1), R^k. Names such as p_sample stay as they are.
-_SCRIPT = re.compile(r"([_^])(\{[^}]+\}|\([^()]+\)|data\b|[^\W_]{1,2}(?![^\W_]))")
+_SCRIPT = re.compile(r"([_^])(\{[^}]+\}|\([^()]+\)|data\b|[A-Za-z0-9Α-ω]{1,2}(?![A-Za-z0-9Α-ω]))")
 _MATHJAX = (
     "tex-chtml.js",
     "output/chtml/fonts/woff-v2/*.woff",
@@ -47,7 +47,17 @@ class proof(nodes.Inline, nodes.TextElement):
     """Stands for the box that proves an erratum; becomes a link once all pages are read."""
 
 
+# Opened from a folder, a page may not read another one: the search then lists pages without excerpts.
+_SEARCH = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+
+
 # ---- small pieces of a document --------------------------------------------------------------------
+
+
+def _word(before):
+    """Whether text ends in a word, and not in a single letter or the name of an operator."""
+    last = re.search(r"[A-Za-z]*$", before)[0]
+    return len(last) > 1 and last not in ("sum", "prod", "argmin", "argmax")
 
 
 def formula(text):
@@ -57,8 +67,8 @@ def formula(text):
         before = text[found.start() - 1 : found.start()]
         if found.start() == 0 or before.isspace() or (found[1] == "_" and found[2][0] == "("):
             continue
-        # A subscript belongs to a single letter or a bracket: x_t and Y]_ij, but not infer_vector.
-        if found[1] == "_" and re.search(r"[A-Za-z]{2}$", text[: found.start()]):
+        # A subscript belongs to a letter, a bracket or an operator: x_t, Y]_ij; not infer_vector.
+        if found[1] == "_" and _word(text[: found.start()]):
             continue
         result.append(nodes.Text(text[end : found.start()]))
         kind = nodes.subscript if found[1] == "_" else nodes.superscript
@@ -527,6 +537,7 @@ def setup(app):
     }.items():
         app.add_directive(name, directive)
     app.add_transform(NotebookPage)
+    app.add_js_file(None, body=_SEARCH)
     app.connect("builder-inited", begin)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)

@@ -54,10 +54,9 @@ def examine(function) -> Verdict:
     """The verdict on a function, neither shown nor remembered."""
     name = getattr(function, "__name__", None)
     if not callable(function) or not isinstance(name, str):
-        what = f"the text {function!r:.60}" if isinstance(function, str) else type(function).__name__
-        return Verdict(
-            ERROR, "check", f"check expects your function itself, as in check(my_function); got {what}."
-        )
+        got = repr(function)[:60] if isinstance(function, str) else type(function).__name__
+        sentence = f"check expects your function itself, as in check(my_function); got {got}."
+        return Verdict(ERROR, "check", sentence)
     return diagnosis.diagnose(exercises.find(name, _notebook()), function)
 
 

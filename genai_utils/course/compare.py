@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-
 LARGE = 1_000_000  # numbers
+DIGITS = {"precision": 4, "edgeitems": 3, "suppress_small": True, "separator": ", "}
 
 
 @dataclass
@@ -148,9 +148,7 @@ def brief(value, lines: int = 8, width: int = 300) -> str:
         value = value.float() if value.dtype == torch.bfloat16 else value
         corner = value[tuple(slice(0, 50) for _ in shape)] if value.numel() > 2_500 else value
         dots = " (its corner)" if corner.shape != value.shape else ""
-        text = np.array2string(
-            corner.numpy(), precision=4, threshold=30, edgeitems=3, suppress_small=True, separator=", "
-        )
+        text = np.array2string(corner.numpy(), threshold=30, **DIGITS)
         text = text if not shape else f"shape {shape}{dots}\n{text}"
     elif isinstance(value, np.ndarray):
         return brief(torch.from_numpy(np.array(value)), lines, width)

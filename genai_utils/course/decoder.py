@@ -120,6 +120,10 @@ def export(decoder, size):
 
     Every step knows its input and output shape. Weights follow one another as little-endian
     float16 in the order of the steps, each step's weight before its bias.
+
+    Raises:
+        TypeError: a layer of another kind or shape than a page can compute.
+        ValueError: a weight that half precision cannot hold.
     """
     steps, weights, x = [], [], torch.zeros(1, size)
     for path, layer in _layers(decoder):
@@ -127,6 +131,12 @@ def export(decoder, size):
         found = _step(path, layer)
         if found is not None:
             step, parts = found
+            needs = {"linear": 1, "upsample": 3}.get(step["op"])
+            if needs and x.ndim - 1 != needs:
+                raise TypeError(
+                    f"{path} ({type(layer).__name__}) gets the shape {tuple(x.shape[1:])}; in a "
+                    f"page it can take {'(features,)' if needs == 1 else '(channels, H, W)'} only."
+                )
             for part in parts:
                 if not part.isfinite().all() or part.abs().max() > LARGEST:
                     raise ValueError(f"{path} has a weight that is not finite or above {LARGEST}.")

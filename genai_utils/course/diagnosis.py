@@ -7,15 +7,21 @@ are computed before the student's function runs, so that it cannot change them.
 
 from __future__ import annotations
 
-import dis
 import inspect
 import time
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import torch
 
 from genai_utils.course import sandbox
+from genai_utils.course.clues import (
+    brief_text,
+    gradients_of,
+    in_words,
+    is_stub,
+    shape_clue,
+    unused_parameters,
+)
 from genai_utils.course.compare import (
     Values,
     WrongType,
@@ -27,6 +33,7 @@ from genai_utils.course.compare import (
     same,
     unchanged,
 )
+from genai_utils.course.trials import Trial, prepare
 
 SEEDS = (11, 12, 13)
 TO_DO, CORRECT, NOT_YET, ERROR = "to do", "correct", "not yet", "error"
@@ -41,18 +48,6 @@ class Verdict:
     sentence: str
     details: list[tuple[str, str]] = field(default_factory=list)
     mistake: str | None = None
-
-
-@dataclass
-class Trial:
-    """One case: its arguments, what the library says, and what each known mistake would say."""
-
-    arguments: tuple
-    expected: Values
-    mistakes: dict[str, Values]
-    gradients: list | None
-    outcome: sandbox.Outcome | None = None
-    yours: Values | None = None
 
 
 def diagnose(exercise, function, seeds=SEEDS) -> Verdict:
@@ -70,7 +65,7 @@ class _Diagnosis:
             return self.say(
                 TO_DO, "This is the library's own function. Run your own cell first, then check it."
             )
-        trials = [self.trial(a) for seed in seeds for a in self.exercise.arguments(seed)]
+        trials = prepare(self.exercise, seeds)
         steps = (
             self.signature,
             self.still_to_do,
@@ -108,24 +103,7 @@ class _Diagnosis:
     def shown(values: Values) -> str:
         return "\n".join(brief(t) for t in values.tensors)
 
-    # --- what the library says ----------------------------------------------------------------
-
-    def trial(self, arguments) -> Trial:
-        def outcome(function):
-            return sandbox.call(function, arguments, limit=60)
-
-        right = outcome(self.exercise.reference)
-        if right.failure:
-            raise RuntimeError(f"the library's own {self.name} failed: {right.error!r}")
-        mistakes = {}
-        for name, (wrong, _) in self.exercise.mistakes.items():
-            value = outcome(wrong)
-            if value.failure is None:
-                mistakes[name] = read(value.value)
-        gradients = None
-        if self.exercise.grad:
-            gradients = _gradients(self.exercise.reference, arguments)
-        return Trial(arguments, read(right.value), mistakes, gradients)
+    # --- right or wrong -----------------------------------------------------------------------
 
     def canonical(self, values: Values) -> Values | None:
         """Values ready for comparison; None where the exercise's canonical form fails on them."""
@@ -203,11 +181,13 @@ class _Diagnosis:
             if isinstance(error, KeyboardInterrupt):
                 what = "was interrupted"
             return self.say(ERROR, f"Your function {what} before it returned a result.", trial)
-        if isinstance(error, NotImplementedError) or "ellipsis" in str(error).lower():
+        text = str(error)
+        unwritten = type(error) is NotImplementedError and "implemented for" not in text
+        if unwritten or (isinstance(error, TypeError) and "ellipsis" in text.lower()):
             return self.say(TO_DO, "A part of it is still to be written.")
         if isinstance(error, RecursionError):
             return self.say(ERROR, "Your function calls itself without end.", trial)
-        message = brief_text(str(error), 3)
+        message = brief_text(text, 3)
         where = [("where", outcome.line)] if outcome.line else []
         sentence = f"Your function raised {type(error).__name__}" + (
             f": {message}" if message else "."
@@ -270,7 +250,7 @@ class _Diagnosis:
                         f"{which} has shape {tuple(yours.shape)}; "
                         f"{tuple(expected.shape)} is expected."
                     )
-                    more = _shape_clue(yours, expected, self.exercise.rtol)
+                    more = shape_clue(yours, expected, self.exercise.rtol)
                     return self.say(NOT_YET, sentence + more, trial)
                 for bad, word in ((torch.isnan, "NaN (not a number)"), (torch.isinf, "infinity")):
                     count = int((bad(yours) & ~bad(expected)).sum())
@@ -291,7 +271,9 @@ class _Diagnosis:
         right = not self.wrong(trials)
         for trial in trials:
             made = sandbox.call(
-                lambda *a: _gradients(self.function, a), trial.arguments, limit=self.exercise.limit
+                lambda *a: gradients_of(self.function, a),
+                trial.arguments,
+                limit=self.exercise.limit,
             )
             if made.failure:
                 return self.say(
@@ -342,11 +324,11 @@ class _Diagnosis:
             if abs(c + 1) < 1e-3:
                 sentence = "Every number has the wrong sign."
             else:
-                sentence = f"Your result is {_number(c)} times the expected one, in every case."
+                sentence = f"Your result is {in_words(c)} times the expected one, in every case."
             return self.say(NOT_YET, sentence, _smallest(wrong))
         each = [factor(t.yours.tensors, t.expected.tensors, self.exercise.rtol) for t in trials]
         if all(c is not None for c in each):
-            some = ", ".join(dict.fromkeys(_number(c) for c in each[:4]))
+            some = ", ".join(dict.fromkeys(in_words(c) for c in each[:4]))
             return self.say(
                 NOT_YET,
                 f"Your result is the expected one times a number that changes with the case "
@@ -376,32 +358,6 @@ class _Diagnosis:
         )  # fmt: skip
 
 
-def _gradients(function, arguments) -> list:
-    """d(weighted sum of the results)/d(argument), None where there is none. In float64."""
-    with torch.enable_grad():
-        leaves = [
-            a.detach().clone().requires_grad_()
-            if isinstance(a, torch.Tensor) and a.is_floating_point()
-            else a
-            for a in arguments
-        ]
-        result = function(*leaves)
-        parts = result if isinstance(result, (tuple, list)) else [result]
-        parts = [p for p in parts if isinstance(p, torch.Tensor) and p.requires_grad]
-        asked = [a for a in leaves if isinstance(a, torch.Tensor) and a.requires_grad]
-        found = [None] * len(asked)
-        if parts:
-            total = sum(
-                (p.double() * torch.linspace(0.5, 1.5, p.numel()).view(p.shape)).sum()
-                for p in parts
-            )
-            found = torch.autograd.grad(total, asked, allow_unused=True)
-    found = iter(found)
-    asked = {id(a) for a in asked}
-    grads = [next(found) if id(a) in asked else None for a in leaves]
-    return [None if g is None else g.detach().to("cpu", torch.float64) for g in grads]
-
-
 def _smallest(trials) -> Trial:
     """The case with the fewest numbers: the easiest to follow by hand."""
 
@@ -409,65 +365,3 @@ def _smallest(trials) -> Trial:
         return sum(a.numel() for a in trial.arguments if isinstance(a, torch.Tensor))
 
     return min(trials, key=size)
-
-
-def _shape_clue(yours, expected, rtol) -> str:
-    """What one would have to do to the expected result to get a result of this shape."""
-    if yours.numel() == expected.numel():
-        if agree(yours.reshape(expected.shape), expected, rtol):
-            return " The numbers are right."
-        if yours.dim() == 2 and agree(yours.T.reshape(expected.shape), expected, rtol):
-            return " It is the transpose of what is expected."
-    if expected.numel() > 1 and yours.numel() == 1:
-        number = yours.reshape(())
-        if agree(number, expected.sum(), rtol):
-            return " It is the sum of the expected numbers."
-        if agree(number, expected.mean(), rtol):
-            return " It is the mean of the expected numbers."
-    if yours.dim() > expected.dim():
-        for dim in range(yours.dim()):
-            if agree(yours.sum(dim), expected, rtol):
-                return f" A sum over dimension {dim} is missing."
-            if agree(yours.mean(dim), expected, rtol):
-                return f" A mean over dimension {dim} is missing."
-    return ""
-
-
-def _number(c: float) -> str:
-    """2.0 -> '2', 0.3333 -> '1/3', 0.1234 -> '0.1234'."""
-    near = Fraction(c).limit_denominator(1000)
-    simple = near.numerator in (1, -1) or near.denominator == 1
-    return str(near) if simple and abs(float(near) - c) < 1e-4 * abs(c) else f"{c:.4g}"
-
-
-def brief_text(text: str, lines: int = 8, width: int = 200) -> str:
-    """The first lines of a text, none of them long."""
-    kept = [line[:width] for line in text.strip().splitlines()[:lines]]
-    return "\n".join(kept)
-
-
-def is_stub(function) -> bool:
-    """Is the body nothing but a docstring, `...`, `pass` or `return None`?
-
-    Read from the byte code, since a function typed into a notebook may have no source file.
-    """
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return False
-    idle = {"RESUME", "NOP", "POP_TOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
-    steps = list(dis.get_instructions(code))
-    constants = [s.argval for s in steps if "CONST" in s.opname]
-    return {s.opname for s in steps} <= idle and all(c is None or c is ... for c in constants)
-
-
-def unused_parameters(function) -> list[str]:
-    """Arguments that the function's code never reads."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return []
-    names = code.co_varnames[: code.co_argcount]
-    read_names = set(code.co_cellvars)
-    for step in dis.get_instructions(code):
-        if "LOAD" in step.opname:
-            read_names.update(step.argval if isinstance(step.argval, tuple) else [step.argval])
-    return [name for name in names if name not in read_names]

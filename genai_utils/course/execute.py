@@ -70,6 +70,7 @@ def execute(path, profile=None, timeout=3600):
             resources={"metadata": {"path": folder}},
             record_timing=False,
             coalesce_streams=True,
+            extra_arguments=["--log-level=50"],
         )
         with client.setup_kernel(env=environment):
             for index, cell in enumerate(notebook.cells):

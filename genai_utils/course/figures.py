@@ -223,7 +223,7 @@ def table_bundle(rows, columns=None, caption=None):
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     html = (
-        f'<div class="genai genai-table">{stylesheet("table.css")}<table>{title}'
+        f'<div class="genai genai-table">{stylesheet("figure.css", "table.css")}<table>{title}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     lines = [list(heads.values()), *cells]

@@ -22,7 +22,7 @@ from genai_utils.course.page import (
     unique_id,
 )
 
-MOST_POINTS = 2_000
+MOST_POINTS = 1_200
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -66,7 +66,7 @@ def _screen(still, alt):
 def _advice(decoder):
     count = sum(parameter.numel() for parameter in decoder.parameters())
     return (
-        f"The decoder has {count:,} weights; at most about 210,000 fit in half precision. "
+        f"The decoder has {count:,} weights; at most about 200,000 fit in half precision. "
         "Use fewer hidden units or convolutions."
     )
 
@@ -173,13 +173,13 @@ def latent_pad(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
     Args:
         decoder: an nn.Sequential of Linear, Conv2d, ConvTranspose2d, Upsample(nearest),
             BatchNorm, Flatten, Unflatten and activations; its output is shown as it is, so put a
-            Sigmoid at the end of one that gives logits. At most about 210,000 weights.
+            Sigmoid at the end of one that gives logits. At most about 200,000 weights.
         alt: what is seen.
         shape: of an image, (H, W), (1, H, W) or (3, H, W), values in [0, 1].
         extent: the pad goes from -extent to extent in both directions.
         name: lets pages of the book reuse it.
         caption: a short line below it.
-        points: (N, k) encoded data, drawn as dots; at most 2,000 of them, evenly picked.
+        points: (N, k) encoded data, drawn as dots; at most 1,200 of them, evenly picked.
         labels: N classes of these points, which colour them.
         dims: which two numbers of the code the pad moves.
         origin: (k,) the code at which it opens, and its other numbers; default: (0, 0).

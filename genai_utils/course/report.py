@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import html
-import json
 from pathlib import Path
 
 from genai_utils.course.records import write
 
 MARK = "genai-from-scratch report"  # a file that bears it may be written over, no other
+CELL = "text-align:left;padding:.1em 1em .1em 0"
 COLUMNS = ("exercise", "notebook", "state", "tries", "hints", "solution seen", "solved on")
 
 
@@ -53,11 +53,9 @@ def as_text(table: list[dict]) -> str:
 
 
 def as_html(table: list[dict]) -> str:
-    head = "".join(f'<th scope="col" style="text-align:left">{c}</th>' for c in COLUMNS)
+    head = "".join(f'<th scope="col" style="{CELL}">{c}</th>' for c in COLUMNS)
     body = "".join(
-        "<tr>"
-        + "".join(f'<td style="text-align:left">{html.escape(c)}</td>' for c in _cells(row))
-        + "</tr>"
+        "<tr>" + "".join(f'<td style="{CELL}">{html.escape(c)}</td>' for c in _cells(row)) + "</tr>"
         for row in table
     )
     return (

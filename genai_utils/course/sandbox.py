@@ -65,13 +65,16 @@ def call(function: Callable, arguments: tuple, *, limit: float, seed: int = 0) -
     """Call function(*copies of arguments) in the sandbox, for at most `limit` seconds."""
     outcome = Outcome(arguments=copy.deepcopy(arguments))
     stream = _Shortened()
-    with _settings_kept(), _random_state_kept():
-        _seed(seed)
+    with untouched():
+        seed_all(seed)
         before = _random_state()
         try:
-            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-                with _time_limit(limit):
-                    outcome.value = _run(function, outcome.arguments)
+            with (
+                contextlib.redirect_stdout(stream),
+                contextlib.redirect_stderr(stream),
+                _time_limit(limit),
+            ):
+                outcome.value = _run(function, outcome.arguments)
         except TimeUp:
             outcome.failure = "time"
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
@@ -94,7 +97,7 @@ def _line_of(error: BaseException, function: Callable) -> str:
             break
         if trace.tb_frame.f_code.co_filename == home:
             text = linecache.getline(home, trace.tb_lineno).strip()
-            start = getattr(function, "__code__").co_firstlineno
+            start = function.__code__.co_firstlineno
             if trace.tb_frame.f_code is function.__code__:
                 found = f"line {trace.tb_lineno - start + 1} of your function"
             else:
@@ -204,7 +207,7 @@ def _by_thread(seconds: float):
 
 
 def _random_state():
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
 
 def _same_state(a, b) -> bool:
@@ -212,10 +215,18 @@ def _same_state(a, b) -> bool:
     return a[0] == b[0] and numpy_same and torch.equal(a[2], b[2])
 
 
-def _seed(seed: int) -> None:
+def seed_all(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.random.default_generator.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def untouched():
+    """Whatever happens inside, random states and torch's settings are as before afterwards."""
+    with _settings_kept(), _random_state_kept():
+        yield
 
 
 @contextlib.contextmanager
@@ -226,7 +237,7 @@ def _random_state_kept():
         yield
     finally:
         random.setstate(kept[0])
-        np.random.set_state(kept[1])
+        np.random.set_state(kept[1])  # noqa: NPY002
         torch.set_rng_state(kept[2])
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)

@@ -95,16 +95,14 @@ def _definition(text: str) -> ast.FunctionDef:
 
 
 def _is_docstring(node) -> bool:
-    value = getattr(node, "value", None)
+    value = node.value if isinstance(node, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _is_empty(function: ast.FunctionDef) -> bool:
     rest = function.body[1:] if _is_docstring(function.body[0]) else function.body
-    return all(
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
-        for node in rest
-    )
+    values = [node.value if isinstance(node, ast.Expr) else None for node in rest]
+    return all(isinstance(value, ast.Constant) and value.value is ... for value in values)
 
 
 def main(arguments: list[str]) -> int:

@@ -22,7 +22,7 @@ make, and the hints. `genai_utils/exercises/means.py` of a notebook `31_means` w
         mistakes={
             "mean over the rows": (
                 lambda x: x.mean(0),
-                "You averaged over the rows (dimension 0): the mean of each row is over dimension 1.",
+                "You averaged over the rows (dimension 0). Each row has its own mean.",
             ),
         },
         hints=["Which dimension should disappear?", "x.mean(dim=...) takes that dimension."],

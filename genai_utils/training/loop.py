@@ -95,7 +95,7 @@ def fit(
     net = accelerator.prepare(Loss(model.train(), bf16, accelerator.device, compile))
     optimizer = opt.make_optimizer(optimizer, model, lr)
     weights = [p for group in optimizer.param_groups for p in group["params"]]
-    base = [group["lr"] for group in optimizer.param_groups]
+    base = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
     average = None if ema is None else EMA(model, ema)
     meter = Meter(steps, accelerator)
     state = RunState(model, average, optimizer, meter, accelerator, settings)
@@ -112,11 +112,11 @@ def fit(
                 group["lr"] = rate * factor(step)
             losses = net(share(batches(step), accelerator))
             meter.add(step, losses)  # raises TrainingError at NaN, before the weights are touched
-            accelerator.backward(losses["loss"])
+            optimizer.zero_grad(set_to_none=True)
+            losses["loss"].backward()
             if clip is not None:
                 nn.utils.clip_grad_norm_(weights, clip)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
             if average is not None:
                 average.update()
             done = step + 1

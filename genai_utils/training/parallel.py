@@ -1,5 +1,7 @@
 """One process or several: the loss as a module, and each process's share of a batch."""
 
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,11 +24,14 @@ class Loss(nn.Module):
 
     def __init__(self, model: nn.Module, bf16: bool, device: torch.device, compile: bool):
         super().__init__()
-        self.model, self.bf16, self.device_type = model, bf16, device.type
+        self.model = model
+        self.autocast = (
+            partial(torch.autocast, device.type, torch.bfloat16) if bf16 else nullcontext
+        )
         self.loss = torch.compile(model.loss) if compile else model.loss
 
     def forward(self, batch) -> dict[str, torch.Tensor]:
-        with torch.autocast(self.device_type, torch.bfloat16, enabled=self.bf16):
+        with self.autocast():
             out = self.loss(batch)
         out = out if isinstance(out, dict) else {"loss": out}
         loss = out.get("loss")

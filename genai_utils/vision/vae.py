@@ -17,14 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from genai_utils import data
+from genai_utils.training import TensorBatches, dynamic_binarize
+
 # --- The terms of the bound --------------------------------------------------------------------
 
 
 def gaussian_kl(mu, logvar):
-    r"""KL divergence of a diagonal Gaussian from the standard normal, per example, in nats.
+    r"""KL divergence of a diagonal normal from the standard normal, in nats.
 
     $$ D_{KL}(N(\mu, \mathrm{diag}(\sigma^2)) \,\|\, N(0, I))
-       = \tfrac12 \sum_j \left( e^{s_j} - 1 - s_j + \mu_j^2 \right), \quad s_j = \log \sigma_j^2 $$
+       = \tfrac12 \sum_j \left( e^{s_j} - 1 - s_j + \mu_j^2 \right), \;
+       s_j = \log \sigma_j^2 $$
 
     Shapes: mu (B, k), logvar (B, k) -> (B,).
     Source: Kingma & Welling 2014, appendix B; lecture item A90, errata N09, N10.
@@ -33,11 +37,12 @@ def gaussian_kl(mu, logvar):
 
 
 def reparameterize(mu, logvar, eps):
-    r"""A sample of N(mu, diag(sigma^2)), written so that gradients reach mu and logvar.
+    r"""A sample of N(mu, diag(sigma^2)) that lets gradients reach mu and logvar.
 
-    $$ c = \mu + \sigma \epsilon, \quad \epsilon \sim N(0, I), \quad \sigma = e^{s/2} $$
+    $$ c = \mu + \sigma \epsilon, \quad \epsilon \sim N(0, I), \; \sigma = e^{s/2} $$
 
-    Shapes: mu, logvar (B, k); eps (B, k) or (K, B, k), drawn from N(0, I) -> the shape of eps.
+    Shapes: mu, logvar (B, k); eps, drawn from N(0, I), (B, k) or (K, B, k)
+    -> the shape of eps.
     Source: Kingma & Welling 2014, section 2.4; lecture item A91, erratum N15.
     """
     return mu + torch.exp(0.5 * logvar) * eps
@@ -49,8 +54,8 @@ def bernoulli_log_likelihood(x, logits):
     $$ \log P(x|c) = \sum_i x_i \log p_i + (1 - x_i) \log (1 - p_i), \quad
        p = \mathrm{sigmoid}(a) $$
 
-    Shapes: x (B, ...) with values 0 or 1; logits a, of the shape of x or (K, B, ...)
-    -> (B,) or (K, B). Computed from the logits, since log(sigmoid(a)) underflows for a << 0.
+    Shapes: x (B, ...) of zeros and ones; logits a, of the shape of x or (K, B, ...)
+    -> (B,) or (K, B). From the logits, since log(sigmoid(a)) underflows for a << 0.
     Source: Kingma & Welling 2014, appendix C.1; lecture item A91.
     """
     log_p = -F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
@@ -79,10 +84,10 @@ def iwae_bound(log_w):
     r"""The importance-weighted bound on log P(x), per example, in nats.
 
     $$ \mathcal L_K = \log \frac1K \sum_{k=1}^K w_k, \quad
-       \log w_k = \log P(x|c_k) + \log P(c_k) - \log Q(c_k|x), \quad c_k \sim Q(c|x) $$
+       \log w_k = \log P(x|c_k) + \log P(c_k) - \log Q(c_k|x), \; c_k \sim Q(c|x) $$
 
-    K = 1 gives the ELBO; the bound rises with K and tends to log P(x). The sum is taken in the log
-    domain (log-sum-exp): exp(-90) is zero in 16 bits and exp(-1000) in any.
+    K = 1 gives the ELBO; the bound rises with K and tends to log P(x). The sum is
+    taken in the log domain (log-sum-exp), since exp(-1000) is zero in any precision.
     Shapes: log_w (K, B) -> (B,).
     Source: Burda et al. 2016, eq. 8; lecture item A89.
     """
@@ -90,12 +95,12 @@ def iwae_bound(log_w):
 
 
 def free_bits(kl, floor):
-    r"""KL term that leaves each code dimension `floor` nats for free: a cure for collapse.
+    r"""KL term that leaves each code unit `floor` nats for free: a cure for collapse.
 
     $$ \sum_j \max\left( \lambda, \tfrac1B \sum_i D_{KL}^{(i,j)} \right) $$
 
-    The mean over the batch is taken before the maximum, so that single examples may use less.
-    Shapes: kl (B, k), the KL divergence of each example and dimension -> a scalar, in nats.
+    The mean over the batch comes before the maximum: single examples may use less.
+    Shapes: kl (B, k), the KL divergence of each example and unit -> a scalar, in nats.
     Source: Kingma et al. 2016, appendix C.8.
     """
     return kl.mean(dim=0).clamp(min=floor).sum()
@@ -199,12 +204,11 @@ class VAE(nn.Module):
         std: standard deviation of the Gaussian likelihood.
         beta: weight of the KL term. 1 is the bound; anything else is not one (Higgins et al. 2017).
         noise: sample the code (True), or use its mean: with beta=0, a plain autoencoder (B59).
-        floor: free nats of each code dimension (`free_bits`); 0 leaves the bound as it is.
     """
 
     def __init__(
         self, size=28, code=40, width=512, kind="dense", likelihood="bernoulli", std=1.0,
-        beta=1.0, noise=True, floor=0.0,
+        beta=1.0, noise=True,
     ):  # fmt: skip
         super().__init__()
         for name, value in {"size": size, "code": code, "width": width}.items():
@@ -218,13 +222,10 @@ class VAE(nn.Module):
                 raise ValueError(f"VAE expects {name} to be one of {known}; it got {value!r}.")
         if kind == "conv" and size % 4:
             raise ValueError(f"A conv VAE halves the image twice; size {size} is no multiple of 4.")
-        if std <= 0 or beta < 0 or floor < 0:
-            raise ValueError(
-                "VAE expects std > 0, beta >= 0 and floor >= 0; "
-                f"it got std={std}, beta={beta}, floor={floor}."
-            )
+        if std <= 0 or beta < 0:
+            raise ValueError(f"VAE expects std > 0 and beta >= 0; it got std={std}, beta={beta}.")
         self.size, self.code, self.likelihood, self.std = size, code, likelihood, std
-        self.beta, self.noise, self.floor = beta, noise, floor
+        self.beta, self.noise = beta, noise
         encoder, decoder = (
             (dense_encoder, dense_decoder) if kind == "dense" else (conv_encoder, conv_decoder)
         )
@@ -254,18 +255,12 @@ class VAE(nn.Module):
         return gaussian_log_likelihood(x, a, self.std)
 
     def loss(self, x):
-        """Minus the bound, mean over the batch, in nats: {"loss", "reconstruction", "kl"}."""
-        mu, logvar = self.encode(x)
-        eps = torch.randn_like(mu)
-        c = reparameterize(mu, logvar, eps) if self.noise else mu
+        """Minus the bound: the mean over the batch, in nats, with its two terms."""
+        mu, logvar = self.encode(x)  # (B, k) each
+        c = reparameterize(mu, logvar, torch.randn_like(mu)) if self.noise else mu
         reconstruction = -self.log_likelihood(x, self.decode(c)).mean()
         kl = gaussian_kl(mu, logvar).mean()
-        if self.floor:
-            per_unit = gaussian_kl(mu[..., None], logvar[..., None])  # (B, k)
-            penalty = free_bits(per_unit, self.floor)
-        else:
-            penalty = kl
-        loss = reconstruction + self.beta * penalty
+        loss = reconstruction + self.beta * kl
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
 
     def log_weights(self, x, samples):
@@ -318,3 +313,10 @@ class VAE(nn.Module):
                 f"{high:.3g}. Divide by 255, or undo the normalisation."
             )
         return x
+
+
+def recipe():
+    """What `python -m genai_utils.train vae` trains: the main model of chapter 24 on MNIST."""
+    images = data.mnist("train").x
+    batches = TensorBatches(images, batch_size=128, transform=dynamic_binarize)
+    return VAE(), batches, {"steps": 32_000, "lr": 2e-3, "warmup": 100, "ema": 0.999}

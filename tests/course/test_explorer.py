@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -225,3 +226,53 @@ def test_a_jupyter_page_in_dark_mode_is_dark(browser, page):
     browser.js("document.body.setAttribute('data-jp-theme-light', 'false')")
     ink = browser.js("return getComputedStyle(document.querySelector('.genai-explorer')).color")
     assert int(re.search(r"\d+", ink).group()) > 128
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        # JupyterLab puts the HTML in place, then a fresh copy of each script in the script's place
+        "s => { const n = document.createElement('script'); n.textContent = s.textContent;"
+        "s.replaceWith(n); }",
+        # classic notebooks evaluate the text elsewhere, so that the script stands nowhere
+        "s => { const n = document.createElement('script'); n.textContent = s.textContent;"
+        "document.head.append(n); n.remove(); }",
+    ],
+    ids=["lab", "classic"],
+)
+def test_hosts_that_run_scripts_their_own_way(browser, tmp_path, run):
+    empty = tmp_path / "empty.html"
+    empty.write_text("<!doctype html><title>t</title><div id=out></div>", encoding="utf-8")
+    browser.open(empty)
+    bundle = explorer_bundle(square, alt="A dot.", k=range(5))
+    browser.js(
+        "const out = document.getElementById('out'); out.innerHTML = arguments[0];"
+        f"out.querySelectorAll('script').forEach({run})",
+        bundle.html,
+    )
+    root = browser.driver.find_element(By.CLASS_NAME, "genai-explorer")
+    before = state(root)
+    root.find_element(By.TAG_NAME, "input").send_keys(Keys.ARROW_RIGHT)
+    assert state(root)[2] == ["1"] and state(root)[0] != before[0]
+    assert browser.errors() == []
+
+
+def test_the_theme_of_the_book_puts_no_light_box_around_it_in_dark_mode(browser, tmp_path):
+    theme = pytest.importorskip("pydata_sphinx_theme", reason="the book's theme is not installed")
+    folder = Path(theme.__file__).parent / "theme/pydata_sphinx_theme/static/styles"
+    sheet = (folder / "pydata-sphinx-theme.css").as_uri()
+    page = tmp_path / "book.html"
+    bundle = explorer_bundle(square, alt="A dot.", k=range(5))
+    page.write_text(
+        f'<!doctype html><html data-theme="dark"><title>t</title><link rel="stylesheet" '
+        f'href="{sheet}"><main class="bd-content"><div class="cell_output"><div id="plain" '
+        f'class="output text_html">x</div><div id="ours" class="output text_html">{bundle.html}'
+        "</div></div></main></html>",
+        encoding="utf-8",
+    )
+    browser.open(page, dark=True)
+    look = "const s = getComputedStyle(document.querySelector(arguments[0])); return "
+    assert browser.js(look + "s.padding", "#plain") != "0px"  # the theme does so, else drop this
+    assert browser.js(look + "s.padding", "#ours") == "0px"
+    assert browser.js(look + "s.backgroundColor", "#ours") == "rgba(0, 0, 0, 0)"
+    assert browser.js(look + "s.padding + s.filter", "#ours img") == "0pxnone"

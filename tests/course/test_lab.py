@@ -1,5 +1,7 @@
 """Labs: live with a kernel, a still in the page."""
 
+import sys
+
 import ipywidgets
 import matplotlib.pyplot as plt
 import pytest
@@ -14,7 +16,7 @@ def shown(monkeypatch):
     shown = []
     keep = lambda value, raw=False: shown.append(value)  # noqa: E731
     monkeypatch.setattr(page, "display", keep)
-    monkeypatch.setattr("genai_utils.course.lab.display", keep)
+    monkeypatch.setattr(sys.modules[lab.__module__], "display", keep)
     return shown
 
 

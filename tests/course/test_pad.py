@@ -126,6 +126,18 @@ def test_a_pad_refuses(options, error, message):
         pad_bundle(options.pop("decoder"), **options)
 
 
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        ([nn.Unflatten(1, (4, 6)), nn.Linear(6, 5)], (4, 5)),
+        ([nn.Unflatten(1, (4, 6)), nn.Upsample(scale_factor=2)], (4, 12)),
+    ],
+)
+def test_shapes_that_a_page_would_compute_wrongly_are_refused(layers, shape):
+    with pytest.raises(TypeError, match=r"gets the shape \(4, 6\)"):
+        pad_bundle(nn.Sequential(nn.Linear(2, 24), *layers), alt="A.", shape=shape)
+
+
 def test_weights_that_half_precision_cannot_hold_are_refused():
     net = mlp()
     with torch.no_grad():
@@ -189,6 +201,16 @@ def test_the_page_decodes_what_pytorch_decodes(browser, tmp_path, net, k, shape)
     expected = np.moveaxis(expected, 0, -1) if len(shape) == 3 else expected[..., None]
     assert np.abs(canvas(browser, root) / 255 - expected).max() < TOLERANCE + 1 / 255
     assert browser.errors() == []
+
+
+def test_every_half_precision_number_is_read_right(browser, tmp_path):
+    net = nn.Sequential(nn.Linear(2, 8, bias=False))
+    values = torch.tensor([0, 1, -1.5, 65504, 6.1e-5, 5.9e-5, -6e-8, 0.333]).half().float()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.stack([values, values.flip(0)], 1))
+    browser.open(write(tmp_path / "p.html", pad_bundle(net, alt="A.", shape=(1, 8))))
+    says = browser.js("return document.querySelector('.genai-latent').genaiDecode([1, 0])")
+    assert says == values.tolist()
 
 
 @pytest.mark.parametrize("width", [1200, 390])

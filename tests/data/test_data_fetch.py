@@ -242,16 +242,32 @@ def test_a_read_only_cache_serves_what_it_holds(toy, body, cached, dead_url, mon
         the_file()
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(server, toy, page, body, cached, monkeypatch):
+@pytest.mark.parametrize("when", ["receiving", "putting in place"])
+def test_a_full_disk_is_named_and_leaves_nothing(
+    server, toy, page, body, cached, monkeypatch, when
+):
     toy(server.url("/toy.bin", page(body)), stand_in="digits")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
+    def half_then_full(self, url):
+        self.part.write_bytes(body[:1000])
+        full()
+
+    if when == "receiving":
+        monkeypatch.setattr(download.Transfer, "_stream", half_then_full)
+    else:
+        monkeypatch.setattr(os, "replace", full)
     with pytest.raises(data.DataError, match="No space left on device"):
         data.search.fetch_or_stand_in("toy")
     assert not cached.exists() and leftovers(cached) == []
+
+
+def test_a_file_without_an_address_is_missing_and_not_there(toy):
+    toy()
+    with pytest.raises(data.DataError, match="no address is known"):
+        the_file()
 
 
 # One slow import of the package; each line it reads starts a process that fetches.

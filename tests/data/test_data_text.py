@@ -10,7 +10,7 @@ import pytest
 from networkx.algorithms.link_analysis import pagerank_alg
 
 from genai_utils import data
-from genai_utils.data.text import _file_docstrings, see_also
+from genai_utils.data.text import _file_docstrings, _public_module, _tidied, see_also
 
 
 def test_wikipedia_is_a_hundred_clean_articles():
@@ -34,6 +34,33 @@ def test_wikipedia_is_a_hundred_clean_articles():
             data.wikipedia(wrong)
     with pytest.raises(TypeError, match="n must be a whole number"):
         data.wikipedia("3")
+
+
+def test_an_article_ends_where_its_notes_begin_and_keeps_no_markup():
+    page = """
+'''Ant''' is an ''insect''.
+== Colonies ==
+* Ants  live together.
+File:ant.jpg
+{| table
+1879
+== References ==
+* Not this book.
+"""
+    assert _tidied(page) == "Ant is an insect.\nAnts live together."
+
+
+@pytest.mark.parametrize(
+    ("parts", "public"),
+    [
+        (["scipy", "stats", "_morestats"], "scipy.stats"),
+        (["numpy", "_core", "fromnumeric"], "numpy"),
+        (["torch", "__init__"], "torch"),
+        (["sklearn", "cluster", "k"], "sklearn.cluster.k"),
+    ],
+)
+def test_a_private_module_is_known_by_its_public_package(parts, public):
+    assert _public_module(parts) == public
 
 
 def test_lee_is_three_hundred_and_fifty_articles_and_what_people_said_of_fifty():
@@ -89,7 +116,7 @@ def test_see_also_is_read_in_the_ways_people_write_it():
 See Also
 --------
 first : What it does, and
-    see not_this also.
+    not_this
 second, third
 :func:`~package.fourth` : more
 module.fifth

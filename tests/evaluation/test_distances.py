@@ -151,6 +151,17 @@ def test_fakes_on_half_of_the_real_have_full_precision_and_half_the_recall(rng):
     assert precision_recall(left, real) == (0.5, 1)  # and the other way round
 
 
+def test_a_common_shift_changes_nothing(rng):
+    # Far from the origin |a|² + |b|² − 2ab would leave nothing but rounding.
+    real, fake = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)) + 1
+    far = 1e7
+    assert precision_recall(real + far, fake + far) == precision_recall(real, fake)
+    assert diversity(real + far) == pytest.approx(diversity(real), rel=1e-6)
+    assert frechet_distance(real + far, fake + far) == pytest.approx(
+        frechet_distance(real, fake), rel=1e-6
+    )
+
+
 def test_precision_recall_of_points_on_a_line():
     # Real 0, 1, 3, 7, k = 1: radii 1, 1, 2, 4, so the manifold is [-1, 5] and [3, 11].
     real = np.array([[0.0], [1], [3], [7]])

@@ -126,6 +126,13 @@ def test_sharpness_is_the_mean_over_images_and_not_their_common_variance():
     assert sharpness(torch.cat([x, flat])) == pytest.approx(sharpness(x) / 2)
 
 
+def test_sharpness_of_bowls_of_different_curvature_is_zero():
+    # The Laplacian of a bowl is one number all over: no variance within, much between the images.
+    row = torch.linspace(-1, 1, 16).double().square() / 2
+    bowl = row[:, None] + row[None]  # (16, 16)
+    assert sharpness(torch.stack([bowl, 1 - bowl, 0.5 * bowl])) == pytest.approx(0, abs=1e-12)
+
+
 def test_every_layout_gives_the_same_number():
     x = noise(5)
     colour = torch.stack([x, x, x], dim=1)  # (5, 3, 32, 32)

@@ -17,7 +17,7 @@ from genai_utils.course.compare import unchanged
 from genai_utils.course.diagnosis import SEEDS, diagnose
 
 ALL = [each for topic in exercises.topics() for each in exercises.load(topic).values()]
-OTHER_SEEDS = [(1, 2), (103,), (2024, 7)]
+OTHER_SEEDS = [(103,), (2024,)]
 
 
 def tables(topic):
@@ -27,9 +27,8 @@ def tables(topic):
 def answers(kind):
     for topic in exercises.topics():
         for name, function in getattr(tables(topic), kind):
-            yield pytest.param(
-                exercises.load(topic)[name], function, id=f"{topic}-{name}-{function.__name__}"
-            )
+            label = f"{topic}-{name}-{function.__name__}"
+            yield pytest.param(exercises.load(topic)[name], function, id=label)
 
 
 def with_notebook_names(code, name):
@@ -106,13 +105,13 @@ def test_texts_are_there(exercise):
         assert len(text) < 300
 
 
-@pytest.mark.parametrize(("exercise", "answer"), answers("WRONG"))
+@pytest.mark.parametrize(("exercise", "answer"), list(answers("WRONG")))
 def test_wrong_answers_are_refused(exercise, answer):
     verdict = diagnose(exercise, answer)
     assert verdict.state in ("not yet", "error"), verdict
 
 
-@pytest.mark.parametrize(("exercise", "answer"), answers("RIGHT"))
+@pytest.mark.parametrize(("exercise", "answer"), list(answers("RIGHT")))
 def test_equivalent_right_answers_are_accepted(exercise, answer):
     verdict = diagnose(exercise, answer)
     assert verdict.state == "correct", verdict

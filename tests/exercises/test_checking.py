@@ -54,7 +54,7 @@ def stored(path):
         (wrong(), "✗ row_norms: not yet. Your result is 3 times"),
         (named(lambda x: ...), "○ row_norms: to do. Replace the ..."),
         (named(lambda x: x @ x), "! row_norms: error. Your function raised RuntimeError"),
-        (lambda x: x, "! check. No exercise of this book is called '<lambda>'. They are called: row"),
+        (lambda x: x, "! check. No exercise of this book is called '<lambda>'. They are called:"),
         ("row_norms", "! check: error. check expects your function itself"),
         (None, "! check: error. check expects your function itself"),
         (torch.ones(3), "! check: error. check expects your function itself"),
@@ -290,5 +290,3 @@ def test_an_export_that_cannot_be_is_told(path, fresh, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "neither" in out or "could not be written" in out or "expects a file name" in out
     assert not list(fresh.rglob("r.json"))
-
-

@@ -30,6 +30,18 @@ def forever_in_except_exception():
             pass
 
 
+def forever_in_two_excepts():
+    while True:
+        try:
+            try:
+                while True:
+                    pass
+            except Exception:
+                sum(range(50))
+        except Exception:
+            pass
+
+
 def forever_in_bare_except():
     while True:
         try:
@@ -71,6 +83,7 @@ def sleeps_in_a_generator():
 ENDLESS = [
     forever,
     forever_in_except_exception,
+    forever_in_two_excepts,
     forever_in_bare_except,
     forever_with_work_in_bare_except,
     forever_in_finally,
@@ -99,14 +112,19 @@ def test_time_limit_leaves_handler_alarm_and_tracing_as_they_were():
     def mine(*_):
         raise AssertionError("the outer alarm rang")
 
+    def my_trace(*_):
+        return None
+
     before, trace = signal.signal(signal.SIGALRM, mine), sys.gettrace()
     remaining = signal.setitimer(signal.ITIMER_REAL, 100)
+    sys.settrace(my_trace)
     try:
         assert call(forever, (), limit=LIMIT).failure == "time"
         assert signal.getsignal(signal.SIGALRM) is mine
         assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 100
-        assert sys.gettrace() is trace
+        assert sys.gettrace() is my_trace
     finally:
+        sys.settrace(trace)
         signal.setitimer(signal.ITIMER_REAL, *remaining)
         signal.signal(signal.SIGALRM, before)
 

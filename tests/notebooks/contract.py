@@ -32,7 +32,7 @@ def opening(chapter, book, address):
     first = chapter.prose[0]
     if not re.match(rf"# {int(chapter.name[:2])}\s+\S", first):
         yield f'the first line is expected to be "# {int(chapter.name[:2])} Title"'
-    if not re.search(r"^[*_][^*_\n].{20,}[.?!][*_]$", first, re.MULTILINE):
+    if not re.match(r"#[^\n]+\n\s*[*_][^*_\n][^\n]{20,}[.?!][*_]\n", first):
         yield "the promise is expected as one sentence in italics below the title"
     able = first.partition("After this chapter you can")[2]
     if len(re.findall(r"^- ", able, re.MULTILINE)) < 3:
@@ -100,9 +100,10 @@ def parts(chapter, book, address):
     numbers = [f"{int(chapter.name[:2])}.{i + 1}" for i in range(len(chapter.exercises))]
     if chapter.exercises != numbers:
         yield f"the exercises are numbered {chapter.exercises}, expected {numbers}"
-    for call in ("check", "hint"):
-        if len(re.findall(rf"^#? ?{call}\(", code, re.MULTILINE)) < len(chapter.exercises):
-            yield f"an exercise has no {call}(...)"
+    if len(re.findall(r"^check\(", code, re.MULTILINE)) < len(chapter.exercises):
+        yield "an exercise has no check(...)"
+    if "hint(" not in code + "".join(chapter.prose):
+        yield "it never says how to get a hint(...)"
     if not re.search(r"^progress\(", code, re.MULTILINE):
         yield "it has no progress()"
     end = "\n".join(chapter.prose[-2:])

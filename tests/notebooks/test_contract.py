@@ -106,7 +106,7 @@ MUTANTS = {
     "is in no list": lambda nb: markdown(nb, r"\*\*Erratum \w\d\d\.", "**Erratum N99."),
     "no box for the errata": lambda nb: markdown(nb, r"\*\*Erratum ", "**Note "),
     "an erratum has two boxes": lambda nb: nb.cells.insert(
-        5, next(c for c in nb.cells if "> **Erratum" in c.source)
+        5, nbformat.v4.new_markdown_cell(next(c.source for c in nb.cells if "> **Err" in c.source))
     ),
     "an erratum box has no code after it": lambda nb: nb.cells.append(
         nbformat.v4.new_markdown_cell("> **Erratum N01.** Nothing proves it.")
@@ -117,7 +117,9 @@ MUTANTS = {
     "at least three exercises": lambda nb: markdown(nb, r"> \*\*Exercise", "> **Task", count=0),
     "the exercises are numbered": lambda nb: markdown(nb, r"\*\*Exercise (\d+)\.2", r"**Exercise \1.7"),
     "has no check": lambda nb: recode(nb, r"^check\(", "print("),
-    "has no hint": lambda nb: recode(nb, r"^#? ?hint\(", "print("),
+    "how to get a hint": lambda nb: [
+        cell.update(source=cell.source.replace("hint(", "help(")) for cell in nb.cells
+    ],
     "it has no progress": lambda nb: recode(nb, r"^progress\(", "print("),
     "five numbered lines": lambda nb: markdown(nb, r"^5\. .*\n", ""),
     'the end has no "Read next"': lambda nb: markdown(nb, "Read next", "More"),

@@ -37,8 +37,9 @@ def data(step):
 
 
 def test_fit_equals_a_loop_by_hand():
+    (model := Point()).loss(data(0)).backward()  # a gradient left from before does not count
     result = fit(
-        model := Point(), data, 30, lr=0.1, warmup=5, ema=0.8, clip=0.5, progress=False,
+        model, data, 30, lr=0.1, warmup=5, ema=0.8, clip=0.5, progress=False,
         optimizer=torch.optim.SGD,
     )  # fmt: skip
     hand = Point()
@@ -62,6 +63,8 @@ def test_adam_is_the_default_and_optimisers_can_be_given():
     adam = torch.optim.Adam((given := Point()).parameters(), lr=0.05)
     fit(given, data, 20, optimizer=adam, progress=False)
     torch.testing.assert_close(by_default.at, given.at)
+    fit(given, data, 1, optimizer=adam, progress=False)
+    assert adam.param_groups[0]["lr"] == 0.05  # not what the first schedule ended with
     other = fit(Point(), data, 20, lr=0.05, optimizer=torch.optim.SGD, progress=False).model
     assert not torch.allclose(by_default.at, other.at)
 

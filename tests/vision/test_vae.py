@@ -222,13 +222,11 @@ def test_without_noise_and_penalty_it_is_an_autoencoder():
     assert torch.isclose(model.loss(x)["loss"], expected)
 
 
-def test_beta_and_free_bits_change_the_penalty_only():
+def test_beta_weighs_the_penalty_only():
     x = torch.bernoulli(torch.rand(5, 1, 4, 4))
-    model = VAE(size=4, code=3, width=8, beta=2.5, noise=False)
-    terms = model.loss(x)
+    terms = VAE(size=4, code=3, width=8, beta=2.5).loss(x)
     assert torch.isclose(terms["loss"], terms["reconstruction"] + 2.5 * terms["kl"])
-    model.beta, model.floor = 1.0, 50.0
-    assert torch.isclose(model.loss(x)["loss"], terms["reconstruction"] + 150)
+    assert terms["kl"] > 1e-4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,242 @@
+"""The built book: no warning, links that lead somewhere, and every page opened in a browser."""
+
+import functools
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+
+from genai_utils.course.chapters import Book, address
+
+ROOT = Path(__file__).parents[2]
+BOOK = Book(ROOT)
+PAGES = [f"book/{path.stem}" for path in sorted((ROOT / "book").glob("*.md"))]
+PAGES += [f"notebooks/{name}" for name in BOOK.chapters]
+
+# The browser's own way to say what cannot be seen: formulas set, and none of them with an error.
+MATHS = """
+const want = document.querySelectorAll('.math').length;
+const have = document.querySelectorAll('.math mjx-container').length;
+return want === 0 || (have >= want && !document.querySelector('mjx-merror, [data-mjx-error]'));
+"""
+ALT = "return [...document.images].filter(i => !(i.alt || '').trim() && !i.closest('a, button')).length"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of the built book; the build must end without a warning."""
+    out = tmp_path_factory.mktemp("site")
+    command = [
+        sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT),
+        "--path-output", str(out), "-W", "--keep-going", "--all",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
+    assert done.returncode == 0, "\n".join(warnings) or done.stderr[-3000:]
+    return out / "_build" / "html"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="session")
+def server(site):
+    """The address of the book below a sub-path, as on GitHub Pages: http://127.0.0.1:…/html/."""
+    handler = functools.partial(Quiet, directory=str(site.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}/{site.name}/"
+        http.shutdown()
+
+
+# ---- without a browser -----------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """The ids, links and resources of one page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.resources = set(), [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids.update(filter(None, (attributes.get("id"), attributes.get("name"))))
+        if tag == "a" and attributes.get("href"):
+            self.links.append(attributes["href"])
+        source = attributes.get("src")
+        if tag == "link" and attributes.get("rel") in ("stylesheet", "icon", "preload"):
+            source = attributes.get("href")
+        if source and not source.startswith("data:"):
+            self.resources.append(source)
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    found = {path.relative_to(site).as_posix(): Page(path) for path in site.rglob("*.html")}
+    assert found
+    return found
+
+
+def test_every_page_of_the_book_is_built(site):
+    built = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
+    assert set(PAGES) <= built
+    assert not [page for page in built if "/" in page and page not in PAGES and "_static" not in page]
+
+
+def test_links_between_pages_lead_somewhere(site, pages):
+    lost = []
+    for name, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(urljoin(f"http://here/{name}", link))
+            target = unquote(parts.path).lstrip("/") or "index.html"
+            if parts.netloc != "here" or target.startswith("_sources/"):
+                continue
+            if not (site / target).is_file():
+                lost.append((name, link))
+            elif parts.fragment and target in pages and parts.fragment not in pages[target].ids:
+                if "#" in link and parts.fragment not in ("", "top"):
+                    lost.append((name, link))
+    assert lost == []
+
+
+def test_nothing_is_loaded_from_another_host(pages):
+    foreign = {(name, r) for name, p in pages.items() for r in p.resources if urlsplit(r).netloc}
+    assert foreign == set()
+
+
+def test_notebook_pages_have_their_buttons(pages):
+    where = address(ROOT).removeprefix("https://github.com/")
+    for name in BOOK.chapters:
+        links = pages[f"notebooks/{name}.html"].links
+        path = f"{where}/blob/main/notebooks/{name}.ipynb"
+        assert f"https://colab.research.google.com/github/{path}" in links
+        assert f"https://kaggle.com/kernels/welcome?src=https://github.com/{path}" in links
+
+
+def test_boxes_and_run_cards_have_anchors_and_the_lists_lead_to_them(pages):
+    errata, lectures = pages["book/errata.html"], pages["book/lecture_map.html"]
+    for name, chapter in BOOK.chapters.items():
+        page = pages[f"notebooks/{name}.html"]
+        assert "run-card" in page.ids
+        for id in chapter.errata:
+            assert f"erratum-{id.lower()}" in page.ids
+            assert f"../notebooks/{name}.html#erratum-{id.lower()}" in errata.links
+        for number in chapter.exercises:
+            assert f"exercise-{number.replace('.', '-')}" in page.ids
+        shown = [link for link in lectures.links if link.startswith(f"../notebooks/{name}.html#")]
+        assert len(shown) >= len(chapter.claims)
+
+
+# ---- in a browser ----------------------------------------------------------------------------------
+
+
+def settle(browser):
+    browser.wait("return document.readyState === 'complete'")
+    browser.wait(MATHS)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_in_a_browser(page, browser, server, site):
+    folder = site.as_uri() + "/"
+    for start, width, dark in ((server, 1280, False), (server, 390, False), (folder, 390, True)):
+        browser.open(f"{start}{page}.html", width=width, dark=dark)
+        settle(browser)
+        assert browser.errors() == []
+        asked = browser.requests()
+        assert asked and [url for url in asked if not url.startswith(start)] == []
+        assert browser.js(ALT) == 0
+        assert browser.overflow() == 0
+
+
+def test_the_first_page_leads_to_the_intro(browser, server):
+    browser.open(server)
+    browser.wait("return location.pathname.endsWith('/book/intro.html')")
+    browser.wait("return document.querySelector('h1')")
+
+
+def test_the_search_finds_a_chapter(browser, site):
+    browser.open(f"{(site / 'search.html').as_uri()}?q=eckart")
+    browser.wait("return document.querySelector('#search-results li a')")
+    assert browser.requests() and browser.errors() == []
+
+
+KEY = """
+const element = arguments[0];
+element.scrollIntoView({block: 'center', behavior: 'instant'});
+element.focus({preventScroll: true});
+return document.activeElement === element;
+"""
+LOOK = """
+const figure = document.querySelectorAll('[data-explorer]')[arguments[0]];
+const canvas = figure.querySelector('canvas.genai-decoded, .genai-screen canvas, canvas');
+return canvas ? canvas.toDataURL() : figure.querySelector('img').src;
+"""
+
+
+def key(browser, element, name, code):
+    assert browser.js(KEY, element), "the keyboard does not reach it"
+    for kind in ("keyDown", "keyUp"):
+        browser.cdp("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+
+
+@pytest.mark.parametrize("page", ["book/intro", *(f"notebooks/{name}" for name in BOOK.chapters)])
+def test_every_explorer_changes_its_picture(page, browser, server):
+    browser.open(f"{server}{page}.html", width=1280)
+    settle(browser)
+    count = browser.js("return document.querySelectorAll('[data-explorer]').length")
+    assert count >= 1
+    for index in range(count):
+        figure = f"document.querySelectorAll('[data-explorer]')[{index}]"
+        handles = browser.js(f"return [...{figure}.querySelectorAll('input[type=range], [role=application]')]")
+        assert handles, f"explorer {index} has nothing to move"
+        for handle in handles:
+            before = browser.js(LOOK, index)
+            still = browser.js("return arguments[0].max === arguments[0].value", handle)
+            key(browser, handle, *(("ArrowLeft", 37) if still else ("ArrowRight", 39)))
+            browser.wait(f"return (() => {{{LOOK}}})(...arguments) !== arguments[1]", index, before, seconds=5)
+    assert browser.errors() == []
+
+
+@pytest.mark.parametrize("name", BOOK.chapters)
+def test_a_pad_follows_the_pointer(name, browser, server):
+    if not any('data-explorer="pad"' in html for html in BOOK.chapters[name].html()):
+        pytest.skip("it has no latent pad")
+    browser.open(f"{server}notebooks/{name}.html", width=1280)
+    settle(browser)
+    script = """
+    const figure = document.querySelector('[data-explorer=pad]');
+    const pad = figure.querySelector('[role=application]');
+    pad.scrollIntoView({block: 'center', behavior: 'instant'});
+    const box = pad.getBoundingClientRect();
+    return [box.x + 0.8 * box.width, box.y + 0.2 * box.height, figure.querySelector('canvas').toDataURL()];
+    """
+    x, y, before = browser.js(script)
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.cdp("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+    browser.wait("return document.querySelector('[data-explorer=pad] canvas').toDataURL() !== arguments[0]", before)
+
+
+def test_these_tests_can_fail(browser, tmp_path, server):
+    """A page with every fault at once: each of the checks above sees its own."""
+    path = tmp_path / "bad.html"
+    path.write_text(
+        '<!doctype html><meta name="viewport" content="width=device-width">'
+        '<img src="http://127.0.0.1:9/none.png"><div style="width:2000px">wide</div>'
+        '<span class="math">\\(x\\)</span><script>undefinedName()</script>',
+        encoding="utf-8",
+    )
+    browser.open(path, width=390)
+    assert browser.overflow() > 0
+    assert any("undefinedName" in message for message in browser.errors())
+    assert any("127.0.0.1:9" in url for url in browser.requests())
+    assert browser.js(ALT) == 1
+    assert browser.js(MATHS) is False

@@ -1,0 +1,81 @@
+"""The start of a notebook: profile, seed, sizes and recorded numbers."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from genai_utils.course import session
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    monkeypatch.setattr(session, "_current", None)
+    monkeypatch.setenv("GENAI_PROFILE", "ci")
+
+
+def test_start_seeds_everything_and_says_so_in_one_line(capsys):
+    run = session.start("24_vae", seed=3)
+    drawn = (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: NPY002
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert all(word in line for word in ("24_vae", "ci", "bundled", "seed 3", "CPU"))
+    session.start("24_vae", seed=3)
+    assert drawn == (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: NPY002
+    assert session.current().seed == run.seed == 3
+    assert run.device.type == "cpu"
+
+
+def test_profile_comes_from_the_environment_or_the_device(monkeypatch):
+    for profile in session.PROFILES:
+        monkeypatch.setenv("GENAI_PROFILE", profile)
+        assert session.start("02_pca").profile == profile
+    monkeypatch.delenv("GENAI_PROFILE")
+    assert session.start("02_pca").profile == ("gpu" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setenv("GENAI_PROFILE", "fast")
+    with pytest.raises(ValueError, match="ci, cpu, gpu; GENAI_PROFILE is 'fast'"):
+        session.start("02_pca")
+
+
+@pytest.mark.parametrize("name", ["vae", "24-vae", "24_VAE", "", None, 24])
+def test_an_odd_name_is_refused(name):
+    with pytest.raises(ValueError, match="name of a notebook"):
+        session.start(name)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0"])
+def test_an_odd_seed_is_refused(seed):
+    with pytest.raises(ValueError, match="seed"):
+        session.start("24_vae", seed=seed)
+
+
+def test_pick_wants_all_three_profiles():
+    run = session.start("24_vae")
+    assert run.pick(ci=1, cpu=2, gpu=3) == 1
+    for sizes in ({"ci": 1, "cpu": 2}, {}, {"ci": 1, "cpu": 2, "gpu": 3, "tpu": 4}):
+        with pytest.raises(ValueError, match="ci, cpu, gpu"):
+            run.pick(**sizes)
+
+
+def test_recorded_numbers_reach_the_report():
+    run = session.start("24_vae")
+    run.record("loss", 2.0, "nats")
+    run.record("loss", torch.tensor(1.5), "nats", "again")
+    run.record("share", 0.25)
+    report = json.loads(session.report())
+    assert report["metrics"] == [
+        {"name": "loss", "value": 1.5, "unit": "nats", "note": "again"},
+        {"name": "share", "value": 0.25, "unit": "", "note": ""},
+    ]
+    assert report["notebook"] == "24_vae" and report["profile"] == "ci"
+    assert report["seconds"] >= 0 and report["peak_memory_gb"] > 0.05
+    assert report["versions"]["torch"] == torch.__version__.split("+")[0]
+    with pytest.raises(ValueError, match="finite"):
+        run.record("loss", float("nan"))
+
+
+def test_no_report_without_a_start():
+    with pytest.raises(RuntimeError, match="set-up cell"):
+        session.report()

@@ -1,0 +1,115 @@
+"""Stubs come from the library, and a notebook is solved by putting the library back."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from genai_utils import exercises
+from genai_utils.course import stubs
+from genai_utils.course.clues import is_stub
+
+from .toys import NORMS, SHIFT, matrices, row_norms
+
+
+def decorated(
+    x,
+    dims: int = 1,
+):
+    """Two lines.
+
+    Shapes: x (n, d) -> (n,).
+    """
+    # a comment
+    return x.sum(dims)
+
+
+def undocumented(x):
+    return x
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    shelf = {"row_norms": NORMS, "shift": SHIFT}
+    monkeypatch.setattr(exercises, "REGISTER", {"toys": shelf})
+    monkeypatch.setattr(exercises, "topics", lambda: ["toys"])
+    monkeypatch.setattr(exercises, "import_module", lambda name: None)
+
+
+def test_stub_is_signature_docstring_and_dots(toys):
+    expected = (
+        "def row_norms(x):\n"
+        '    """Length of each row: sqrt(sum_j x_ij^2). Shapes: x (n, d) -> (n,)."""\n'
+        "    ...\n"
+    )
+    for way in (NORMS, row_norms, "row_norms"):
+        assert stubs.stub(way) == expected
+    assert stubs.stub(decorated) == (
+        "def decorated(\n    x,\n    dims: int = 1,\n):\n"
+        '    """Two lines.\n\n    Shapes: x (n, d) -> (n,).\n    """\n    ...\n'
+    )
+    with pytest.raises(ValueError, match="undocumented needs a docstring"):
+        stubs.stub(undocumented)
+
+
+def test_source_is_the_whole_function():
+    names = {}
+    exec(stubs.source(row_norms), names)
+    x = matrices(0)[0][0]
+    assert names["row_norms"](x).equal(row_norms(x))
+    assert not is_stub(names["row_norms"])
+
+
+def test_foreign_names():
+    def clean(x: stubs.NAMES, n=1):
+        y = [torch.ones(i) for i in range(n)]  # noqa: F821
+        return math.sqrt(len(y)) + np.sum(y) + F.relu(x) + clean(x)  # noqa: F821
+
+    clean.__annotations__ = {}
+    assert stubs.foreign_names(clean) == {"stubs"}  # an annotation is run in a notebook as well
+    assert stubs.foreign_names(lambda_holder) == {"row_norms", "os"}
+
+
+def lambda_holder(x):
+    """Uses two names that a notebook does not have."""
+    return (lambda y: row_norms(y) + os.getpid())(x)  # noqa: F821
+
+
+def notebook(*cells):
+    return new_notebook(cells=[new_code_cell(c) for c in cells])
+
+
+def test_solved_replaces_stubs_of_this_notebook_and_nothing_else(toys):
+    before = notebook(
+        '%pip install x\nrun = start("31_toys")',
+        stubs.stub(NORMS) + "\nrow_norms",
+        'def shift(x, by):\n    return "my own"',
+        "def other(x):\n    ...",
+        "def shift(x, by): ...",
+        "check(row_norms)",
+    )
+    before.cells.append(new_markdown_cell("def shift(x, by): ..."))
+    kept = nbformat.writes(before)
+    after = stubs.solved(before)
+    assert nbformat.writes(before) == kept
+    sources = [cell.source for cell in after.cells]
+    assert sources[1] == stubs.source(row_norms) + "\nrow_norms"
+    assert sources[4] == stubs.source(SHIFT.reference).rstrip()
+    for same in (0, 2, 3, 5, 6):
+        assert sources[same] == before.cells[same].source
+
+
+def test_solved_needs_to_know_the_notebook(toys):
+    with pytest.raises(ValueError, match="start"):
+        stubs.solved(notebook("x = 1"))
+    with pytest.raises(exercises.UnknownExercise, match="'32_none'"):
+        stubs.solved(notebook("start('32_none')"))
+
+
+def test_command_line_prints_every_stub_of_a_notebook(toys, capsys):
+    assert stubs.main(["31_toys"]) == 0
+    names = {}
+    exec(capsys.readouterr().out, names)
+    assert is_stub(names["row_norms"]) and is_stub(names["shift"])
+    assert stubs.main([]) == 2 and stubs.main(["99_none"]) == 2
+    error = capsys.readouterr().err
+    assert "usage:" in error and "'99_none'" in error
