@@ -17,7 +17,7 @@ _HOME = {
     "latent_pad": "pad",
     "latent_walk": "pad",
     "show_source": "source",
-    "lab": "lab",
+    "lab": "labs",
     "check": "checking",
     "examine": "checking",
     "hint": "checking",
@@ -31,7 +31,6 @@ __all__ = list(_HOME)
 def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"genai_utils.course has no {name!r}; it has {', '.join(__all__)}.")
-    # The value is looked up in its module each time: `lab` names a module here as well.
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value

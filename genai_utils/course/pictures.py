@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 from matplotlib.transforms import Bbox
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageStat
 
 DPI = 144  # pixels per inch of a drawn figure
 CSS_DPI = 96  # CSS pixels per inch: figures are shown at 2/3 of their pixels, sharp on phones
@@ -107,10 +107,11 @@ def palette_png(image):
         image = image.convert("RGB")
         options = {"method": Image.Quantize.MEDIANCUT, "dither": Image.Dither.NONE}
         reduced = image.quantize(64, **options)
-        off = ImageChops.difference(reduced.convert("RGB"), image).getextrema()
-        image = (
-            reduced if max(high for _, high in off) <= UNSEEN else image.quantize(256, **options)
-        )
+        off = ImageChops.difference(reduced.convert("RGB"), image)
+        worst = max(high for _, high in off.getextrema())
+        mean = max(ImageStat.Stat(off).mean)  # large where a colour scale would show bands
+        unseen = worst <= UNSEEN and mean <= UNSEEN / 100
+        image = reduced if unseen else image.quantize(256, **options)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -75,6 +75,14 @@ def test_a_plot_is_a_small_png_that_looks_like_the_figure():
     assert np.abs(np.asarray(picture(bundle.html), dtype=float) - true).max() <= pictures.UNSEEN
 
 
+def test_a_plot_of_many_colours_keeps_them():
+    hues = np.linspace(0, 1, 256).reshape(1, -1)
+    image = Image.fromarray((plt.get_cmap("hsv")(hues)[..., :3] * 255).astype(np.uint8))
+    image = image.resize((256, 64), Image.Resampling.NEAREST)
+    stored = picture(f'src="{pictures.encode(image)}"')
+    assert np.abs(np.asarray(stored, float) - np.asarray(image, float)).max() <= 6
+
+
 def test_a_photograph_becomes_webp_and_stays_close():
     y, x = np.mgrid[:200, :300] / 40
     photo = np.stack([np.sin(x + y), np.cos(x * y), np.sin(y)], -1) * 0.4 + 0.5

@@ -33,6 +33,7 @@ def test_agree_compares_nan_and_infinity_by_place_and_sign():
     assert agree(odd.clone(), odd, 1e-4)
     assert not agree(torch.tensor([1.0, -INF, NAN]), odd, 1e-4)
     assert not agree(torch.tensor([1.0, NAN, INF]), odd, 1e-4)
+    assert not agree(torch.tensor([1.0, INF, 0.5]), odd, 1e-4)  # a number is no NaN
     assert agree(torch.zeros(3), torch.zeros(3), 1e-4)
     assert not agree(torch.full((3,), 1e-3), torch.zeros(3), 1e-4)
 

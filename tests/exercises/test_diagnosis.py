@@ -262,6 +262,13 @@ def test_gradient_is_asked_only_of_the_named_arguments():
     assert diagnose(exercise, lambda x, w: x @ w.detach()).state == "correct"
     assert "back to x" in diagnose(exercise, lambda x, w: x.detach() @ w).sentence
 
+    product = Exercise(
+        lambda x, w: x * w, cases=lambda s: [(x, x + 1) for (x,) in matrices(s)], grad=True
+    )
+    assert (
+        diagnose(product, lambda x, w: w + 0).sentence == "Your function never uses its argument x."
+    )
+
 
 def test_the_students_function_cannot_change_the_expected_result():
     def spoils_torch(x):

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from genai_utils.course import page
-from genai_utils.course.lab import PUBLISHED, lab
+from genai_utils.course.labs import PUBLISHED, lab
 
 
 @pytest.fixture
