@@ -85,9 +85,11 @@ def start(name, seed=0):
     np.random.seed(seed)  # noqa: NPY002  (libraries that draw from the global state)
     torch.manual_seed(seed)
 
+    from genai_utils import data
     from genai_utils.course import figures
 
     figures.style()
+    data.forget_used()
     _current = Run(name, profile, device, seed)
     where = "GENAI_DATA" if os.environ.get("GENAI_DATA") else "the user's cache"
     if profile == "ci":

@@ -4,8 +4,7 @@ import json
 import os
 import re
 import stat
-import subprocess
-import sys
+import threading
 
 import pytest
 import torch
@@ -175,14 +174,23 @@ def test_records_of_others_are_merged_not_overwritten(fresh):
     assert stored(fresh)["a"]["x"]["tries"] == 2 and stored(fresh)["b"]["y"]["solved"]
 
 
-def test_two_processes_at_once_lose_nothing(fresh):
-    code = (
-        "from genai_utils.course.records import Records\n"
-        "for _ in range(20): assert not Records().change('a', 'x', tries=1)"
-    )
-    crowd = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [each.wait() for each in crowd] == [0, 0]
+def test_several_writers_at_once_lose_nothing(fresh):
+    def work():
+        for _ in range(10):
+            assert not Records().change("a", "x", tries=1)
+
+    crowd = [threading.Thread(target=work) for _ in range(4)]
+    [each.start() for each in crowd]
+    [each.join() for each in crowd]
     assert stored(fresh)["a"]["x"]["tries"] == 40
+
+
+def test_the_day_of_the_first_right_answer_is_kept(fresh, monkeypatch):
+    for day in ("2030-01-01", "2031-01-01"):
+        monkeypatch.setattr(records, "_now", lambda day=day: day)
+        check(right())
+    record = stored(fresh)["toys"]["row_norms"]
+    assert (record["solved"], record["last"]) == ("2030-01-01", "2031-01-01")
 
 
 @pytest.mark.parametrize(

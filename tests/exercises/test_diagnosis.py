@@ -62,12 +62,18 @@ def half_done(x):
     return square + ...
 
 
+def returns_dots(x):
+    result = ...
+    return result
+
+
 def not_implemented(x):
     raise NotImplementedError
 
 
 @pytest.mark.parametrize(
-    "answer", [nothing, lambda x: ..., lambda x: None, half_done, not_implemented, row_norms]
+    "answer",
+    [nothing, lambda x: ..., lambda x: None, half_done, returns_dots, not_implemented, row_norms],
 )
 def test_to_do(answer):
     assert diagnose(NORMS, answer).state == "to do"
