@@ -326,6 +326,22 @@ class FromNotebook(BookDirective):
 # ---- a notebook's page -----------------------------------------------------------------------------
 
 
+class Punctuation(SphinxTransform):
+    """Keep the full stop or comma after a formula on the formula's line."""
+
+    default_priority = 510
+
+    def apply(self):
+        for formula in list(self.document.findall(nodes.math)):
+            after = formula.next_node(descend=False, siblings=True)
+            if not isinstance(after, nodes.Text) or after[:1] not in tuple(".,;:)?!"):
+                continue
+            parent, mark = formula.parent, re.match(r"[.,;:)?!]+", after)[0]
+            place = parent.index(formula)
+            joined = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark), classes=["joined"])
+            parent[place : place + 2] = [joined, nodes.Text(after[len(mark) :])]
+
+
 class NotebookPage(SphinxTransform):
     """Boxes, cost line and run card. Runs while a page is read, so that its contents list has them."""
 
@@ -537,6 +553,7 @@ def setup(app):
     }.items():
         app.add_directive(name, directive)
     app.add_transform(NotebookPage)
+    app.add_transform(Punctuation)
     app.add_js_file(None, body=_SEARCH)
     app.connect("builder-inited", begin)
     app.connect("env-purge-doc", purge)
