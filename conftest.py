@@ -1,7 +1,7 @@
-"""The whole suite runs in the ci profile: bundled data, no network, no accelerator, one thread a worker.
+"""The whole suite runs in the ci profile: bundled data, no network, no accelerator.
 
-This stands at the root so that it also holds for `pytest notebooks/24_vae.ipynb`, whose cells run in
-kernels that inherit this environment.
+This stands at the root so that it also holds for `pytest notebooks/24_vae.ipynb`, whose cells run
+in kernels that inherit this environment.
 """
 
 import os

@@ -2,8 +2,8 @@
 
     python -m genai_utils.course.address https://github.com/OWNER/NAME
 
-The address stands in `_config.yml`; the set-up cells, the README's links and the metadata follow it.
-Outputs stay valid: a run card's digest leaves addresses out.
+The address stands in `_config.yml`; the set-up cells, the README's links and the metadata follow
+it. Outputs stay valid: a run card's digest leaves addresses out.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def files(root):
     """The text files of the project that may name the address."""
     for path in sorted(Path(root).rglob("*")):
         parts = path.relative_to(root).parts
-        hidden = any(part.startswith(".") for part in parts[:-1]) and parts[0] not in {".github", ".ci"}
+        hidden = any(part.startswith(".") for part in parts[:-1]) and parts[0] != ".github"
         if hidden or _SKIP & set(parts) or not path.is_file():
             continue
         if path.suffix in _TEXT or path.name in _NAMES:
@@ -53,8 +53,10 @@ def change(root, new):
     end = r"(?![\w-])"
     pairs = [
         (re.escape(old) + end, new),
-        (re.escape("/github/" + old.removeprefix("https://github.com/")) + end,
-         "/github/" + new.removeprefix("https://github.com/")),
+        (
+            re.escape("/github/" + old.removeprefix("https://github.com/")) + end,
+            "/github/" + new.removeprefix("https://github.com/"),
+        ),
     ]
     changed = []
     for path in files(root):

@@ -24,7 +24,7 @@ const want = document.querySelectorAll('.math').length;
 const have = document.querySelectorAll('.math mjx-container').length;
 return want === 0 || (have >= want && !document.querySelector('mjx-merror, [data-mjx-error]'));
 """
-ALT = "return [...document.images].filter(i => !(i.alt || '').trim() && !i.closest('a, button')).length"
+ALT = "return [...document.images].filter(image => !(image.alt || '').trim()).length"
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def server(site):
         http.shutdown()
 
 
-# ---- without a browser -----------------------------------------------------------------------------
+# ---- without a browser ---------------------------------------------------------------------------
 
 
 class Page(HTMLParser):
@@ -89,7 +89,8 @@ def pages(site):
 def test_every_page_of_the_book_is_built(site):
     built = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
     assert set(PAGES) <= built
-    assert not [page for page in built if "/" in page and page not in PAGES and "_static" not in page]
+    ours = {page for page in built if page.startswith(("book/", "notebooks/"))}
+    assert ours == set(PAGES), "a page that is in no table of contents, or the other way round"
 
 
 def test_links_between_pages_lead_somewhere(site, pages):
@@ -103,8 +104,7 @@ def test_links_between_pages_lead_somewhere(site, pages):
             if not (site / target).is_file():
                 lost.append((name, link))
             elif parts.fragment and target in pages and parts.fragment not in pages[target].ids:
-                if "#" in link and parts.fragment not in ("", "top"):
-                    lost.append((name, link))
+                lost.append((name, link))
     assert lost == []
 
 
@@ -136,7 +136,7 @@ def test_boxes_and_run_cards_have_anchors_and_the_lists_lead_to_them(pages):
         assert len(shown) >= len(chapter.claims)
 
 
-# ---- in a browser ----------------------------------------------------------------------------------
+# ---- in a browser --------------------------------------------------------------------------------
 
 
 def settle(browser):
@@ -184,8 +184,13 @@ return canvas ? canvas.toDataURL() : figure.querySelector('img').src;
 
 def key(browser, element, name, code):
     assert browser.js(KEY, element), "the keyboard does not reach it"
+    pressed = {"key": name, "code": name, "windowsVirtualKeyCode": code}
     for kind in ("keyDown", "keyUp"):
-        browser.cdp("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+        browser.cdp("Input.dispatchKeyEvent", type=kind, **pressed)
+
+
+def changed(browser, index, before):
+    browser.wait(f"return (() => {{{LOOK}}})(...arguments) !== arguments[1]", index, before)
 
 
 @pytest.mark.parametrize("page", ["book/intro", *(f"notebooks/{name}" for name in BOOK.chapters)])
@@ -195,15 +200,28 @@ def test_every_explorer_changes_its_picture(page, browser, server):
     count = browser.js("return document.querySelectorAll('[data-explorer]').length")
     assert count >= 1
     for index in range(count):
-        figure = f"document.querySelectorAll('[data-explorer]')[{index}]"
-        handles = browser.js(f"return [...{figure}.querySelectorAll('input[type=range], [role=application]')]")
+        handles = browser.js(
+            "return [...document.querySelectorAll('[data-explorer]')[arguments[0]]"
+            ".querySelectorAll('input[type=range], [role=application]')]",
+            index,
+        )
         assert handles, f"explorer {index} has nothing to move"
         for handle in handles:
             before = browser.js(LOOK, index)
-            still = browser.js("return arguments[0].max === arguments[0].value", handle)
-            key(browser, handle, *(("ArrowLeft", 37) if still else ("ArrowRight", 39)))
-            browser.wait(f"return (() => {{{LOOK}}})(...arguments) !== arguments[1]", index, before, seconds=5)
+            at_end = browser.js("return arguments[0].max === arguments[0].value", handle)
+            key(browser, handle, *(("ArrowLeft", 37) if at_end else ("ArrowRight", 39)))
+            changed(browser, index, before)
     assert browser.errors() == []
+
+
+PAD = """
+const figure = document.querySelector('[data-explorer=pad]');
+const pad = figure.querySelector('[role=application]');
+pad.scrollIntoView({block: 'center', behavior: 'instant'});
+const box = pad.getBoundingClientRect();
+const index = [...document.querySelectorAll('[data-explorer]')].indexOf(figure);
+return [index, box.x + 0.8 * box.width, box.y + 0.2 * box.height];
+"""
 
 
 @pytest.mark.parametrize("name", BOOK.chapters)
@@ -212,17 +230,12 @@ def test_a_pad_follows_the_pointer(name, browser, server):
         pytest.skip("it has no latent pad")
     browser.open(f"{server}notebooks/{name}.html", width=1280)
     settle(browser)
-    script = """
-    const figure = document.querySelector('[data-explorer=pad]');
-    const pad = figure.querySelector('[role=application]');
-    pad.scrollIntoView({block: 'center', behavior: 'instant'});
-    const box = pad.getBoundingClientRect();
-    return [box.x + 0.8 * box.width, box.y + 0.2 * box.height, figure.querySelector('canvas').toDataURL()];
-    """
-    x, y, before = browser.js(script)
+    index, x, y = browser.js(PAD)
+    before = browser.js(LOOK, index)
+    click = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
     for kind in ("mousePressed", "mouseReleased"):
-        browser.cdp("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
-    browser.wait("return document.querySelector('[data-explorer=pad] canvas').toDataURL() !== arguments[0]", before)
+        browser.cdp("Input.dispatchMouseEvent", type=kind, **click)
+    changed(browser, index, before)
 
 
 def test_these_tests_can_fail(browser, tmp_path, server):

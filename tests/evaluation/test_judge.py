@@ -110,6 +110,16 @@ def test_training_is_repeatable_and_leaves_the_random_state_alone(digits):
     assert not torch.equal(first.logits(x), other.logits(x))
 
 
+def test_one_seed_orders_the_data_and_starts_the_training(digits, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "genai_utils.evaluation.judge.fit",
+        lambda net, batches, steps, **options: seen.update(options, batches=batches, steps=steps),
+    )
+    train_judge(*digits, steps=40, seed=5)
+    assert seen["batches"].seed == seen["seed"] == 5 and seen["steps"] == 40
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (1, 20, 9)])
 def test_it_takes_the_sizes_of_the_book(shape):
     x = torch.rand(6, *shape, generator=torch.Generator().manual_seed(0))

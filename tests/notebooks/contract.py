@@ -11,7 +11,7 @@ from genai_utils.course.execute import code_sha256
 LIMIT = 1_500_000  # bytes of a stored notebook
 LINES = 25  # of a code cell
 
-SETUP = '''\
+SETUP = """\
 # Set-up: the same in every notebook. It installs the book's package only where it is missing.
 import importlib.util
 import os
@@ -22,7 +22,7 @@ if importlib.util.find_spec("genai_utils") is None:
 
 from genai_utils.course import start
 
-run = start("{name}")'''
+run = start("{name}")"""
 
 COST = "*Cost: see the run card at the end of this page.*"
 

@@ -98,7 +98,9 @@ MUTANTS = {
     "at least three points": lambda nb: markdown(nb, "After this chapter you can", "You can"),
     "the line *Cost": lambda nb: markdown(nb, r"\*Cost: ", "*Costs: "),
     "is not the set-up cell": lambda nb: recode(nb, r"^import os$", "import os, sys"),
-    "is no item of the lecture map": lambda nb: markdown(nb, r"(\*\*Lecture items:\*\*)", r"\1 A999,"),
+    "is no item of the lecture map": lambda nb: markdown(
+        nb, r"(\*\*Lecture items:\*\*)", r"\1 A999,"
+    ),
     "the lecture map gives it": lambda nb: markdown(nb, r"(\*\*Lecture items:\*\*) \w+,", r"\1"),
     "is claimed, but no text names it": lambda nb: markdown(
         nb, rf"(?<!items:\*\* )\b{Chapter(BOOK.chapters[NAMES[0]].path).claims[0]}\b", "", count=0
@@ -115,7 +117,9 @@ MUTANTS = {
     "no stored output is an explorer": lambda nb: without_html(nb, "data-explorer="),
     "it has no lab": lambda nb: recode(nb, r"^lab\(", "print("),
     "at least three exercises": lambda nb: markdown(nb, r"> \*\*Exercise", "> **Task", count=0),
-    "the exercises are numbered": lambda nb: markdown(nb, r"\*\*Exercise (\d+)\.2", r"**Exercise \1.7"),
+    "the exercises are numbered": lambda nb: markdown(
+        nb, r"\*\*Exercise (\d+)\.2", r"**Exercise \1.7"
+    ),
     "has no check": lambda nb: recode(nb, r"^check\(", "print("),
     "how to get a hint": lambda nb: [
         cell.update(source=cell.source.replace("hint(", "help(")) for cell in nb.cells

@@ -29,7 +29,10 @@ def test_the_notebook_runs_with_every_stub_solved(name, tmp_path):
     assert shipped >= 3 and left == []
 
     client = NotebookClient(
-        notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook,
+        timeout=200,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute()
     checked = [

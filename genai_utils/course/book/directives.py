@@ -1,0 +1,232 @@
+"""The directives: what the book's pages take from the notebooks, the lecture map and the data."""
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.util import logging
+
+from genai_utils.course.book.pieces import (
+    duration,
+    formula,
+    link,
+    number,
+    paragraph,
+    section,
+    table,
+    where,
+)
+
+log = logging.getLogger(__name__)
+
+
+class claim(nodes.Inline, nodes.TextElement):
+    """Stands for the place where a chapter shows an item; becomes a link once all pages are read."""
+
+
+class proof(nodes.Inline, nodes.TextElement):
+    """Stands for the box that proves an erratum; becomes a link once all pages are read."""
+
+
+class BookDirective(Directive):
+    """What the directives share: the book, and a note that the page depends on it."""
+
+    has_content = False
+
+    def run(self):
+        env = self.state.document.settings.env
+        self.book = env.app.genai_book
+        env.note_dependency(str(self.book.source))
+        for chapter in self.book.chapters.values():
+            env.note_dependency(str(chapter.path))
+        return self.build(env)
+
+
+class LectureMap(BookDirective):
+    """A section for each part, in it one for each chapter with the table of its items."""
+
+    def build(self, env):
+        book, written = self.book, self.book.chapters
+        claims = {name: set(chapter.claims) for name, chapter in written.items()}
+        shown = sum(id in claims.get(item["notebook"], ()) for id, item in book.items.items())
+        result = [
+            paragraph(
+                nodes.strong("", f"{shown} of {len(book.items)} items are shown"),
+                f", in {len(written)} of {len(book.plan)} chapters. The others are planned.",
+            )
+        ]
+        parts = {}
+        for plan in book.plan:
+            parts.setdefault(plan["part"], []).append(plan)
+        for part, plans in parts.items():
+            result.append(section(self, part, *(self.chapter(env, plan, claims) for plan in plans)))
+        return result
+
+    def chapter(self, env, plan, claims):
+        name = plan["name"]
+        rows = []
+        for id, item in self.book.items.items():
+            if item["notebook"] != name:
+                continue
+            state = [nodes.inline("", "planned", classes=["planned"])]
+            if id in claims.get(name, ()):
+                state = [claim("", "shown", chapter=name, item=id)]
+            what = formula(item["item"])
+            for erratum in item["errata"]:
+                target = nodes.reference("", erratum, refuri=f"errata.html#{erratum.lower()}")
+                target["internal"] = True
+                what += [nodes.Text(" "), nodes.inline("", "", target, classes=["tag"])]
+            rows.append([id, what, self.book.kinds[item["kind"]], item["slide"], state])
+        head = f"{int(name[:2])}  {plan['title']}"
+        about = plan["about"] + "."
+        if not rows:
+            about += " It compares the chapters before it and shows no item of its own."
+        body = [paragraph(about, classes=["about"])]
+        if rows:
+            columns = ["Item", "What", "Kind", "Slide", "State"]
+            body.append(table(columns, rows, [6, 44, 10, 26, 14], ["lecture-map"]))
+        return section(self, head, *body, name=f"chapter-{name[:2]}")
+
+
+class ErrataList(BookDirective):
+    """The notes on each deck; what only our copy of the text lost stands apart."""
+
+    def build(self, env):
+        result = []
+        written = {id for chapter in self.book.chapters.values() for id in chapter.errata}
+        for letter, deck in (("N", "A"), ("Y", "B")):
+            entries = [e for e in self.book.errata.values() if e["id"][0] == letter]
+            real = [e for e in entries if e["class"] != "X"]
+            lost = [e for e in entries if e["class"] == "X"]
+            deck = self.book.decks[deck]
+            body = [
+                paragraph(
+                    f"{deck['author']}, ",
+                    nodes.emphasis("", deck["title"]),
+                    f", {deck['place']}. "
+                    f"{len(real)} notes, {sum(e['id'] in written for e in real)} of them proved in "
+                    "a chapter that is written.",
+                ),
+                *(self.entry(e) for e in real),
+            ]
+            if lost:
+                body.append(nodes.rubric("", "Lost when the slides were turned into text"))
+                body.append(paragraph("These are no errors of the slides."))
+                body += [self.entry(e) for e in lost]
+            result.append(section(self, f"{deck['short']} lecture", *body))
+        return result
+
+    def entry(self, erratum):
+        id = erratum["id"]
+        homes = sorted({i["notebook"] for i in self.book.items.values() if id in i["errata"]})
+        head = paragraph(
+            nodes.strong("", id),
+            nodes.inline("", self.book.classes[erratum["class"]], classes=["tag"]),
+            nodes.inline("", erratum["slide"], classes=["slide"]),
+            proof("", "", erratum=id, homes=homes),
+            classes=["head"],
+        )
+        says = paragraph(nodes.strong("", "Slide: "), *formula(erratum["says"]))
+        right = paragraph(nodes.strong("", "Right: "), *formula(erratum["right"]))
+        box = nodes.container("", head, says, right, classes=["erratum-entry"])
+        box["ids"] = [id.lower()]
+        return box
+
+
+class Results(BookDirective):
+    """A table of all runs, then the numbers of each."""
+
+    def build(self, env):
+        run = {name: c for name, c in self.book.chapters.items() if c.card}
+        if not run:
+            return [paragraph("No chapter has been run yet.")]
+        rows = [
+            [
+                [link(self.title(name), f"../notebooks/{name}.html")],
+                chapter.card["profile"],
+                duration(chapter.card["seconds"]),
+                f"{chapter.card['peak_memory_gb']:.1f} GB",
+                chapter.card["device"],
+            ]
+            for name, chapter in run.items()
+        ]
+        head = ["Chapter", "Profile", "Time", "Memory", "Device"]
+        return [table(head, rows, [36, 10, 16, 12, 26], ["runs"]), *map(self.chapter, run)]
+
+    def title(self, name):
+        return f"{int(name[:2])}  {self.book.chapters[name].title}"
+
+    def chapter(self, name):
+        card = self.book.chapters[name].card
+        run = f"Run on {card['date']}, on the data {', '.join(card['data']) or 'it makes itself'}."
+        body = [paragraph(run, classes=["about"])]
+        if card["metrics"]:
+            body.append(metrics(card))
+        if card["profile"] == "cpu":
+            still = "the figures of the gpu profile, which are due when such a card is at hand."
+            body.append(paragraph(nodes.strong("", "Open: "), still))
+        return section(self, self.title(name), *body, name=f"results-{name}")
+
+
+def metrics(card):
+    """The recorded numbers of a run card, as a table."""
+    rows = [[m["name"], number(m["value"]), m["unit"], m["note"]] for m in card["metrics"]]
+    return table(["Measured", "Value", "Unit", "Note"], rows, [40, 12, 12, 36], ["metrics"])
+
+
+class DataCatalogue(BookDirective):
+    """One section for each data set."""
+
+    def build(self, env):
+        from genai_utils import data
+
+        return [self.dataset(name, entry) for name, entry in data.catalogue.items()]
+
+    def dataset(self, name, entry):
+        offline = entry.stand_in or ("nothing: it is an error" if entry.files else "the same")
+        facts = {
+            "Shape": entry.shape,
+            "Where": entry.source,
+            "Licence": entry.licence,
+            "Cite": entry.citation,
+            "Without a network": offline,
+        }
+        fields = nodes.field_list(classes=["facts"])
+        for key, value in facts.items():
+            body = nodes.field_body("", paragraph(str(value)))
+            fields += nodes.field("", nodes.field_name("", key), body)
+        files = [
+            [
+                [nodes.reference("", "", nodes.literal("", f.path), refuri=f.urls[0])],
+                f"{f.size:,}",
+                [nodes.literal("", f.sha256)],
+            ]
+            for f in entry.files
+        ]
+        listed = [table(["File", "Bytes", "SHA-256"], files, [30, 14, 56], ["files"])]
+        title = f"{name}: {entry.title}"
+        return section(self, title, fields, *(listed if files else []), name=f"data-{name}")
+
+
+class FromNotebook(BookDirective):
+    """A figure, explorer or pad of a notebook, as it was stored there."""
+
+    required_arguments = 1
+
+    def build(self, env):
+        name, _, figure = self.arguments[0].partition("#")
+        chapter = self.book.chapters.get(name)
+        html = chapter.figures.get(figure) if chapter else None
+        if html is None:
+            has = ", ".join(chapter.figures) or "none" if chapter else "no such notebook"
+            message = "from-notebook: %s has no figure %r (it has: %s)"
+            log.warning(message, name, figure, has, location=(env.docname, self.lineno))
+            return []
+        return [nodes.raw("", f'<div class="from-notebook">{html}</div>', format="html")]
+
+
+DIRECTIVES = {
+    "lecture-map": LectureMap,
+    "errata-list": ErrataList,
+    "results": Results,
+    "data-catalogue": DataCatalogue,
+    "from-notebook": FromNotebook,
+}

@@ -1,0 +1,145 @@
+"""A notebook's page: boxes for errata and exercises, the cost line, the run card."""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
+from genai_utils.course import chapters
+from genai_utils.course.book.directives import metrics
+from genai_utils.course.book.pieces import duration, link, paragraph, table, where
+
+COST = "Cost: see the run card at the end of this page."
+
+
+class Punctuation(SphinxTransform):
+    """Keep the full stop or comma after a formula on the formula's line."""
+
+    default_priority = 510
+
+    def apply(self):
+        for formula in list(self.document.findall(nodes.math)):
+            after = formula.next_node(descend=False, siblings=True)
+            if not isinstance(after, nodes.Text) or after[:1] not in tuple(".,;:)?!"):
+                continue
+            parent, mark = formula.parent, re.match(r"[.,;:)?!]+", after)[0]
+            place = parent.index(formula)
+            joined = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark), classes=["joined"])
+            parent[place : place + 2] = [joined, nodes.Text(after[len(mark) :])]
+
+
+class NotebookPage(SphinxTransform):
+    """All that a notebook's page gets. While it is read, so that its contents list has the card."""
+
+    default_priority = 500
+
+    def apply(self):
+        if Path(self.env.doc2path(self.env.docname)).suffix != ".ipynb":
+            return
+        chapter = chapters.Chapter(Path(self.env.doc2path(self.env.docname)))
+        self.tags()
+        self.boxes()
+        card = chapter.card
+        for node in list(self.document.findall(nodes.paragraph)):
+            if node.astext().strip() == COST:
+                node.replace_self(self.cost(card))
+                break
+        if card:
+            self.append_card(card)
+        self.note_items(chapter)
+
+    def tags(self):
+        """Keep `\\tag{2.3}` outside the environment that Sphinx puts around several lines."""
+        for node in self.document.findall(nodes.math_block):
+            text = node.astext()
+            found = re.search(r"\\tag\{[^}]*\}", text)
+            if not found or r"\\" not in text:
+                continue
+            text = text.replace(found[0], "").strip()
+            if r"\begin{" not in text:
+                text = rf"\begin{{split}}{text}\end{{split}}"
+            text = rf"\[{text} {found[0]}\]"
+            node.clear()
+            node += nodes.Text(text)
+            node["nowrap"] = True
+
+    def boxes(self):
+        errata = self.env.genai_errata.setdefault(self.env.docname, [])
+        for quote in list(self.document.findall(nodes.block_quote)):
+            first = quote.next_node(nodes.strong)
+            if first is None or not quote.astext().startswith(first.astext()):
+                continue
+            label = first.astext().strip()
+            if found := re.fullmatch(r"Erratum ([NY]\d\d)\.", label):
+                kind, id = "erratum", f"erratum-{found[1].lower()}"
+                errata.append(found[1])
+            elif found := re.match(r"Exercise (\d+)\.(\d+)", label):
+                kind, id = "exercise-box", f"exercise-{found[1]}-{found[2]}"
+            else:
+                continue
+            title = nodes.title("", label.rstrip("."))
+            text = first.parent
+            text.remove(first)
+            while text.children and isinstance(text[0], nodes.Text) and not text[0].strip(" .:"):
+                text.pop(0)
+            if text.children and isinstance(text[0], nodes.Text):
+                rest = text[0].lstrip(" .:")
+                # "> **Exercise 2.1** (easy). Write …": the difficulty goes into the title.
+                if found := re.match(r"\((\w+)\)\.?\s*", rest):
+                    title += nodes.inline("", found[1], classes=["tag"])
+                    rest = rest[found.end() :]
+                text[0] = nodes.Text(rest)
+            box = nodes.admonition("", title, *quote.children, classes=["book-box", kind])
+            box["ids"] = [id]
+            quote.replace_self(box)
+
+    def cost(self, card):
+        if not card:
+            return paragraph("Cost: not yet measured.", classes=["cost"])
+        return paragraph(
+            nodes.strong("", "Cost: "),
+            f"{where(card)}, in the {card['profile']} profile. ",
+            link("All of the run", "#run-card"),
+            ".",
+            classes=["cost"],
+        )
+
+    def append_card(self, card):
+        facts = [
+            ("Profile", card["profile"]),
+            ("Device", card["device"]),
+            ("Time", duration(card["seconds"])),
+            ("Peak memory", f"{card['peak_memory_gb']:.1f} GB"),
+            ("Data", ", ".join(card["data"]) or "none"),
+            ("Date", card["date"]),
+            ("Versions", ", ".join(f"{name} {v}" for name, v in card["versions"].items())),
+        ]
+        rows = [[key, str(value)] for key, value in facts]
+        body = [
+            paragraph("The outputs on this page come from this one run, top to bottom."),
+            table(["Run", ""], rows, [30, 70], ["run-card"]),
+        ]
+        if card["metrics"]:
+            body.append(metrics(card))
+        node = nodes.section("", nodes.title("", "Run card"), *body, ids=["run-card"])
+        node["names"] = ["run card"]
+        top = self.document.next_node(nodes.section)
+        (top if top is not None else self.document).append(node)
+
+    def note_items(self, chapter):
+        """Note for each lecture item the first section whose text names it."""
+        places = self.env.genai_items.setdefault(self.env.docname, {})
+        wanted = set(chapter.claims)
+        for node in self.document.findall(nodes.TextElement):
+            text = node.astext()
+            if not isinstance(node, nodes.paragraph | nodes.title):
+                continue
+            if text.startswith("Lecture items:"):
+                continue
+            for id in chapters.ITEM.findall(text):
+                place = node
+                while place is not None and not isinstance(place, nodes.section):
+                    place = place.parent
+                if id in wanted and place is not None:
+                    places.setdefault(id, (place["ids"][0], place.next_node(nodes.title).astext()))
