@@ -60,6 +60,8 @@ def execute(path, profile=None, timeout=3600):
         raise ValueError(f"{path} cannot be read as a notebook: {error}") from error
 
     environment = dict(os.environ, GENAI_PUBLISH="1", PYTHONWARNINGS="ignore::FutureWarning")
+    # Threads that wait by spinning bring a shared machine to a crawl (we saw a factor of 12).
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if profile:
         environment["GENAI_PROFILE"] = profile
     with tempfile.TemporaryDirectory(prefix="genai-") as folder:

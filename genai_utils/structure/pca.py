@@ -37,10 +37,7 @@ def _rank(k: int, most: int) -> int:
 # --- the decomposition
 
 def fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    """Flip (u_i, v_i) together so that the largest entry of each v_i is positive.
-
-    u_i and v_i are defined only up to a common sign; without a rule two runs draw two pictures.
-    """
+    """Flip (u_i, v_i), defined only up to a common sign: the largest entry of v_i is positive."""
     largest = V.abs().argmax(dim=0, keepdim=True)           # (1, k)
     signs = torch.where(V.gather(0, largest) < 0, -1.0, 1.0).to(V.dtype)
     return U * signs, V * signs
@@ -186,6 +183,8 @@ class PCA:
             raise ValueError("one row has no variance; give at least two rows")
         self.mean = X.mean(dim=0)                           # (d,)
         centred = X - self.mean                             # (n, d)
+        if self.solver == "svd" and n > X.shape[1]:         # R: the same s and V, only d rows
+            centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
         solve = {"svd": thin_svd, "gram": eigen_svd,
                  "subspace": lambda Y: subspace_iteration(Y, self.k)}[self.solver]
         _, s, V = solve(centred)

@@ -1,16 +1,38 @@
-"""What the book's extension writes, and the repository's address; no browser, no build."""
+"""What the book's extension writes, on a small book, and the repository's address."""
 
+import io
 import json
 
 import pytest
+from sphinx.application import Sphinx
 
 from genai_utils.course import address, chapters
 from genai_utils.course.book import pieces as book
 
 PLAN = {
-    "decks": {}, "kinds": {}, "classes": {},
-    "chapters": [{"name": "02_pca", "title": "PCA", "part": "P", "about": ""}],
-    "items": [{"id": "A9", "notebook": "02_pca"}], "errata": [{"id": "Y05"}],
+    "decks": {k: {"title": k, "author": k, "place": k, "short": k} for k in "AB"},
+    "kinds": {"C": "claim"},
+    "classes": {"E": "error"},
+    "chapters": [
+        {"name": "02_pca", "title": "PCA", "part": "P", "about": "x"},
+        {"name": "03_nmf", "title": "NMF", "part": "P", "about": "y"},
+    ],
+    "items": [
+        {"id": id, "item": "x_t", "slide": "S", "kind": "C", "notebook": name, "errata": errata}
+        for id, name, errata in (
+            ("A9", "02_pca", ["Y05"]),
+            ("A10", "02_pca", []),
+            ("A11", "03_nmf", ["N01"]),
+        )
+    ],
+    "errata": [
+        {"id": id, "class": "E", "slide": "S", "says": "x", "right": "y"} for id in ("N01", "Y05")
+    ],
+}
+CARD = {
+    "notebook": "02_pca", "profile": "cpu", "device": "CPU (2 cores)", "seconds": 412.3,
+    "peak_memory_gb": 1.94, "data": ["mnist"], "date": "2026-01-01", "versions": {"torch": "2"},
+    "metrics": [{"name": "log P", "value": -89.3, "unit": "nats", "note": ""}],
 }  # fmt: skip
 
 
@@ -27,41 +49,49 @@ def notebook(*cells, card=None):
     })  # fmt: skip
     return json.dumps({
         "nbformat": 4, "nbformat_minor": 5, "cells": cells,
-        "metadata": {"genai": card} if card else {},
+        "metadata": {
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            **({"genai": card} if card else {}),
+        },
     })  # fmt: skip
+
+
+def project(folder):
+    """A small project: configuration, plan, one notebook."""
+    for name in ("book", "notebooks", ".git", "_build", ".github"):
+        (folder / name).mkdir()
+    (folder / "_config.yml").write_text(
+        "title: x\nrepository:\n  branch: main\n  url: https://github.com/old/book\nother: 1\n"
+    )
+    (folder / "book/lectures.json").write_text(json.dumps(PLAN))
+    text = notebook(
+        "# 2  PCA\n\n*Cost: see the run card at the end of this page.*\n\n"
+        "**Lecture items:** A9, B2,\nB16\n\nMore A77.",
+        "## The spectrum\n\nIt falls (A9).",
+        "> **Erratum Y05.** It says x.\n\n> **Exercise 2.1** (easy). Write.",
+        card=CARD,
+    )
+    (folder / "notebooks/02_pca.ipynb").write_text(text)
+    return folder
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A small project: configuration, plan, one notebook."""
-    for name in ("book", "notebooks", ".git", "_build", ".github"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "_config.yml").write_text(
-        "title: x\nrepository:\n  branch: main\n  url: https://github.com/old/book\nother: 1\n"
-    )
-    (tmp_path / "book/lectures.json").write_text(json.dumps(PLAN))
-    text = notebook(
-        "# 2  PCA\n\n**Lecture items:** A9, B2,\nB16\n\nMore A77.",
-        "> **Erratum Y05.** It says x.\n\n> **Exercise 2.1** (easy). Write.",
-        card={"profile": "cpu"},
-    )
-    (tmp_path / "notebooks/02_pca.ipynb").write_text(text)
-    return tmp_path
+    return project(tmp_path)
 
 
 def test_a_chapter_tells_what_it_holds(root):
     chapter = chapters.Book(root).chapter("02_pca")
     assert chapter.title == "PCA" and chapter.claims == ["A9", "B2", "B16"]
     assert chapter.errata == ["Y05"] and chapter.exercises == ["2.1"]
-    assert chapter.card == {"profile": "cpu"} and list(chapter.figures) == ["pad"]
+    assert chapter.card == CARD and list(chapter.figures) == ["pad"]
 
 
 def test_an_unknown_chapter_is_refused_and_a_planned_one_is_none(root):
     found = chapters.Book(root)
-    with pytest.raises(ValueError, match="No chapter is named '03_nmf'"):
-        found.chapter("03_nmf")
-    (root / "notebooks/02_pca.ipynb").unlink()
-    assert chapters.Book(root).chapter("02_pca") is None
+    with pytest.raises(ValueError, match="No chapter is named '04_lsa'"):
+        found.chapter("04_lsa")
+    assert found.chapter("03_nmf") is None
 
 
 @pytest.mark.parametrize(
@@ -101,6 +131,113 @@ def test_numbers_have_four_digits(value, shown):
 )
 def test_durations(seconds, shown):
     assert book.duration(seconds) == shown
+
+
+# ---- a small book --------------------------------------------------------------------------------
+
+INDEX = """# Index
+
+```{toctree}
+book/lecture_map
+book/errata
+notebooks/02_pca
+```
+
+The code ($c$), or $d$.
+
+$$
+a \\\\ b \\tag{2.1}
+$$
+
+```{from-notebook} 02_pca#pad
+```
+
+```{from-notebook} 02_pca#nothing
+```
+
+```{from-notebook} 03_nmf#pad
+```
+
+```{results}
+```
+"""
+
+
+def build(root):
+    """Build the small book; returns its folder and the warnings."""
+    (root / "index.md").write_text(INDEX)
+    for name in ("lecture_map", "errata"):
+        directive = name.replace("_", "-").replace("errata", "errata-list")
+        (root / f"book/{name}.md").write_text(f"# Page\n\n```{{{directive}}}\n```\n")
+    warnings = io.StringIO()
+    overrides = {
+        "extensions": ["myst_nb", "genai_utils.course.book"],
+        "myst_enable_extensions": ["dollarmath"],
+        "nb_execution_mode": "off",
+        "exclude_patterns": ["_build"],
+        "nb_mime_priority_overrides": [("html", "text/html", 5)],
+    }
+    app = Sphinx(
+        root, None, root / "_build/html", root / "_build/trees", "html", overrides,
+        status=None, warning=warnings,
+    )  # fmt: skip
+    app.build()
+    return root / "_build/html", warnings.getvalue()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    root = project(tmp_path_factory.mktemp("small"))
+    html, warnings = build(root)
+    return {path.stem: path.read_text() for path in html.rglob("*.html")}, warnings
+
+
+def test_a_figure_that_is_not_there_is_a_warning(small):
+    pages, warnings = small
+    assert "02_pca has no figure 'nothing' (it has: pad)" in warnings
+    assert "03_nmf has no figure 'pad' (it has: no such notebook)" in warnings
+    assert warnings.count("WARNING") == 2
+    assert pages["index"].count('data-figure="pad"') == 1
+
+
+def test_quotes_become_boxes_and_their_ids_are_linked(small):
+    pages, _ = small
+    page = pages["02_pca"]
+    assert 'id="erratum-y05"' in page and '<p class="admonition-title">Erratum Y05</p>' in page
+    assert '>Exercise 2.1<span class="tag">easy</span></p>' in page and "<p>Write.</p>" in page
+    assert "<blockquote" not in page
+    assert 'href="../notebooks/02_pca.html#erratum-y05"' in pages["errata"]
+    assert "planned: 3 NMF" in pages["errata"]
+
+
+def test_the_cost_line_and_the_run_card_come_from_the_card(small):
+    pages, _ = small
+    assert "6 min 52 s and 1.9 GB on CPU (2 cores), in the cpu profile." in pages["02_pca"]
+    assert 'id="run-card"' in pages["02_pca"] and "-89.30" in pages["02_pca"]
+    assert "6 min 52 s" in pages["index"] and "figures of the gpu profile" in pages["index"]
+
+
+def test_the_lecture_map_says_what_is_shown_and_where(small):
+    page = small[0]["lecture_map"]
+    assert "1 of 3 items are shown" in page and "in 1 of 2 chapters" in page
+    assert 'href="../notebooks/02_pca.html#the-spectrum">The spectrum</a>' in page
+    assert page.count(">planned</span>") == 2
+    assert 'href="errata.html#y05"' in page
+
+
+def test_formulas_keep_their_tag_and_their_punctuation(small):
+    page = small[0]["index"]
+    assert r"\[\begin{split}a \\ b\end{split} \tag{2.1}\]" in page
+    assert '<span class="joined">(<span class="math' in page
+    assert r"\(c\)</span>),</span>" in page and r"\(d\)</span>.</span>" in page
+
+
+def test_no_card_is_said(root):
+    path = root / "notebooks/02_pca.ipynb"
+    path.write_text(notebook("# 2  PCA\n\n*Cost: see the run card at the end of this page.*"))
+    html, _ = build(root)
+    assert "Cost: not yet measured." in (html / "notebooks/02_pca.html").read_text()
+    assert "No chapter has been run yet." in (html / "index.html").read_text()
 
 
 # ---- the repository's address --------------------------------------------------------------------

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from genai_utils.course.execute import code_sha256
 
 LIMIT = 1_500_000  # bytes of a stored notebook
-LINES = 25  # of a code cell
+LINES = 25  # of a code cell, without its blank ones
 
 SETUP = """\
 # Set-up: the same in every notebook. It installs the book's package only where it is missing.
@@ -28,7 +28,7 @@ COST = "*Cost: see the run card at the end of this page.*"
 
 
 def opening(chapter, book, address):
-    """Title, promise, what you will be able to do, cost line, lecture items; then the set-up cell."""
+    """Title, promise, what you will be able to do, cost line; then the set-up cell."""
     first = chapter.prose[0]
     if not re.match(rf"# {int(chapter.name[:2])}\s+\S", first):
         yield f'the first line is expected to be "# {int(chapter.name[:2])} Title"'
@@ -47,7 +47,7 @@ def opening(chapter, book, address):
 
 
 def items(chapter, book, address):
-    """It claims the items of its row in the lecture map, all of them, and names each where it is."""
+    """It claims all items that the lecture map gives it, and names each where it is."""
     due = [id for id, item in book.items.items() if item["notebook"] == chapter.name]
     claims = chapter.claims
     for id in claims:
@@ -86,7 +86,7 @@ def errata(chapter, book, address):
 
 
 def parts(chapter, book, address):
-    """Source beside the equation, an explorer, a lab, three exercises with checks and hints, an end."""
+    """Source beside the equation, an explorer, a lab, three exercises with checks, an end."""
     code = "\n".join(cell.source for cell in chapter.code_cells)
     html = "\n".join(chapter.html())
     if not re.search(r"\bshow_source\(", code):
@@ -106,18 +106,19 @@ def parts(chapter, book, address):
         yield "it never says how to get a hint(...)"
     if not re.search(r"^progress\(", code, re.MULTILINE):
         yield "it has no progress()"
-    end = "\n".join(chapter.prose[-2:])
-    if len(re.findall(r"^\d\. ", end.partition("## Summary")[2], re.MULTILINE)) != 5:
+    end = "\n".join(chapter.prose[-3:])
+    summary = re.split(r"^## (?:[\d.]+ )?Summary$", end, flags=re.MULTILINE)
+    if len(re.findall(r"^\d\. ", summary[-1], re.MULTILINE)) != 5 or len(summary) != 2:
         yield 'the end is expected to have "## Summary" with five numbered lines'
-    for head in ("Read next", "References"):
-        if head not in end:
-            yield f'the end has no "{head}"'
+    for head in ("read next", "references"):
+        if head not in end.lower():
+            yield f'the end does not say "{head}"'
 
 
 def cells(chapter, book, address):
     """Code cells are short."""
     for index, cell in enumerate(chapter.code_cells):
-        if (lines := len(cell.source.splitlines())) > LINES:
+        if (lines := sum(bool(line.strip()) for line in cell.source.splitlines())) > LINES:
             yield f"code cell {index + 1} has {lines} lines, at most {LINES}"
 
 

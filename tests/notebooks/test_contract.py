@@ -106,7 +106,7 @@ MUTANTS = {
         nb, rf"(?<!items:\*\* )\b{Chapter(BOOK.chapters[NAMES[0]].path).claims[0]}\b", "", count=0
     ),
     "is in no list": lambda nb: markdown(nb, r"\*\*Erratum \w\d\d\.", "**Erratum N99."),
-    "no box for the errata": lambda nb: markdown(nb, r"\*\*Erratum ", "**Note "),
+    "no box for the errata": lambda nb: markdown(nb, r"\*\*Erratum ", "**Note ", count=0),
     "an erratum has two boxes": lambda nb: nb.cells.insert(
         5, nbformat.v4.new_markdown_cell(next(c.source for c in nb.cells if "> **Err" in c.source))
     ),
@@ -125,9 +125,9 @@ MUTANTS = {
         cell.update(source=cell.source.replace("hint(", "help(")) for cell in nb.cells
     ],
     "it has no progress": lambda nb: recode(nb, r"^progress\(", "print("),
-    "five numbered lines": lambda nb: markdown(nb, r"^5\. .*\n", ""),
-    'the end has no "Read next"': lambda nb: markdown(nb, "Read next", "More"),
-    'the end has no "References"': lambda nb: markdown(nb, r"\bReferences\b", "Papers", count=0),
+    "five numbered lines": lambda nb: markdown(nb, r"^5\. .*$", ""),
+    'does not say "read next"': lambda nb: markdown(nb, "[Rr]ead next", "More", count=0),
+    'does not say "references"': lambda nb: markdown(nb, r"\bReferences\b", "Papers", count=0),
     "lines, at most": lambda nb: code(nb).update(source="\n".join(["x = 1"] * 26)),
     "it has no run card": lambda nb: nb.metadata.pop("genai"),
     "its run card is that of": lambda nb: nb.metadata.genai.update(notebook="99_other"),

@@ -1,8 +1,8 @@
 """A newcomer on Colab: one notebook in an empty folder, and an environment that lacks the package.
 
-The environment holds what this one holds (torch, numpy, matplotlib, scikit-learn, Jupyter, …) but not
-genai_utils. The set-up cell installs it with pip from a local git address, which holds the working
-tree as it is. There is no network.
+The environment holds what this one holds (torch, numpy, matplotlib, scikit-learn, Jupyter, …) but
+not genai_utils. The set-up cell installs it with pip from a local git address, which holds the
+working tree as it is. There is no network.
 """
 
 import os

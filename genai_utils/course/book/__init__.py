@@ -22,7 +22,7 @@ from sphinx.util import logging
 
 from genai_utils.course import chapters
 from genai_utils.course.book.directives import DIRECTIVES, claim, proof
-from genai_utils.course.book.notebook_page import NotebookPage, Punctuation
+from genai_utils.course.book.notebook_page import Formulas, NotebookPage
 from genai_utils.course.book.pieces import link
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def setup(app):
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
     app.add_transform(NotebookPage)
-    app.add_transform(Punctuation)
+    app.add_transform(Formulas)
     app.add_js_file(None, body=_SEARCH)
     app.connect("builder-inited", begin)
     app.connect("env-purge-doc", purge)

@@ -12,18 +12,17 @@ from genai_utils.course.book.pieces import (
     paragraph,
     section,
     table,
-    where,
 )
 
 log = logging.getLogger(__name__)
 
 
 class claim(nodes.Inline, nodes.TextElement):
-    """Stands for the place where a chapter shows an item; becomes a link once all pages are read."""
+    """The place where a chapter shows an item; becomes a link once all pages are read."""
 
 
 class proof(nodes.Inline, nodes.TextElement):
-    """Stands for the box that proves an erratum; becomes a link once all pages are read."""
+    """The box that proves an erratum; becomes a link once all pages are read."""
 
 
 class BookDirective(Directive):
@@ -74,15 +73,15 @@ class LectureMap(BookDirective):
                 target = nodes.reference("", erratum, refuri=f"errata.html#{erratum.lower()}")
                 target["internal"] = True
                 what += [nodes.Text(" "), nodes.inline("", "", target, classes=["tag"])]
-            rows.append([id, what, self.book.kinds[item["kind"]], item["slide"], state])
+            rows.append([id, what, state, item["slide"], self.book.kinds[item["kind"]]])
         head = f"{int(name[:2])}  {plan['title']}"
         about = plan["about"] + "."
         if not rows:
             about += " It compares the chapters before it and shows no item of its own."
         body = [paragraph(about, classes=["about"])]
         if rows:
-            columns = ["Item", "What", "Kind", "Slide", "State"]
-            body.append(table(columns, rows, [6, 44, 10, 26, 14], ["lecture-map"]))
+            columns = ["Item", "What", "Where", "Slide", "Kind"]
+            body.append(table(columns, rows, [6, 42, 18, 24, 10], ["lecture-map"]))
         return section(self, head, *body, name=f"chapter-{name[:2]}")
 
 
@@ -168,7 +167,7 @@ class Results(BookDirective):
 
 def metrics(card):
     """The recorded numbers of a run card, as a table."""
-    rows = [[m["name"], number(m["value"]), m["unit"], m["note"]] for m in card["metrics"]]
+    rows = [[formula(m["name"]), number(m["value"]), m["unit"], m["note"]] for m in card["metrics"]]
     return table(["Measured", "Value", "Unit", "Note"], rows, [40, 12, 12, 36], ["metrics"])
 
 

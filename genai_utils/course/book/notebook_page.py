@@ -13,41 +13,14 @@ from genai_utils.course.book.pieces import duration, link, paragraph, table, whe
 COST = "Cost: see the run card at the end of this page."
 
 
-class Punctuation(SphinxTransform):
-    """Keep the full stop or comma after a formula on the formula's line."""
+class Formulas(SphinxTransform):
+    """On every page: numbers of formulas in their place, punctuation beside its formula."""
 
     default_priority = 510
 
     def apply(self):
-        for formula in list(self.document.findall(nodes.math)):
-            after = formula.next_node(descend=False, siblings=True)
-            if not isinstance(after, nodes.Text) or after[:1] not in tuple(".,;:)?!"):
-                continue
-            parent, mark = formula.parent, re.match(r"[.,;:)?!]+", after)[0]
-            place = parent.index(formula)
-            joined = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark), classes=["joined"])
-            parent[place : place + 2] = [joined, nodes.Text(after[len(mark) :])]
-
-
-class NotebookPage(SphinxTransform):
-    """All that a notebook's page gets. While it is read, so that its contents list has the card."""
-
-    default_priority = 500
-
-    def apply(self):
-        if Path(self.env.doc2path(self.env.docname)).suffix != ".ipynb":
-            return
-        chapter = chapters.Chapter(Path(self.env.doc2path(self.env.docname)))
         self.tags()
-        self.boxes()
-        card = chapter.card
-        for node in list(self.document.findall(nodes.paragraph)):
-            if node.astext().strip() == COST:
-                node.replace_self(self.cost(card))
-                break
-        if card:
-            self.append_card(card)
-        self.note_items(chapter)
+        self.punctuation()
 
     def tags(self):
         """Keep `\\tag{2.3}` outside the environment that Sphinx puts around several lines."""
@@ -63,6 +36,47 @@ class NotebookPage(SphinxTransform):
             node.clear()
             node += nodes.Text(text)
             node["nowrap"] = True
+
+    def punctuation(self):
+        """Keep a bracket before a formula and the full stop after it on the formula's line."""
+        for formula in list(self.document.findall(nodes.math)):
+            parent, place = formula.parent, formula.parent.index(formula)
+            joined = nodes.inline(classes=["joined"])
+            before = parent[place - 1] if place else None
+            after = parent[place + 1] if place + 1 < len(parent) else None
+            if isinstance(before, nodes.Text) and before.endswith("("):
+                parent[place - 1] = nodes.Text(before[:-1])
+                joined += nodes.Text("(")
+            joined += formula.deepcopy()
+            found = re.match(r"[.,;:)?!]+", after) if isinstance(after, nodes.Text) else None
+            if found:
+                parent[place + 1] = nodes.Text(after[found.end() :])
+                joined += nodes.Text(found[0])
+            if len(joined) > 1:
+                parent[place] = joined
+
+
+class NotebookPage(SphinxTransform):
+    """All that a notebook's page gets. While it is read, so that its contents list has the card."""
+
+    default_priority = 500
+
+    def apply(self):
+        if Path(self.env.doc2path(self.env.docname)).suffix != ".ipynb":
+            return
+        chapter = chapters.Chapter(Path(self.env.doc2path(self.env.docname)))
+        self.boxes()
+        card = chapter.card
+        for node in list(self.document.findall(nodes.paragraph)):
+            text = node.astext().strip()
+            if text == COST:
+                node.replace_self(self.cost(card))
+            elif text.startswith("Lecture items:"):
+                row = f"../book/lecture_map.html#chapter-{chapter.name[:2]}"
+                node += [nodes.Text(" ("), link("lecture map", row), nodes.Text(")")]
+        if card:
+            self.append_card(card)
+        self.note_items(chapter)
 
     def boxes(self):
         errata = self.env.genai_errata.setdefault(self.env.docname, [])
