@@ -1,8 +1,9 @@
 """The book's Sphinx extension: what its pages take from notebooks, the lecture map and the data.
 
-Directives, each without arguments unless said:
+Directives:
 
     {lecture-map}                   every lecture item with its chapter and state
+    {lecture-map} summary           how many are shown, in one sentence
     {errata-list}                   every slide erratum, linked to the cell that proves it
     {results}                       every recorded number, from the run cards
     {data-catalogue}                every data set, from genai_utils.data.catalogue

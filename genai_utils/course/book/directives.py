@@ -40,7 +40,12 @@ class BookDirective(Directive):
 
 
 class LectureMap(BookDirective):
-    """A section for each part, in it one for each chapter with the table of its items."""
+    """A section for each part, in it one for each chapter with the table of its items.
+
+    `{lecture-map} summary` is the sentence alone that says how many are shown.
+    """
+
+    optional_arguments = 1
 
     def build(self, env):
         book, written = self.book, self.book.chapters
@@ -52,6 +57,8 @@ class LectureMap(BookDirective):
                 f", in {len(written)} of {len(book.plan)} chapters. The others are planned.",
             )
         ]
+        if self.arguments == ["summary"]:
+            return result
         parts = {}
         for plan in book.plan:
             parts.setdefault(plan["part"], []).append(plan)
