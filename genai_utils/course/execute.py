@@ -60,8 +60,9 @@ def execute(path, profile=None, timeout=3600):
         raise ValueError(f"{path} cannot be read as a notebook: {error}") from error
 
     environment = dict(os.environ, GENAI_PUBLISH="1", PYTHONWARNINGS="ignore::FutureWarning")
-    # Threads that wait by spinning bring a shared machine to a crawl (we saw a factor of 12).
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP threads wait by spinning. On cores that others use too, that made a training run 12
+    # times slower; a short spin costs nothing measurable on free ones.
+    environment.setdefault("GOMP_SPINCOUNT", "3000")
     if profile:
         environment["GENAI_PROFILE"] = profile
     with tempfile.TemporaryDirectory(prefix="genai-") as folder:
