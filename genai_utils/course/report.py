@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import html
 from pathlib import Path
 
+from genai_utils.course.figures import table_bundle
 from genai_utils.course.records import write
 
 MARK = "genai-from-scratch report"  # a file that bears it may be written over, no other
-CELL = "text-align:left;padding:.1em 1em .1em 0"
 COLUMNS = ("exercise", "notebook", "state", "tries", "hints", "solution seen", "solved on")
 
 
@@ -53,16 +52,10 @@ def as_text(table: list[dict]) -> str:
 
 
 def as_html(table: list[dict]) -> str:
-    head = "".join(f'<th scope="col" style="{CELL}">{c}</th>' for c in COLUMNS)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{CELL}">{html.escape(c)}</td>' for c in _cells(row)) + "</tr>"
-        for row in table
-    )
-    return (
-        '<div style="overflow-x:auto"><table style="color:inherit;background:transparent">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"<p>{summary(table)}</p></div>"
-    )
+    if not table:
+        return f"<p>{summary(table)}</p>"
+    cells = [dict(zip(COLUMNS, _cells(row), strict=True)) for row in table]
+    return table_bundle(cells, caption=summary(table)).html
 
 
 def export(path, table: list[dict]) -> str:

@@ -15,8 +15,6 @@ def _axes(d, k, g):
     return torch.linalg.qr(torch.randn(d, k, generator=g)).Q
 
 
-# --- 2.1
-
 def spectra(seed):
     g = _generator(seed)
     return [(torch.rand(r, generator=g).sort(descending=True).values * 9 + 0.1,) for r in (3, 5, 8)]
@@ -40,7 +38,7 @@ exercise(
         ),
         "running total": (
             lambda s: (s**2).cumsum(0) / (s**2).sum(),
-            "You returned the running total. It is useful, but each component's own share is asked.",
+            "You returned the running total: useful, but each component's own share is asked.",
         ),
     },
     hints=[
@@ -51,12 +49,12 @@ exercise(
 )
 
 
-# --- 2.2
-
 def rows_and_axes(seed):
     g = _generator(seed)
-    return [(torch.randn(n, d, generator=g) + 1, _axes(d, k, g)) for n, d, k in
-            ((3, 5, 2), (7, 4, 3), (6, 9, 4))]
+    return [
+        (torch.randn(n, d, generator=g) + 1, _axes(d, k, g))
+        for n, d, k in ((3, 5, 2), (7, 4, 3), (6, 9, 4))
+    ]
 
 
 exercise(
@@ -94,8 +92,6 @@ exercise(
     grad=True,
 )
 
-
-# --- 2.3
 
 def matrix_and_vector(seed):
     g = _generator(seed)
@@ -141,12 +137,12 @@ exercise(
 )
 
 
-# --- 2.4
-
 def rows_and_weights(seed):
     g = _generator(seed)
-    return [(torch.randn(n, d, generator=g), torch.randn(d, k, generator=g) / d**0.5)
-            for n, d, k in ((3, 5, 2), (8, 4, 3), (5, 7, 4))]
+    return [
+        (torch.randn(n, d, generator=g), torch.randn(d, k, generator=g) / d**0.5)
+        for n, d, k in ((3, 5, 2), (8, 4, 3), (5, 7, 4))
+    ]
 
 
 exercise(
@@ -159,7 +155,7 @@ exercise(
         ),
         "sum over the rows": (
             lambda X, W: (X - X @ W @ W.T).square().sum(),
-            "You summed over the rows: then the loss grows with the batch. Average over the n rows.",
+            "You summed over the rows, so the loss grows with the batch: average over the n rows.",
         ),
         "length instead of its square": (
             lambda X, W: (X - X @ W @ W.T).norm(dim=1).mean(),
@@ -167,7 +163,7 @@ exercise(
         ),
         "absolute error": (
             lambda X, W: (X - X @ W @ W.T).abs().sum(dim=1).mean(),
-            "You summed absolute errors: squares are asked for (absolute values give another model).",
+            "You summed absolute errors: squares are asked for (the others give another model).",
         ),
         "wrong sign": (
             lambda X, W: (X + X @ W @ W.T).square().sum(dim=1).mean(),
@@ -186,8 +182,6 @@ exercise(
     grad=True,
 )
 
-
-# --- 2.5
 
 def half_hidden(seed):
     g = _generator(seed)

@@ -17,8 +17,8 @@ def _matrix(X: Tensor) -> Tensor:
     if not isinstance(X, Tensor):
         raise TypeError(f"X should be a torch tensor, got {type(X).__name__}; use torch.as_tensor")
     if X.dim() != 2 or X.numel() == 0:
-        raise ValueError(f"X should have shape (n, d) with n, d >= 1, got {tuple(X.shape)}; "
-                         "flatten images with x.flatten(1)")
+        shape = tuple(X.shape)
+        raise ValueError(f"X should be (n, d) with n, d >= 1, got {shape}; use x.flatten(1)")
     if not X.is_floating_point():
         raise TypeError(f"X should hold real floating-point numbers, got {X.dtype}; use .double()")
     if not torch.isfinite(X).all():
@@ -34,11 +34,9 @@ def _rank(k: int, most: int) -> int:
     return k
 
 
-# --- the decomposition
-
 def fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """Flip (u_i, v_i), defined only up to a common sign: the largest entry of v_i is positive."""
-    largest = V.abs().argmax(dim=0, keepdim=True)           # (1, k)
+    largest = V.abs().argmax(dim=0, keepdim=True)  # (1, k)
     signs = torch.where(V.gather(0, largest) < 0, -1.0, 1.0).to(V.dtype)
     return U * signs, V * signs
 
@@ -49,7 +47,7 @@ def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Note V, not V^T. Costs O(n d min(n, d)) time. Lecture item B3.
     """
     U, s, Vt = torch.linalg.svd(_matrix(X), full_matrices=False)
-    U, V = fix_signs(U, Vt.T)                               # (n, r), (d, r)
+    U, V = fix_signs(U, Vt.T)  # (n, r), (d, r)
     return U, s, V
 
 
@@ -62,7 +60,7 @@ def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if _matrix(X).shape[0] < X.shape[1]:
         V, s, U = eigen_svd(X.T)
     else:
-        values, V = torch.linalg.eigh(X.T @ X)              # ascending
+        values, V = torch.linalg.eigh(X.T @ X)  # ascending
         s, V = values.flip(0).clamp(min=0).sqrt(), V.flip(1)
         U = X @ V / s.clamp(min=torch.finfo(s.dtype).tiny)  # (n, d)
     U, V = fix_signs(U, V)
@@ -75,12 +73,11 @@ def power_iteration_step(X: Tensor, v: Tensor) -> Tensor:
     X is (n, d), v is (d,); returns a vector (d,) of length 1. Compute X v first: the two products
     cost O(n d), while forming X^T X would cost O(n d^2).
     """
-    w = X.T @ (X @ v)                                       # (d,)
+    w = X.T @ (X @ v)  # (d,)
     return w / w.norm()
 
 
-def power_iteration(X: Tensor, tolerance: float = 1e-10, most: int = 10_000,
-                    seed: int = 0) -> tuple[float, Tensor, int]:
+def power_iteration(X: Tensor, tolerance=1e-10, most=10_000, seed=0) -> tuple[float, Tensor, int]:
     """First singular value, first right singular vector (d,) and the steps it took.
 
     Repeats the step from a random vector until v moves by less than `tolerance`. The error shrinks
@@ -98,8 +95,9 @@ def power_iteration(X: Tensor, tolerance: float = 1e-10, most: int = 10_000,
     return (X @ v).norm().item(), v, steps
 
 
-def subspace_iteration(X: Tensor, k: int, iterations: int = 8, oversample: int = 10,
-                       seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def subspace_iteration(
+    X: Tensor, k: int, iterations: int = 8, oversample: int = 10, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Top k singular triplets from a random start: U (n, k), s (k,), V (d, k), in O(n d k).
 
     Power iteration on k + oversample vectors at once, made orthonormal by QR after each product so
@@ -110,15 +108,16 @@ def subspace_iteration(X: Tensor, k: int, iterations: int = 8, oversample: int =
     width = min(_rank(k, min(n, d)) + max(oversample, 0), n, d)
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(d, width, generator=generator, dtype=torch.float64).to(X)
-    Q = torch.linalg.qr(X @ start).Q                        # (n, width)
+    Q = torch.linalg.qr(X @ start).Q  # (n, width)
     for _ in range(iterations):
-        Q = torch.linalg.qr(X.T @ Q).Q                      # (d, width)
-        Q = torch.linalg.qr(X @ Q).Q                        # (n, width)
-    U, s, V = thin_svd(Q.T @ X)                             # (width, width), (width,), (d, width)
+        Q = torch.linalg.qr(X.T @ Q).Q  # (d, width)
+        Q = torch.linalg.qr(X @ Q).Q  # (n, width)
+    U, s, V = thin_svd(Q.T @ X)  # (width, width), (width,), (d, width)
     return Q @ U[:, :k], s[:k], V[:, :k]
 
 
 # --- what it says about the data
+
 
 def project(X: Tensor, V: Tensor) -> Tensor:
     """Projection of each row of X on the span of the orthonormal columns of V: X V V^T.
@@ -126,7 +125,7 @@ def project(X: Tensor, V: Tensor) -> Tensor:
     X is (n, d), V is (d, k); returns (n, d). Row by row it is sum_i <x, v_i> v_i.
     Lecture items B6 and B23.
     """
-    Z = X @ V                                               # (n, k)
+    Z = X @ V  # (n, k)
     return Z @ V.T
 
 
@@ -140,7 +139,7 @@ def explained_variance_ratio(s: Tensor) -> Tensor:
 
 def tail_energy(s: Tensor) -> Tensor:
     """||X - X_k||_F^2 = sum_{i>k} s_i^2 for k = 0, 1, ..., r. s is (r,); returns (r + 1,). (B16)"""
-    tail = (s**2).flip(0).cumsum(0).flip(0)                 # smallest first: no cancellation
+    tail = (s**2).flip(0).cumsum(0).flip(0)  # smallest first: no cancellation
     return torch.cat([tail, tail.new_zeros(1)])
 
 
@@ -158,8 +157,8 @@ def complete(x: Tensor, visible: Tensor, V: Tensor, mean: Tensor) -> Tensor:
     z = argmin_z sum_{j visible} (x_j - mean_j - (V z)_j)^2, and the result is mean + V z.
     x and mean are (d,), visible a boolean mask (d,), V (d, k); returns (d,). Lecture item B12.
     """
-    target = (x - mean)[visible]                            # (m,)
-    z = torch.linalg.lstsq(V[visible], target[:, None]).solution   # (k, 1)
+    target = (x - mean)[visible]  # (m,)
+    z = torch.linalg.lstsq(V[visible], target[:, None]).solution  # (k, 1)
     return mean + (V @ z)[:, 0]
 
 
@@ -181,14 +180,15 @@ class PCA:
         _rank(self.k, min(X.shape))
         if n < 2:
             raise ValueError("one row has no variance; give at least two rows")
-        self.mean = X.mean(dim=0)                           # (d,)
-        centred = X - self.mean                             # (n, d)
-        if self.solver == "svd" and n > X.shape[1]:         # R: the same s and V, only d rows
+        self.mean = X.mean(dim=0)  # (d,)
+        centred = X - self.mean  # (n, d)
+        if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
             centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
-        solve = {"svd": thin_svd, "gram": eigen_svd,
-                 "subspace": lambda Y: subspace_iteration(Y, self.k)}[self.solver]
-        _, s, V = solve(centred)
-        self.s, self.V = s[:self.k], V[:, :self.k].contiguous()
+        if self.solver == "subspace":
+            _, s, V = subspace_iteration(centred, self.k)
+        else:
+            _, s, V = (thin_svd if self.solver == "svd" else eigen_svd)(centred)
+        self.s, self.V = s[: self.k], V[:, : self.k].contiguous()
         self.explained_variance = self.s**2 / (n - 1)
         self.explained_variance_ratio = self.s**2 / (centred**2).sum()
         return self
@@ -198,20 +198,19 @@ class PCA:
         if not hasattr(self, "V"):
             raise ValueError("this PCA is not fitted yet; call fit(X) first")
         if _matrix(X).shape[1] != len(self.mean):
-            raise ValueError(f"X should have {len(self.mean)} columns, as in fit, "
-                             f"got shape {tuple(X.shape)}")
+            raise ValueError(f"X should have {len(self.mean)} columns, got {tuple(X.shape)}")
         return (X - self.mean) @ self.V
 
     def inverse_transform(self, Z: Tensor) -> Tensor:
         """x~ = mean + sum_i z_i v_i: (n, k) -> (n, d). Fewer columns of Z use fewer components."""
-        return self.mean + Z @ self.V[:, :Z.shape[1]].T
+        return self.mean + Z @ self.V[:, : Z.shape[1]].T
 
     def reconstruct(self, X: Tensor, k: int | None = None) -> Tensor:
         """Rows of rank k (at most self.k) nearest to the rows of X: (n, d) -> (n, d)."""
         k = self.k if k is None else _rank(k, self.k)
         return self.inverse_transform(self.transform(X)[:, :k])
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, generator=None) -> Tensor:
         """n new rows (n, d): z ~ N(0, diag(explained_variance)), decoded. Lecture item B13."""
         eps = torch.randn(n, self.k, generator=generator, dtype=torch.float64).to(self.V)
         return self.inverse_transform(eps * self.explained_variance.sqrt())
@@ -219,13 +218,14 @@ class PCA:
 
 # --- the same thing, learned
 
+
 def tied_loss(X: Tensor, W: Tensor) -> Tensor:
     """Loss of the linear autoencoder whose decoder is the encoder's transpose.
 
     (1/n) sum_i ||x_i - x_i W W^T||^2: the squared error summed over the d columns, averaged over
     the n rows. X is (n, d), W is (d, k); returns a scalar.
     """
-    error = X - X @ W @ W.T                                 # (n, d)
+    error = X - X @ W @ W.T  # (n, d)
     return (error**2).sum(dim=1).mean()
 
 
@@ -240,10 +240,10 @@ class LinearAutoencoder(nn.Module):
             self.W2 = nn.Parameter(torch.randn(k, d) * d**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.W1 @ (self.W1.T if self.tied else self.W2)   # (n, d) -> (n, k) -> (n, d)
+        return x @ self.W1 @ (self.W1.T if self.tied else self.W2)  # (n, d) -> (n, k) -> (n, d)
 
     def loss(self, x: Tensor) -> Tensor:
         """Squared error, summed over columns, averaged over rows: ||X - X W_1 W_2||_F^2 / n."""
         if self.tied:
             return tied_loss(x, self.W1)
-        return ((x - self(x))**2).sum(dim=1).mean()
+        return ((x - self(x)) ** 2).sum(dim=1).mean()

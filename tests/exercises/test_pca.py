@@ -1,4 +1,4 @@
-"""The exercises of 02_pca: mistakes named, other wrong answers refused, other right ones accepted."""
+"""Exercises of 02_pca: mistakes named, other wrong answers refused, other right ones accepted."""
 
 import functools
 
@@ -39,8 +39,10 @@ def test_every_mistake_is_caught_with_its_own_sentence(name, seeds):
 
 @pytest.mark.parametrize("name", SHELF)
 def test_stub_is_to_do_and_the_librarys_source_is_correct(name):
-    for text, state in ((stubs.stub(SHELF[name]), "to do"),
-                        (stubs.source(SHELF[name].reference), "correct")):
+    for text, state in (
+        (stubs.stub(SHELF[name]), "to do"),
+        (stubs.source(SHELF[name].reference), "correct"),
+    ):
         names = {}
         exec("\n".join(stubs.NAMES.values()), names)
         exec(text, names)

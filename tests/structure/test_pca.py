@@ -40,7 +40,7 @@ def distances(X):
 
 @pytest.fixture(scope="module")
 def digits():
-    return torch.tensor(load_digits().data / 16)                 # (1797, 64) float64
+    return torch.tensor(load_digits().data / 16)  # (1797, 64) float64
 
 
 @pytest.mark.parametrize("n, d", [(40, 7), (7, 40), (9, 9), (5, 1), (1, 5)])
@@ -59,7 +59,7 @@ def test_factors_rebuild_x_and_agree_with_scipy(factorise, n, d):
 @pytest.mark.parametrize("factorise", [pca.thin_svd, pca.eigen_svd])
 def test_largest_entry_of_every_component_is_positive(factorise):
     X = gaussian(50, 12, seed=3)
-    for Y in (X, -X, X.flip(0)):                       # the sign of X must not decide the picture
+    for Y in (X, -X, X.flip(0)):  # the sign of X must not decide the picture
         V = factorise(Y)[2]
         assert (V.gather(0, V.abs().argmax(0, keepdim=True)) > 0).all()
 
@@ -67,14 +67,14 @@ def test_largest_entry_of_every_component_is_positive(factorise):
 def test_tall_u_is_not_orthogonal():
     U, _, _ = pca.thin_svd(gaussian(50, 8))
     gap = U @ U.T - torch.eye(50, dtype=U.dtype)
-    assert gap.norm().item() == pytest.approx((50 - 8) ** 0.5, abs=1e-9)     # erratum Y02
+    assert gap.norm().item() == pytest.approx((50 - 8) ** 0.5, abs=1e-9)  # erratum Y02
 
 
 def test_eigenvectors_lose_small_singular_values_and_svd_keeps_them():
     X, _, _ = with_spectrum([1.0, 1e-4, 1e-10], 30, 3)
     assert pca.thin_svd(X)[1][2].item() == pytest.approx(1e-10, rel=1e-3)
     last = pca.eigen_svd(X)[1][2].item()
-    assert 0 <= last < 1e-7 and abs(last - 1e-10) > 1e-11                    # erratum Y04
+    assert 0 <= last < 1e-7 and abs(last - 1e-10) > 1e-11  # erratum Y04
 
 
 def test_power_iteration_finds_the_first_direction():
@@ -88,7 +88,7 @@ def test_power_iteration_finds_the_first_direction():
 
 def test_power_iteration_error_shrinks_by_the_squared_ratio_of_singular_values():
     X, _, V = with_spectrum([2.0, 1.5], 20, 6)
-    v = (V[:, 0] + V[:, 1]) / 2**0.5                             # tangent of the angle: 1
+    v = (V[:, 0] + V[:, 1]) / 2**0.5  # tangent of the angle: 1
     for step in range(1, 8):
         v = pca.power_iteration_step(X, v)
         tangent = (v @ V[:, 1]) / (v @ V[:, 0])
@@ -105,7 +105,7 @@ def test_subspace_iteration_equals_svds(n, d, k):
     else:
         us, ss, vts = scipy.linalg.svd(X.numpy(), full_matrices=False)
         us, ss, vts = us[:, ::-1], ss[::-1], vts[::-1]
-    np.testing.assert_allclose(s, ss[::-1], atol=1e-7)           # svds: ascending order
+    np.testing.assert_allclose(s, ss[::-1], atol=1e-7)  # svds: ascending order
     best = (us * ss) @ vts
     np.testing.assert_allclose((U * s) @ V.T, best, atol=1e-6)
     torch.testing.assert_close(U.T @ U, torch.eye(k, dtype=X.dtype), **TIGHT)
@@ -138,10 +138,10 @@ def test_eckart_young_no_competitor_beats_the_svd(k):
     U, s, V = pca.thin_svd(X)
     best = pca.tail_energy(s)[k]
     Xk = pca.project(X, V[:, :k])
-    torch.testing.assert_close(Xk, (U[:, :k] * s[:k]) @ V[:, :k].T, **TIGHT)         # B6
-    torch.testing.assert_close((X - Xk).square().sum(), best, **TIGHT)               # B16
+    torch.testing.assert_close(Xk, (U[:, :k] * s[:k]) @ V[:, :k].T, **TIGHT)  # B6
+    torch.testing.assert_close((X - Xk).square().sum(), best, **TIGHT)  # B16
     g = torch.Generator().manual_seed(0)
-    for _ in range(300):                                       # random, and near the optimum
+    for _ in range(300):  # random, and near the optimum
         Q = torch.linalg.qr(torch.randn(9, k, generator=g, dtype=X.dtype)).Q
         near = torch.linalg.qr(V[:, :k] + 0.05 * Q).Q
         assert (X - pca.project(X, Q)).square().sum() > best
@@ -168,8 +168,8 @@ def test_projection_and_the_three_exact_identities():
     torch.testing.assert_close((X - pca.project(X, V)) @ V, torch.zeros(40, 4).double(), **TIGHT)
     near, Z = pca.project(X, V), X @ V
     torch.testing.assert_close(near @ near.T, Z @ Z.T, rtol=0, atol=1e-9)
-    torch.testing.assert_close(distances(near), distances(Z), rtol=0, atol=1e-9)     # B24
-    assert (distances(Z) <= distances(X) + 1e-9).all()                               # Y08
+    torch.testing.assert_close(distances(near), distances(Z), rtol=0, atol=1e-9)  # B24
+    assert (distances(Z) <= distances(X) + 1e-9).all()  # Y08
 
 
 @pytest.mark.parametrize("solver", ["svd", "gram", "subspace"])
@@ -181,18 +181,22 @@ def test_pca_equals_scikit_learn(digits, solver):
     loose = 2e-3 if solver == "subspace" else 1e-8
     np.testing.assert_allclose(ours.mean, theirs.mean_, atol=1e-12)
     np.testing.assert_allclose(ours.explained_variance, theirs.explained_variance_, rtol=loose)
-    np.testing.assert_allclose(ours.explained_variance_ratio, theirs.explained_variance_ratio_,
-                               rtol=loose)
+    np.testing.assert_allclose(
+        ours.explained_variance_ratio, theirs.explained_variance_ratio_, rtol=loose
+    )
     first = 6 if solver == "subspace" else k
     cosines = np.abs(theirs.components_[:first] @ ours.V.numpy()[:, :first])
     np.testing.assert_allclose(cosines, np.eye(first), atol=loose)
     held_out = digits[:50] + 0.1
     if solver != "subspace":
-        np.testing.assert_allclose(ours.transform(held_out).abs(),
-                                   np.abs(theirs.transform(held_out.numpy())), atol=1e-8)
+        np.testing.assert_allclose(
+            ours.transform(held_out).abs(), np.abs(theirs.transform(held_out.numpy())), atol=1e-8
+        )
         np.testing.assert_allclose(
             ours.reconstruct(held_out),
-            theirs.inverse_transform(theirs.transform(held_out.numpy())), atol=1e-8)
+            theirs.inverse_transform(theirs.transform(held_out.numpy())),
+            atol=1e-8,
+        )
 
 
 def test_explained_variance_ratio_and_number_of_components(digits):
@@ -220,7 +224,7 @@ def test_samples_have_the_mean_and_covariance_of_the_projected_data(digits):
     model = pca.PCA(6).fit(digits)
     new = model.sample(200_000, torch.Generator().manual_seed(1))
     want, have = torch.cov(model.reconstruct(digits).T), torch.cov(new.T)
-    assert (want - have).norm() < 0.02 * want.norm()                                 # B13
+    assert (want - have).norm() < 0.02 * want.norm()  # B13
     assert (new.mean(0) - digits.mean(0)).abs().max() < 0.01
     again = model.sample(3, torch.Generator().manual_seed(1))
     assert torch.equal(again, model.sample(3, torch.Generator().manual_seed(1)))
@@ -238,13 +242,14 @@ def test_complete_is_least_squares_on_the_visible_pixels_only(digits):
     model, x = pca.PCA(8).fit(digits), digits[5]
     visible = torch.arange(64) % 4 != 0
     filled = pca.complete(x, visible, model.V, model.mean)
-    residual = (x - filled)[visible]                     # normal equations hold where we look
+    residual = (x - filled)[visible]  # normal equations hold where we look
     assert (model.V[visible].T @ residual).abs().max() < 1e-10
     everything = pca.complete(x, torch.ones(64, dtype=torch.bool), model.V, model.mean)
     torch.testing.assert_close(everything, model.reconstruct(x[None])[0])
 
 
 # ---------------------------------------------------------------- the linear autoencoder
+
 
 def test_loss_is_summed_over_columns_and_averaged_over_rows():
     X = gaussian(5, 3).float()
@@ -269,13 +274,13 @@ def test_the_svd_solution_is_a_stationary_point_and_so_is_its_mixture():
         model.W2.copy_(torch.linalg.inv(A) @ V[:, :3].T)
     loss = model.loss(X)
     loss.backward()
-    assert loss.item() == pytest.approx(pca.tail_energy(s)[3].item() / 60, rel=1e-10)   # Y36
+    assert loss.item() == pytest.approx(pca.tail_energy(s)[3].item() / 60, rel=1e-10)  # Y36
     assert model.W1.grad.abs().max() < 1e-9 and model.W2.grad.abs().max() < 1e-9
 
 
 def test_r_of_the_qr_decomposition_has_the_same_loss_as_all_rows():
     X = gaussian(500, 8)
-    R = torch.linalg.qr(X).R * (8 / 500) ** 0.5          # 8 rows that stand for 500
+    R = torch.linalg.qr(X).R * (8 / 500) ** 0.5  # 8 rows that stand for 500
     model = pca.LinearAutoencoder(8, 3).double()
     torch.testing.assert_close(model.loss(R), model.loss(X))
 
@@ -293,17 +298,18 @@ def test_gradient_descent_finds_the_subspace_of_pca(digits, tied):
     with torch.no_grad():
         loss = model.loss(X.float()).item()
         rebuilt = model(X.float())
-    assert best * (1 - 1e-5) < loss < best * 1.001                                   # B2
+    assert best * (1 - 1e-5) < loss < best * 1.001  # B2
     decoder = model.W1 if tied else model.W2.T
     assert angle(V[:, :k], decoder.detach().double()) < 1
     # The encoder is free where the data never go (three pixels are constant): compare its codes.
     assert angle(U[:, :k], X @ model.W1.detach().double()) < 1
     assert torch.linalg.matrix_rank(rebuilt, rtol=1e-5) == k
-    if tied:                                 # nothing asks for it, yet W becomes orthonormal
+    if tied:  # nothing asks for it, yet W becomes orthonormal
         torch.testing.assert_close(model.W1.T @ model.W1, torch.eye(k), atol=1e-2, rtol=0)
 
 
 # ---------------------------------------------------------------- types, devices, bad input
+
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_results_keep_the_dtype(dtype):
@@ -324,26 +330,33 @@ def test_results_are_the_same_on_cuda():
         assert there.sample(2).is_cuda
 
 
-@pytest.mark.parametrize("X, error, says", [
-    (np.zeros((3, 2)), TypeError, "torch.as_tensor"),
-    (torch.zeros(3), ValueError, r"shape \(n, d\)"),
-    (torch.zeros(2, 1, 8, 8), ValueError, r"x.flatten\(1\)"),
-    (torch.zeros(0, 4), ValueError, "n, d >= 1"),
-    (torch.ones(3, 2, dtype=torch.int64), TypeError, ".double()"),
-    (torch.tensor([[1.0, float("nan")]]), ValueError, "NaN"),
-])
+@pytest.mark.parametrize(
+    "X, error, says",
+    [
+        (np.zeros((3, 2)), TypeError, "torch.as_tensor"),
+        (torch.zeros(3), ValueError, r"should be \(n, d\)"),
+        (torch.zeros(2, 1, 8, 8), ValueError, r"x.flatten\(1\)"),
+        (torch.zeros(0, 4), ValueError, "n, d >= 1"),
+        (torch.ones(3, 2, dtype=torch.int64), TypeError, ".double()"),
+        (torch.tensor([[1.0, float("nan")]]), ValueError, "NaN"),
+    ],
+)
 def test_bad_matrices_are_named(X, error, says):
     for use in (pca.thin_svd, pca.eigen_svd, pca.power_iteration, pca.PCA(1).fit):
         with pytest.raises(error, match=says):
             use(X)
 
 
-@pytest.mark.parametrize("k, error", [(0, ValueError), (-1, ValueError), (10, ValueError),
-                                      (2.0, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    "k, error",
+    [(0, ValueError), (-1, ValueError), (10, ValueError), (2.0, TypeError), (True, TypeError)],
+)
 def test_bad_ranks_are_named(k, error):
-    for use in (lambda: pca.PCA(k).fit(gaussian(60, 9)),
-                lambda: pca.subspace_iteration(gaussian(60, 9), k),
-                lambda: pca.LinearAutoencoder(9, k)):
+    for use in (
+        lambda: pca.PCA(k).fit(gaussian(60, 9)),
+        lambda: pca.subspace_iteration(gaussian(60, 9), k),
+        lambda: pca.LinearAutoencoder(9, k),
+    ):
         with pytest.raises(error, match="k should be"):
             use()
 
