@@ -6,6 +6,7 @@
 import re
 from html.parser import HTMLParser
 
+from genai_utils.course import stubs
 from genai_utils.course.execute import code_sha256
 
 LIMIT = 1_500_000  # bytes of a stored notebook
@@ -115,6 +116,22 @@ def parts(chapter, book, address):
             yield f'the end does not say "{head}"'
 
 
+def stubs_are_current(chapter, book, address):
+    """Each stub is what the library's function gives today: its signature and its docstring."""
+    for cell in chapter.code_cells:
+        name = re.match(r"def (\w+)\(", cell.source)
+        if name and cell.source.rstrip().endswith("\n    ..."):
+            if cell.source.rstrip() != stubs.stub(name[1]).rstrip():
+                yield f"the stub of {name[1]} is not the library's: genai_utils.course.stubs"
+
+
+def finished(chapter, book, address):
+    """No mark of something still to be written."""
+    for text in chapter.prose:
+        if mark := re.search(r"«[^»]*»|\b(TODO|TBD|FIXME|XXX)\b", text):
+            yield f"the text still holds {mark[0]}"
+
+
 def cells(chapter, book, address):
     """Code cells are short."""
     for index, cell in enumerate(chapter.code_cells):
@@ -177,7 +194,7 @@ def outputs(chapter, book, address):
         yield f"it is {size / 1e6:.1f} MB, at most {LIMIT / 1e6} MB"
 
 
-RULES = (opening, items, errata, parts, cells, card, outputs)
+RULES = (opening, items, errata, parts, stubs_are_current, finished, cells, card, outputs)
 
 
 def problems(chapter, book, address):

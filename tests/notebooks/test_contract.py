@@ -128,6 +128,8 @@ MUTANTS = {
     "five numbered lines": lambda nb: markdown(nb, r"^5\. .*$", ""),
     'does not say "read next"': lambda nb: markdown(nb, "[Rr]ead next", "More", count=0),
     'does not say "references"': lambda nb: markdown(nb, r"\bReferences\b", "Papers", count=0),
+    "is not the library's": lambda nb: recode(nb, r'^(    r?""".*)$', r"\1 Changed."),
+    "the text still holds": lambda nb: markdown(nb, r"^## (.*)$", r"## \1 «S1»"),
     "lines, at most": lambda nb: code(nb).update(source="\n".join(["x = 1"] * 26)),
     "it has no run card": lambda nb: nb.metadata.pop("genai"),
     "its run card is that of": lambda nb: nb.metadata.genai.update(notebook="99_other"),

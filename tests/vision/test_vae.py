@@ -213,6 +213,21 @@ def test_training_lowers_the_loss_and_every_parameter_moves():
     assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+def test_the_model_of_the_gpu_profile_trains_in_half_precision():
+    """Chapter 24 takes the convolutional pair and bf16 on a card; here in small, on the CPU."""
+    from genai_utils.training import TensorBatches, dynamic_binarize, fit
+
+    x = torch.zeros(64, 1, 28, 28)
+    x[:, :, 6:22, 10:18] = 0.9
+    model = VAE(size=28, code=40, width=64, kind="conv")
+    before = -model.bound(torch.bernoulli(x[:16])).mean()
+    batches = TensorBatches(x, batch_size=16, transform=dynamic_binarize)
+    result = fit(model, batches, steps=12, lr=2e-3, ema=0.9, precision="bf16", progress=False)
+    assert result.ema_model.log_prob(torch.bernoulli(x[:2]), samples=10).isfinite().all()
+    assert -model.bound(torch.bernoulli(x[:16])).mean() < 0.8 * before
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
 def test_without_noise_and_penalty_it_is_an_autoencoder():
     model = VAE(size=4, code=2, width=8, likelihood="gaussian", beta=0, noise=False)
     x = torch.rand(5, 1, 4, 4)
