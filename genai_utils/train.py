@@ -57,6 +57,9 @@ def train(arguments: argparse.Namespace) -> None:
     options |= {name: value for name, value in changes.items() if value is not None}
     if "steps" not in options:
         raise ValueError(f"The recipe of {arguments.model} names no steps; give --steps.")
+    if isinstance(options["steps"], int) and options["steps"] > 0 and "warmup" in options:
+        # A run that is cut short warms up in its first tenth at most.
+        options["warmup"] = min(options["warmup"], options["steps"] // 10)
     out = Path(arguments.out)
     result = fit(model, batches, checkpoint=out / "checkpoint", **options)
     if PartialState().is_main_process:

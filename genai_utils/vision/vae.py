@@ -273,8 +273,11 @@ class VAE(nn.Module):
         return self.log_likelihood(x, self.decode(c)) + standard_normal_log_prob(c) - log_q
 
     @torch.no_grad()
-    def bound(self, x, samples=1):
+    def bound(self, x, samples=1, chunk=20_000):
         """The ELBO of each image, its KL term exact, mean over `samples` codes: (B,), in nats."""
+        return torch.cat([self._elbo(part, samples) for part in self._parts(x, samples, chunk)])
+
+    def _elbo(self, x, samples):
         mu, logvar = self.encode(x)
         eps = torch.randn(samples, *mu.shape, device=x.device)
         log_p = self.log_likelihood(x, self.decode(reparameterize(mu, logvar, eps)))  # (K, B)
@@ -282,15 +285,15 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def log_prob(self, x, samples=500, chunk=20_000):
-        """log P(x) estimated from below with `samples` importance weights: (B,), in nats.
+        """log P(x) estimated from below with `samples` importance weights: (B,), in nats."""
+        parts = self._parts(x, samples, chunk)
+        return torch.cat([iwae_bound(self.log_weights(part, samples)) for part in parts])
 
-        `chunk` bounds how many codes are decoded at once.
-        """
+    def _parts(self, x, samples, chunk):
+        """x in parts, so that at most `chunk` codes are decoded at once (memory)."""
         if not isinstance(samples, int) or samples < 1:
-            raise ValueError(f"log_prob expects a whole number samples >= 1; it got {samples!r}.")
-        per_step = max(1, chunk // samples)
-        parts = [iwae_bound(self.log_weights(part, samples)) for part in x.split(per_step)]
-        return torch.cat(parts)
+            raise ValueError(f"A whole number samples >= 1 is expected; got {samples!r}.")
+        return x.split(max(1, chunk // samples))
 
     @torch.no_grad()
     def sample(self, n):

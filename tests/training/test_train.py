@@ -17,7 +17,7 @@ from toy import Toy, toy_data
 
 def recipe():
     batches = TensorBatches(toy_data(), batch_size=8)
-    return Toy(), batches, {"steps": 30, "ema": 0.9, "lr": 0.01}
+    return Toy(), batches, {"steps": 30, "ema": 0.9, "lr": 0.01, "warmup": 20}
 """
 
 
