@@ -322,4 +322,4 @@ def recipe():
     """What `python -m genai_utils.train vae` trains: the main model of chapter 24 on MNIST."""
     images = data.mnist("train").x
     batches = TensorBatches(images, batch_size=128, transform=dynamic_binarize)
-    return VAE(), batches, {"steps": 24_000, "lr": 2e-3, "warmup": 100, "ema": 0.999}
+    return VAE(), batches, {"steps": 20_000, "lr": 2e-3, "warmup": 100, "ema": 0.999}
