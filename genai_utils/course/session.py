@@ -81,6 +81,9 @@ def start(name, seed=0):
             "Set it to one of these, or unset it."
         )
     device = torch.device("cuda" if cuda and profile != "cpu" else "cpu")
+    # `fit` leaves the choice of the device to Accelerate, which would take a card (or a Mac's)
+    # that this run does not use.
+    os.environ["ACCELERATE_USE_CPU"] = str(device.type == "cpu").lower()
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that draw from the global state)
     torch.manual_seed(seed)

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
 
 from genai_utils.course import session
 
@@ -14,6 +15,7 @@ from genai_utils.course import session
 def clean(monkeypatch):
     monkeypatch.setattr(session, "_current", None)
     monkeypatch.setenv("GENAI_PROFILE", "ci")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")  # start sets it; put back after the test
 
 
 def test_start_seeds_everything_and_says_so_in_one_line(capsys):
@@ -37,6 +39,20 @@ def test_profile_comes_from_the_environment_or_the_device(monkeypatch):
     monkeypatch.setenv("GENAI_PROFILE", "fast")
     with pytest.raises(ValueError, match="ci, cpu, gpu; GENAI_PROFILE is 'fast'"):
         session.start("02_pca")
+
+
+def test_training_uses_the_device_of_the_run(monkeypatch):
+    """Accelerate prefers a Mac's GPU, or CUDA; the tensors of a cpu run are not there."""
+    from genai_utils.training.parallel import make_accelerator
+
+    other = property(lambda self: torch.device("meta"))
+    monkeypatch.setattr(PartialState, "default_device", other)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        run = session.start("24_vae")
+        assert make_accelerator().device == run.device == torch.device("cpu")
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize("name", ["vae", "24-vae", "24_VAE", "", None, 24])

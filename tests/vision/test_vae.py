@@ -231,6 +231,23 @@ def test_the_model_of_the_gpu_profile_trains_in_half_precision():
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
+def test_the_recipe_is_the_main_model_of_the_chapter():
+    from pathlib import Path
+
+    from genai_utils.vision.vae import recipe
+
+    model, batches, options = recipe()
+    assert torch.isfinite(model.loss(batches(0))["loss"])
+    assert set(batches(0).unique().tolist()) == {0.0, 1.0}  # binarised
+    chapter = Path(__file__).parents[2] / "notebooks" / "24_vae.ipynb"
+    text = chapter.read_text(encoding="utf-8")
+    steps = f"{options['steps']:_}"
+    assert f"steps = run.pick(ci=400, cpu={steps}," in text
+    for name in ("lr", "warmup", "ema"):
+        value = "2e-3" if name == "lr" else options[name]
+        assert float(value) == options[name] and f"{name}={value}," in text
+
+
 def test_without_noise_and_penalty_it_is_an_autoencoder():
     model = VAE(size=4, code=2, width=8, likelihood="gaussian", beta=0, noise=False)
     x = torch.rand(5, 1, 4, 4)
