@@ -16,23 +16,31 @@ from .entries import (
     forget_used,
     used,
 )
-from .graphs import graph
+from .graphs import Citations, cora, graph
 from .images import Images, digits, mnist, photographs
+from .ratings import Ratings, movielens
 from .search import cache_dir, fetch, read_bytes
-from .simulated import simulated_genotypes, simulated_homes
+from .simulated import simulated_genotypes, simulated_homes, simulated_ratings
 from .text import Article, Docstring, Lee, docstrings, lee, wikipedia
+from .vocabulary import Reviews, Vocabulary, analogies, reviews, word_similarity, words
 
 __all__ = [
     "Article",
+    "Citations",
     "DataError",
     "Dataset",
     "Docstring",
     "File",
     "Images",
     "Lee",
+    "Ratings",
+    "Reviews",
+    "Vocabulary",
+    "analogies",
     "cache_dir",
     "catalogue",
     "catalogue_table",
+    "cora",
     "dataset",
     "digits",
     "docstrings",
@@ -41,10 +49,16 @@ __all__ = [
     "graph",
     "lee",
     "mnist",
+    "movielens",
     "photographs",
     "read_bytes",
+    "reviews",
     "simulated_genotypes",
     "simulated_homes",
+    "simulated_ratings",
+    "train",
     "used",
     "wikipedia",
+    "word_similarity",
+    "words",
 ]

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+import zipfile
 import zlib
 from hashlib import sha256
 
@@ -42,7 +43,8 @@ def download(file, target):
                 _retrieve(url, file, target, transfer)
             return [], False
         except ValueError:
-            reasons.append(f"{url} gave a damaged or different file (SHA-256 does not match)")
+            how = " (SHA-256 does not match)" if file.sha256 else ""
+            reasons.append(f"{url} gave a damaged or different file{how}")
             absent = False
         except requests.RequestException as error:
             status = getattr(error.response, "status_code", None)
@@ -67,7 +69,7 @@ def _retrieve(url, file, target, transfer):
     try:
         pooch.retrieve(
             url,
-            known_hash=f"sha256:{file.sha256}",
+            known_hash=f"sha256:{file.sha256}" if file.sha256 else None,
             fname=target.name,
             path=target.parent,
             downloader=transfer,
@@ -140,6 +142,8 @@ class Transfer:
             raise requests.ConnectionError(f"{self._have()} of {total} bytes came")
 
     def _unpack(self, url, output_file):
+        if url.split("?")[0].endswith(".zip"):
+            return self._member(url, output_file)
         packed = url.split("?")[0].endswith(".gz") and not self.file.path.endswith(".gz")
         with open(self.part, "rb") as stream:
             packed = packed and stream.read(2) == b"\x1f\x8b"  # some servers unpack on the way
@@ -151,6 +155,15 @@ class Transfer:
                 shutil.copyfileobj(stream, out, 1 << 20)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{url} is no whole gzip file") from error
+
+    def _member(self, url, output_file):
+        try:
+            with zipfile.ZipFile(self.part) as archive:
+                raw = archive.read(self.file.path)  # checks the member's CRC
+        except (zipfile.BadZipFile, KeyError, zlib.error) as error:
+            raise ValueError(f"{url} is no whole zip file with {self.file.path}") from error
+        with open(output_file, "wb") as out:
+            out.write(raw)
 
 
 def _bar(title, start, total):

@@ -16,13 +16,16 @@ class File:
     """One file. `sha256` and `size` (bytes) are those of the unpacked file, however it travels.
 
     `path` is its place below GENAI_DATA and below the cache; `urls` are tried in this order. An
-    address that ends in .gz while `path` does not is unpacked on arrival.
+    address that ends in .gz while `path` does not is unpacked on arrival; from one that ends in
+    .zip, the member of the name `path` is taken. A table that its owners may bring up to date has
+    no fixed digest: it is known by its `columns`, the header line, instead.
     """
 
     path: str
     urls: tuple
-    sha256: str
-    size: int
+    sha256: str | None = None
+    size: int | None = None
+    columns: str | None = None
 
     @property
     def name(self):
@@ -55,6 +58,21 @@ def _github(path, address, sha256, size):
     return File(path, (f"https://raw.githubusercontent.com/{address}",), sha256, size)
 
 
+def _movielens(name, columns):
+    path = f"ml-latest-small/{name}"
+    return File(path, ("https://files.grouplens.org/datasets/movielens/ml-latest-small.zip",),
+                columns=columns)  # fmt: skip
+
+
+_PLANETOID = "kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3"
+_CORA = {  # part: (SHA-256, bytes)
+    "allx": ("9419ba2f26f5c35243db64aba110e0f35a04851609e0dc5433450676ca6b8543", 257_305),
+    "ally": ("2b998f5cc7fedc86e7f97ca2498f47a1ffc1462c29e2d578b23bf3f62b6e7d71", 47_959),
+    "graph": ("58f13302f39dde8852dad6fe6d15b89b077b6d7f837626bce671ef80344b383d", 59_847),
+    "test.index": ("297ce89af2b51a6a194181c7dbe1796c6a1cf9cd9349a88383b1b1e227867875", 5_000),
+    "tx": ("b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a", 148_025),
+    "ty": ("41f5ac76596a1699cc33f53084a2419e92961c42bb75f36fc38e616d348532ad", 28_135),
+}
 _CNN = "yoonkim/CNN_sentence/23e0e1f7355705bb083043fda05c031b15acb38c"
 _CHAR_RNN = "karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
 _EXAMPLES = "pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8"
@@ -180,7 +198,7 @@ _ENTRIES = [
     ),
     Dataset(
         name="reviews",
-        title="Movie-review sentences",
+        title="Movie-review corpus",
         shape="5,331 positive and 5,331 negative sentences, latin-1",
         licence="research use",
         citation="Pang & Lee 2005, ACL",
@@ -198,6 +216,48 @@ _ENTRIES = [
                 "4ace77d558c3714723843f1d65b60c01e3417b208180f0728808d76ad0eeeaca",
                 612_256,
             ),
+        ),
+        stand_in="review_sample",
+    ),
+    Dataset(
+        name="review_sample",
+        title="Movie-review sentences, a sample",
+        shape="200 labelled sentences",
+        licence="research use",
+        citation="Pang & Lee 2005, ACL",
+        source="comes with gensim",
+    ),
+    Dataset(
+        name="word_benchmarks",
+        title="Word-similarity and analogy benchmarks",
+        shape="WordSim-353: 353 pairs; SimLex-999: 999 pairs; 19,544 analogies in 14 sections",
+        licence="research use (WordSim: CC BY 4.0; analogies: Apache 2.0)",
+        citation="Finkelstein et al. 2002; Hill, Reichart & Korhonen 2015; Mikolov et al. 2013",
+        source="comes with gensim",
+    ),
+    Dataset(
+        name="movielens",
+        title="MovieLens, latest small",
+        shape="100,836 ratings of 9,724 films by 610 users, 0.5 to 5 stars",
+        licence="GroupLens: redistribution under the same conditions, no commercial use",
+        citation="Harper & Konstan 2015, ACM TiiS 5(4)",
+        source="downloaded, 1 MB",
+        files=(
+            _movielens("ratings.csv", "userId,movieId,rating,timestamp"),
+            _movielens("movies.csv", "movieId,title,genres"),
+        ),
+        stand_in="simulated_ratings",
+    ),
+    Dataset(
+        name="cora",
+        title="Cora citation graph",
+        shape="2,708 papers, 5,278 citations, 1,433 words, 7 subjects",
+        licence="research use",
+        citation="Sen et al. 2008, AI Magazine 29(3); Yang, Cohen & Salakhutdinov 2016, ICML",
+        source="downloaded, 0.5 MB",
+        files=tuple(
+            _github(f"planetoid/ind.cora.{part}", f"{_PLANETOID}/data/ind.cora.{part}", *known)
+            for part, known in _CORA.items()
         ),
     ),
     Dataset(
@@ -228,6 +288,14 @@ _ENTRIES = [
         name="simulated_homes",
         title="Simulated homes",
         shape="1,000 homes × 9 columns (any size), 6 of them independent",
+        licence="CC0",
+        citation="this book",
+        source="drawn by the book's own code",
+    ),
+    Dataset(
+        name="simulated_ratings",
+        title="Simulated ratings with planted factors",
+        shape="120 users × 80 films (any size), a quarter of them rated",
         licence="CC0",
         citation="this book",
         source="drawn by the book's own code",

@@ -5,8 +5,10 @@ removed and fetched again; GENAI_DATA belongs to the user and may be read-only, 
 not used, and named.
 """
 
+import csv
 import gzip
 import hashlib
+import io
 import os
 import zlib
 from contextlib import contextmanager, suppress
@@ -104,6 +106,10 @@ def _locate(name, file):
             if _exists(target):
                 _remove(target)
             reasons, absent = download.download(file, target)
+            # What has no digest is checked here: its owners may have changed its columns.
+            if not reasons and file.columns and (problem := damage(target, file)):
+                _remove(target)
+                reasons, absent = [f"what {file.urls[0]} gives {problem}"], False
     if not reasons:
         return _found(name, target, damaged)
 
@@ -154,10 +160,26 @@ def damage(path, file):
         return "is no whole gzip file"
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
+    if file.columns is not None:
+        return _no_table(read_bytes(path), file.columns)
     if size != file.size:
         return f"has {size:,} bytes instead of {file.size:,}"
     if digest.hexdigest() != file.sha256:
         return f"has SHA-256 {digest.hexdigest()[:12]}… instead of {file.sha256[:12]}…"
+    return None
+
+
+def _no_table(raw, columns):
+    """What keeps `raw` from being a whole CSV table of these columns, in words; None if nothing."""
+    try:
+        rows = csv.reader(io.StringIO(raw.decode("utf-8")))
+        if (header := ",".join(next(rows, []))) != columns:
+            return f"has the columns {header[:60]!r} instead of {columns!r}"
+        ragged = sum(len(row) != columns.count(",") + 1 for row in rows)
+    except (UnicodeDecodeError, csv.Error) as error:
+        return f"is no table ({error})"
+    if ragged or not raw.endswith(b"\n") or raw.count(b"\n") < 2:
+        return "is no whole table: a line is cut off, or there is none"
     return None
 
 

@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import torch
 
 from ._arguments import positive_int, seed_int
 from .entries import mark_used
+from .ratings import Ratings
 
 # The corners of the map on which the simulated people live: about Europe, in degrees.
 LATITUDES = (36.0, 60.0)  # south to north
@@ -106,3 +108,51 @@ def simulated_homes(n=1000, seed=0, noise=0.0):
     }
     mark_used("simulated_homes")
     return np.stack([columns[name] for name in HOME_COLUMNS], 1).astype(np.float64), [*HOME_COLUMNS]
+
+
+def simulated_ratings(users=120, items=80, rank=4, density=0.25, noise=0.25, seed=0):
+    """Ratings that non-negative factors give, of a random part of all pairs.
+
+        rating = round_to_half(clip(W H + noise * N(0, 1), 0.5, 5))
+
+    Each user likes one or two of `rank` genres and each film belongs to one or two, so that W and
+    H are sparse and W H lies between 0.5 and 5. Every user and every film has a rating.
+
+    Returns Ratings (see data.movielens) with the films "film 1", "film 2", … and their genres.
+    Raises TypeError or ValueError for sizes below 1, a density outside (0, 1] or negative noise.
+    Source: planted factors, lecture items A6-A8.
+    """
+    users, items = positive_int("users", users), positive_int("items", items)
+    rank = positive_int("rank", rank)
+    if not 0 < density <= 1:
+        raise ValueError(f"density must be above 0 and at most 1, not {density!r}")
+    if not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be a finite number >= 0, not {noise!r}")
+    rng = np.random.default_rng(seed_int(seed))
+    likes = _sparse_factors(rng, users, rank)  # (users, rank), rows sum to 1
+    belongs = _sparse_factors(rng, items, rank)  # (items, rank), rows sum to 1
+    match = likes @ belongs.T / np.max(likes @ belongs.T)  # (users, items) in [0, 1]
+    stars = 0.75 + 4.25 * match + noise * rng.normal(size=match.shape)
+    stars = np.clip(np.round(2 * stars) / 2, 0.5, 5.0)
+
+    rated = rng.random(stars.shape) < density
+    rated[np.arange(users), rng.integers(0, items, users)] = True
+    rated[rng.integers(0, users, items), np.arange(items)] = True
+    user, item = np.nonzero(rated)
+    mark_used("simulated_ratings")
+    return Ratings(
+        torch.from_numpy(user),
+        torch.from_numpy(item),
+        torch.from_numpy(stars[user, item].astype(np.float32)),
+        [f"film {i + 1}" for i in range(items)],
+        [tuple(f"genre {g + 1}" for g in np.nonzero(row)[0]) for row in belongs],
+    )
+
+
+def _sparse_factors(rng, n, rank):
+    """(n, rank) shares: one or two of the factors in each row."""
+    factors = np.zeros((n, rank))
+    rows = np.arange(n)
+    factors[rows, rng.integers(0, rank, n)] += 1.0
+    factors[rows, rng.integers(0, rank, n)] += rng.uniform(0.2, 0.8, n)
+    return factors / factors.sum(1, keepdims=True)

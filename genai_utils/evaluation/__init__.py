@@ -16,19 +16,29 @@ from genai_utils.evaluation.images import psnr, radial_power_spectrum, sharpness
 from genai_utils.evaluation.judge import Judge, train_judge
 from genai_utils.evaluation.likelihood import bits_per_dim
 from genai_utils.evaluation.subspaces import procrustes, subspace_angle
+from genai_utils.evaluation.words import (
+    Score,
+    analogy_accuracy,
+    nearest,
+    similarity_spearman,
+)
 
 __all__ = [
     "Judge",
+    "Score",
+    "analogy_accuracy",
     "bits_per_dim",
     "diversity",
     "frechet_distance",
     "frechet_gaussians",
     "knn_accuracy",
+    "nearest",
     "precision_recall",
     "procrustes",
     "psnr",
     "radial_power_spectrum",
     "sharpness",
+    "similarity_spearman",
     "subspace_angle",
     "train_judge",
 ]

@@ -1,0 +1,98 @@
+"""What word vectors know: neighbours, agreement with people's judgements, analogies."""
+
+from typing import NamedTuple
+
+import torch
+from scipy.stats import spearmanr
+
+from genai_utils.evaluation.inputs import as_array, as_points, positive_int, same_width
+
+
+class Score(NamedTuple):
+    """value: the metric; used: how many questions had no unknown word, so that they count."""
+
+    value: float
+    used: int
+
+
+def nearest(vectors, query, k, metric="cosine"):
+    """The k rows of `vectors` (n, d) that are nearest to each query, best first.
+
+    query: (d,) or (m, d). metric "cosine" (larger is nearer; the cosine with a zero vector is 0),
+    "dot" (inner product, larger is nearer) or "euclidean" (distance, smaller is nearer).
+
+    Returns (indices (k,) or (m, k) int64, similarities or distances of that shape, float64).
+    Raises ValueError for another metric, width, or a k outside 1…n.
+    """
+    x = as_points(vectors, "vectors")
+    q = as_array(query, "query")
+    single = q.ndim == 1
+    q = as_points(q[None] if single else q, "query")  # (m, d)
+    same_width(x, q, "vectors", "query")
+    if positive_int(k, "k") > len(x):
+        raise ValueError(f"k: expected at most the {len(x)} vectors, got {k}")
+    if metric == "cosine":
+        scores = unit_rows(q) @ unit_rows(x).T  # (m, n)
+    elif metric == "dot":
+        scores = q @ x.T
+    elif metric == "euclidean":
+        scores = torch.cdist(q, x, compute_mode="donot_use_mm_for_euclid_dist")
+    else:
+        raise ValueError(f"metric: expected 'cosine', 'dot' or 'euclidean', got {metric!r}")
+    best = scores.topk(k, dim=1, largest=metric != "euclidean")
+    return (best.indices[0], best.values[0]) if single else (best.indices, best.values)
+
+
+def similarity_spearman(vectors, vocabulary, pairs):
+    """Spearman's rank correlation between the cosines of word vectors and people's scores.
+
+    vectors (V, d), row i is the vector of vocabulary.words[i]; pairs: (word, word, score), as of
+    data.word_similarity. Pairs with a word that the vocabulary lacks are left out and counted.
+
+    Returns Score(value in [-1, 1], used). Raises ValueError where fewer than three pairs are left
+    or the sizes do not fit.
+    """
+    x = _word_vectors(vectors, vocabulary)
+    known = [(a, b, s) for a, b, s in pairs if a in vocabulary.index and b in vocabulary.index]
+    if len(known) < 3:
+        raise ValueError(f"pairs: expected at least 3 whose words are both known, got {len(known)}")
+    first = vocabulary.encode([a for a, _, _ in known])
+    second = vocabulary.encode([b for _, b, _ in known])
+    cosines = (unit_rows(x[first]) * unit_rows(x[second])).sum(1)  # (pairs,)
+    return Score(float(spearmanr(cosines, [s for *_, s in known]).statistic), len(known))
+
+
+def analogy_accuracy(vectors, vocabulary, questions, block=512):
+    """Share of the questions "a is to b as c is to d" that b - a + c answers with d (3CosAdd).
+
+    The vectors are brought to length 1 first, and the three words of the question are no answers,
+    as in Mikolov et al. 2013. questions: (a, b, c, d); those with an unknown word are left out.
+
+    Returns Score(value in [0, 1], used). Raises ValueError where no question is left.
+    """
+    x = unit_rows(_word_vectors(vectors, vocabulary)).float()
+    known = [q for q in questions if all(word in vocabulary.index for word in q)]
+    if not known:
+        raise ValueError("questions: expected one whose four words are all known, got none")
+    ids = vocabulary.encode([word for q in known for word in q]).view(-1, 4)  # (m, 4)
+    right = 0
+    for part in ids.split(block):
+        a, b, c, d = part.T
+        scores = (x[b] - x[a] + x[c]) @ x.T  # (block, V)
+        scores.scatter_(1, part[:, :3], -torch.inf)
+        right += (scores.argmax(1) == d).sum().item()
+    return Score(right / len(ids), len(ids))
+
+
+def unit_rows(x):
+    """Rows of length 1; rows of zeros stay zero."""
+    return x / x.norm(dim=1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _word_vectors(vectors, vocabulary):
+    x = as_points(vectors, "vectors")
+    if len(x) != len(vocabulary):
+        raise ValueError(
+            f"vectors: expected one row for each of the {len(vocabulary)} words, got {len(x)}"
+        )
+    return x
