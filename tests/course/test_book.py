@@ -160,6 +160,8 @@ $$
 
 ```{results}
 ```
+
+It reached {measured}`02_pca: log P`, and {measured}`02_pca: no such number`.
 """
 
 
@@ -196,8 +198,14 @@ def test_a_figure_that_is_not_there_is_a_warning(small):
     pages, warnings = small
     assert "02_pca has no figure 'nothing' (it has: pad)" in warnings
     assert "03_nmf has no figure 'pad' (it has: no such notebook)" in warnings
-    assert warnings.count("WARNING") == 2
+    assert warnings.count("WARNING") == 3
     assert pages["index"].count('data-figure="pad"') == 1
+
+
+def test_a_measured_number_comes_from_the_run_card(small):
+    pages, warnings = small
+    assert ">-89.30 nats</a>" in pages["index"]
+    assert "02_pca has recorded no 'no such number' (it has: log P)" in warnings
 
 
 def test_quotes_become_boxes_and_their_ids_are_linked(small):

@@ -9,6 +9,8 @@ Directives:
     {data-catalogue}                every data set, from genai_utils.data.catalogue
     {from-notebook} 24_vae#pad      the stored output whose data-figure is "pad"
 
+and one role, {measured}`24_vae: name of a number`, which is that number as the run card has it.
+
 On a notebook's page it turns block quotes that begin with a bold "Erratum Y05." or "Exercise 2.1"
 into boxes with an anchor, writes the cost line, and ends the page with the run card. It also serves
 MathJax from the site itself. Sources never import a model.
@@ -22,7 +24,7 @@ from docutils import nodes
 from sphinx.util import logging
 
 from genai_utils.course import chapters
-from genai_utils.course.book.directives import DIRECTIVES, claim, proof
+from genai_utils.course.book.directives import DIRECTIVES, ROLES, claim, proof
 from genai_utils.course.book.notebook_page import Formulas, NotebookPage
 from genai_utils.course.book.pieces import link
 
@@ -136,6 +138,8 @@ def copy_mathjax(app, error):
 def setup(app):
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
+    for name, role in ROLES.items():
+        app.add_role(name, role)
     app.add_transform(NotebookPage)
     app.add_transform(Formulas)
     app.add_js_file(None, body=_SEARCH)

@@ -202,8 +202,8 @@ class DataCatalogue(BookDirective):
         files = [
             [
                 [nodes.reference("", "", nodes.literal("", f.path), refuri=f.urls[0])],
-                f"{f.size:,}",
-                [nodes.literal("", f.sha256)],
+                f"{f.size:,}" if f.size else "varies",
+                [nodes.literal("", f.sha256 or f"known by its columns {f.columns}")],
             ]
             for f in entry.files
         ]
@@ -228,6 +228,25 @@ class FromNotebook(BookDirective):
             return []
         return [nodes.raw("", f'<div class="from-notebook">{html}</div>', format="html")]
 
+
+def measured(name, rawtext, text, lineno, inliner, options=None, content=()):
+    """A role: {measured}`02_pca: log P` is the number that the chapter recorded, and its unit."""
+    env = inliner.document.settings.env
+    chapter, _, wanted = (part.strip() for part in text.partition(":"))
+    found = env.app.genai_book.chapters.get(chapter)
+    recorded = (found.card or {}).get("metrics", []) if found else []
+    for metric in recorded:
+        if metric["name"] == wanted:
+            env.note_dependency(str(found.path))
+            value = f"{number(metric['value'])} {metric['unit']}".strip()
+            return [link(value, f"../notebooks/{chapter}.html")], []
+    has = "; ".join(m["name"] for m in recorded) or "nothing"
+    message = "measured: %s has recorded no %r (it has: %s)"
+    log.warning(message, chapter, wanted, has, location=(env.docname, lineno))
+    return [nodes.Text("?")], []
+
+
+ROLES = {"measured": measured}
 
 DIRECTIVES = {
     "lecture-map": LectureMap,
