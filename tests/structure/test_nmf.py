@@ -1,0 +1,397 @@
+"""NMF against its theorems, scikit-learn, SciPy's least squares, K-means and the SVD."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import NMF as SkNMF
+from sklearn.exceptions import ConvergenceWarning
+
+from genai_utils import data
+from genai_utils.structure import nmf, pca
+
+EXACT = {"rtol": 1e-9, "atol": 1e-10}
+
+
+def positive(*shape, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, generator=g, dtype=torch.float64) + 0.05
+
+
+def problem(n=9, d=7, k=3, seed=0):
+    """X, W, H and a mask with something in each row and column."""
+    X, W, H = (positive(*s, seed=seed + i) for i, s in enumerate(((n, d), (n, k), (k, d))))
+    mask = torch.rand(n, d, generator=torch.Generator().manual_seed(seed)) < 0.5
+    mask[torch.arange(n), torch.arange(n) % d] = True
+    return 4 * X, mask, W, H
+
+
+def planted(n=120, d=80, k=4, noise=0.02, seed=0):
+    """X = W H + noise >= 0 with sparse non-negative factors."""
+    g = torch.Generator().manual_seed(seed)
+    W, H = (
+        torch.rand(*s, generator=g, dtype=torch.float64)
+        * (torch.rand(*s, generator=g, dtype=torch.float64) < 0.4)
+        for s in ((n, k), (k, d))
+    )
+    X = W @ H
+    error = noise * X.mean() * torch.randn(n, d, generator=g, dtype=torch.float64)
+    return (X + error).clamp(min=0), W, H
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return torch.tensor(load_digits().data[:600] / 16)  # (600, 64) float64
+
+
+def refit(X, k, solver, **settings):
+    model = SkNMF(k, solver=solver, tol=0, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        W = model.fit_transform(X.numpy())
+    return W, model.components_
+
+
+# ---------------------------------------------------------------- the updates
+
+
+def gradient(loss, H):
+    H = H.clone().requires_grad_()
+    return torch.autograd.grad(loss(H), H)[0]
+
+
+def test_the_update_is_gradient_descent_with_a_step_size_per_entry():
+    X, mask, W, H = problem()
+    slope = gradient(lambda A: (X - W @ A).square().sum() / 2, H)
+    step = H / (W.T @ W @ H)
+    torch.testing.assert_close(nmf.multiplicative_update(X, W, H), H - step * slope, **EXACT)
+    slope = gradient(lambda A: (X - W @ A).square().sum() + 3.0 * A.sum(), H)
+    step = H / (2 * W.T @ W @ H + 3.0)
+    torch.testing.assert_close(nmf.l1_update(X, W, H, 3.0), H - step * slope, **EXACT)
+
+    def masked(A):
+        return nmf.masked_loss(X, mask, W, A) + 2.0 * (A - 0.7).square().sum()
+
+    step = H / (2 * W.T @ (mask * (W @ H)) + 4.0 * H)
+    new = nmf.masked_update(X, mask, W, H, 2.0, 0.7)
+    torch.testing.assert_close(new, H - step * gradient(masked, H), **EXACT)
+    step = H / W.sum(0)[:, None]
+    new = H - step * gradient(lambda A: nmf.kl_divergence(X, W, A), H)
+    torch.testing.assert_close(nmf.kl_update(X, W, H), new, **EXACT)
+
+
+@pytest.mark.parametrize("settings", [{}, {"l1": 2.0}, {"loss": "kl"}])
+def test_loss_never_rises_and_nothing_becomes_negative(digits, settings):
+    for seed in range(3):
+        model = nmf.NMF(8, seed=seed, **settings).fit(digits, updates=100)
+        fall = np.diff(model.history)
+        assert (fall <= 1e-9 * model.history[0]).all() and fall[0] < 0
+        assert model.W.min() >= 0 and model.H.min() >= 0
+        assert model.history[-1] == model.objective(digits)
+
+
+@pytest.mark.parametrize("pull", [0.0, 0.5, 10.0])
+def test_masked_objective_never_rises(pull):
+    X, mask, W, H = problem(20, 15, 4)
+    prior, before = 0.8, np.inf
+    for _ in range(60):
+        W = nmf.masked_update(X.T, mask.T, H.T, W.T, pull, prior).T
+        H = nmf.masked_update(X, mask, W, H, pull, prior)
+        away = (W - prior).square().sum() + (H - prior).square().sum()
+        now = (nmf.masked_loss(X, mask, W, H) + pull * away).item()
+        assert now <= before + 1e-10
+        before = now
+    assert W.min() >= 0 and H.min() >= 0
+
+
+def test_perfect_factors_stay_and_zeros_stay_zero():
+    _, mask, W, H = problem()
+    H[0, :3] = 0
+    torch.testing.assert_close(nmf.multiplicative_update(W @ H, W, H), H, **EXACT)
+    torch.testing.assert_close(nmf.kl_update(W @ H, W, H), H, **EXACT)
+    assert (nmf.multiplicative_update(positive(9, 7), W, H)[0, :3] == 0).all()
+    torch.testing.assert_close(nmf.masked_update(W @ H, mask, W, H, 0.0, 1.0), H, **EXACT)
+
+
+def test_masked_functions_look_only_where_the_mask_is_true():
+    X, mask, W, H = problem()
+    hidden = torch.where(mask, X, float("nan"))
+    assert nmf.masked_loss(hidden, mask, W, H) == nmf.masked_loss(X, mask, W, H)
+    loop = sum(((X[i] - W[i] @ H) ** 2)[mask[i]].sum() for i in range(len(X)))
+    torch.testing.assert_close(nmf.masked_loss(X, mask, W, H), loop)
+    new = nmf.masked_update(hidden, mask, W, H, 1.0, 0.5)
+    torch.testing.assert_close(new, nmf.masked_update(X, mask, W, H, 1.0, 0.5))
+    everything = torch.ones_like(mask)
+    plain = nmf.multiplicative_update(X, W, H)
+    torch.testing.assert_close(nmf.masked_update(X, everything, W, H, 0.0, 0.0), plain, **EXACT)
+    torch.testing.assert_close(nmf.l1_update(X, W, H, 0.0), plain, **EXACT)
+
+
+@pytest.mark.parametrize("pull, prior", [(0.0, 0.0), (3.0, 0.6)])
+def test_the_list_of_ratings_gives_the_same_update_as_the_dense_mask(pull, prior):
+    X, mask, W, H = problem(12, 8, 3)
+    row, column = mask.nonzero(as_tuple=True)
+    listed = nmf.observed_update(row, column, X[mask], W, H.T, pull, prior)
+    torch.testing.assert_close(listed, nmf.masked_update(X, mask, W, H, pull, prior).T, **EXACT)
+
+
+def test_fold_in_solves_non_negative_least_squares():
+    H, x = positive(3, 20, seed=1), 4 * positive(20, seed=2)
+    mask = torch.arange(20) % 3 != 0
+    free = nmf.fold_in(torch.where(mask, x, float("nan")), mask, H, 0.0, 0.0, 20_000)
+    best, _ = scipy.optimize.nnls(H[:, mask].T.numpy(), x[mask].numpy())
+    np.testing.assert_allclose(free, best, atol=1e-4)
+    pulled = nmf.fold_in(x, mask, H, 2.0, 0.5, 5_000)
+    rows = np.vstack([H[:, mask].T.numpy(), np.sqrt(2) * np.eye(3)])
+    best, _ = scipy.optimize.nnls(rows, np.append(x[mask].numpy(), [np.sqrt(0.5)] * 3))
+    np.testing.assert_allclose(pulled, best, atol=1e-6)
+    nobody = nmf.fold_in(x, torch.zeros(20, dtype=torch.bool), H, 2.0, 0.5, 3)
+    torch.testing.assert_close(nobody, torch.full((3,), 0.5, dtype=x.dtype))
+
+
+def test_kl_update_keeps_the_column_sums_and_the_divergence_is_one():
+    X, _, W, H = problem()
+    torch.testing.assert_close((W @ nmf.kl_update(X, W, H)).sum(0), X.sum(0), **EXACT)
+    assert nmf.kl_divergence(W @ H, W, H).abs() < 1e-9 < nmf.kl_divergence(X, W, H)
+    X[0, :] = 0  # 0 log 0 = 0
+    fit = W @ H
+    by_hand = (X[1:] * (X[1:] / fit[1:]).log() - X[1:] + fit[1:]).sum() + fit[0].sum()
+    torch.testing.assert_close(nmf.kl_divergence(X, W, H), by_hand)
+
+
+# ---------------------------------------------------------------- peers and other chapters
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kl"])
+def test_equals_scikit_learn_from_the_same_start(digits, loss):
+    W, H = positive(600, 10, seed=1), positive(10, 64, seed=2)
+    X = digits + 1e-3
+    ours = nmf.NMF(10, loss).fit(X, updates=60, start=(W, H))
+    beta = {"frobenius": "frobenius", "kl": "kullback-leibler"}[loss]
+    model = SkNMF(10, init="custom", solver="mu", beta_loss=beta, tol=0, max_iter=60)
+    theirs = model.fit_transform(X.numpy(), W=W.numpy().copy(), H=H.numpy().copy())
+    np.testing.assert_allclose(ours.W, theirs, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ours.H, model.components_, rtol=1e-3, atol=1e-5)
+
+
+def test_final_loss_is_within_one_per_cent_of_both_solvers(digits):
+    ours = nmf.NMF(10).fit(digits, updates=500).history[-1]
+    for solver in ("mu", "cd"):
+        W, H = refit(digits, 10, solver, init="random", random_state=0, max_iter=500)
+        theirs = np.square(digits.numpy() - W @ H).sum()
+        assert abs(ours / theirs - 1) < 0.01, solver  # A7
+
+
+def test_never_below_the_svd_and_equal_to_it_at_rank_one(digits):
+    floor = pca.tail_energy(pca.thin_svd(digits)[1])
+    one = nmf.NMF(1).fit(digits, updates=300).history[-1]
+    assert one == pytest.approx(floor[1].item(), rel=1e-9)  # Perron-Frobenius
+    assert nmf.NMF(8).fit(digits, updates=300).history[-1] > floor[8]
+
+
+def test_with_one_hot_rows_it_is_k_means(digits):
+    means = KMeans(7, n_init=1, random_state=0, tol=0).fit(digits.numpy())
+    W = torch.nn.functional.one_hot(torch.as_tensor(means.labels_).long(), 7).double()
+    H = nmf.multiplicative_update(digits, W, positive(7, 64))  # one update, from anywhere
+    np.testing.assert_allclose(H, means.cluster_centers_, atol=1e-6)
+    loss = nmf.masked_loss(digits, torch.ones_like(digits, dtype=torch.bool), W, H)
+    assert loss.item() == pytest.approx(means.inertia_, rel=1e-6)
+
+
+def test_planted_factors_are_recovered_and_those_of_the_svd_have_signs():
+    for seed in range(2):
+        X, W, H = planted(seed=seed)
+        model = nmf.NMF(4, seed=seed).fit(X, updates=600)
+        order, cosines = nmf.match_factors(H, model.H)
+        assert cosines.mean() >= 0.95  # A8
+        assert sorted(order.tolist()) == list(range(4))
+        assert nmf.match_factors(W.T, model.W.T)[1].mean() >= 0.95
+        U, s, V = pca.thin_svd(X)
+        assert (V[:, :4] < 0).double().mean() > 0.2
+        assert not (model.H < 0).any() and not (model.W < 0).any()
+
+
+def test_matching_undoes_a_permutation_and_a_scale():
+    A = positive(6, 11, seed=3) ** 3
+    turn = torch.tensor([3, 1, 5, 0, 2, 4])
+    order, cosines = nmf.match_factors(A, -2.5 * A[turn])
+    assert torch.equal(turn[order], torch.arange(6))
+    torch.testing.assert_close(cosines, torch.ones(6, dtype=A.dtype))
+
+
+def test_hoyer_sparseness_at_its_ends_and_under_scaling():
+    A = torch.tensor([[0.0, 0, 7, 0], [2, 2, 2, 2], [3, 0, 4, 0]])
+    got = nmf.hoyer_sparseness(A)
+    torch.testing.assert_close(got, torch.tensor([1.0, 0.0, 2 - 7 / 5]))
+    torch.testing.assert_close(nmf.hoyer_sparseness(-3 * A), got)
+
+
+def test_l1_makes_factors_sparser(digits):
+    plain, sparse = (nmf.NMF(12, l1=l1).fit(digits, updates=150) for l1 in (0.0, 3.0))
+    for A, B in ((plain.W, sparse.W), (plain.H, sparse.H)):
+        assert nmf.hoyer_sparseness(B).mean() > nmf.hoyer_sparseness(A).mean() + 0.03
+
+
+# ---------------------------------------------------------------- ratings
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    return data.simulated_ratings(users=150, items=60, density=0.3, noise=0.1)
+
+
+def split(ratings):
+    order = torch.randperm(len(ratings.user), generator=torch.Generator().manual_seed(0))
+    parts = order[len(order) // 5 :], order[: len(order) // 5]
+    return [(ratings.user[p], ratings.item[p], ratings.rating[p].double()) for p in parts]
+
+
+def rmse(prediction, rating):
+    return (prediction - rating).square().mean().sqrt().item()
+
+
+def test_ratings_are_predicted_better_than_by_means_and_biases(ratings):
+    train, (user, item, rating) = split(ratings)
+    model = nmf.RatingNMF(4, pull=1.0).fit(*train, 150, 60, updates=300)
+    mean, b, c = nmf.bias_model(*train, 150, 60)
+    ours, biases = rmse(model.predict(user, item), rating), rmse(mean + b[user] + c[item], rating)
+    assert ours < 0.6 * min(biases, rmse(mean, rating))  # A6
+    X = torch.zeros(150, 60, dtype=torch.float64)
+    X[train[0], train[1]] = train[2]
+    zeros = nmf.NMF(4).fit(X, updates=300)
+    assert rmse((zeros.W @ zeros.H)[user, item], rating) > 2 * ours  # N39
+
+
+def test_history_never_rises_and_is_the_stated_objective(ratings):
+    train, _ = split(ratings)
+    model = nmf.RatingNMF(3, pull=2.0).fit(*train, 150, 60, updates=50)
+    assert (np.diff(model.history) <= 1e-9 * model.history[0]).all()
+    X = torch.full((150, 60), float("nan"), dtype=torch.float64)
+    X[train[0], train[1]] = train[2]
+    away = (model.W - model.prior).square().sum() + (model.H - model.prior).square().sum()
+    total = nmf.masked_loss(X, ~X.isnan(), model.W, model.H) + 2.0 * away
+    assert model.history[-1] == pytest.approx(total.item(), rel=1e-12)
+    assert 3 * model.prior**2 == pytest.approx(train[2].mean().item())
+
+
+def test_a_user_without_ratings_gets_the_prior_or_an_error():
+    user, item = torch.tensor([0, 0, 2, 2]), torch.tensor([0, 1, 1, 2])
+    rating = torch.tensor([4.0, 2.0, 5.0, 3.0])
+    model = nmf.RatingNMF(2, pull=1.0).fit(user, item, rating, 3, 3, updates=100)
+    torch.testing.assert_close(model.W[1], torch.full((2,), model.prior), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="1 users have no rating, the first is user 1.*pull > 0"):
+        nmf.RatingNMF(2, pull=0.0).fit(user, item, rating, 3, 3)
+    with pytest.raises(ValueError, match="items have no rating, the first is item 3"):
+        nmf.RatingNMF(2, pull=0.0).fit(user.clamp(max=1), item, rating, 2, 4)
+
+
+def test_a_row_of_zeros_in_a_full_matrix_gets_zero_degrees():
+    X = positive(6, 5)
+    X[2] = 0
+    model = nmf.NMF(2).fit(X, updates=20)
+    assert model.W[2].max() == 0 and torch.isfinite(model.W @ model.H).all()
+
+
+def test_biases_equal_least_squares_and_user_means(ratings):
+    (user, item, rating), _ = split(ratings)
+    mean, b, c = nmf.bias_model(user, item, rating, 150, 60, shrink=(4.0, 2.0), sweeps=300)
+    m = len(user)
+    A = np.zeros((m + 210, 210))
+    A[np.arange(m), user], A[np.arange(m), 150 + item] = 1, 1
+    A[m:] = np.diag(np.sqrt([4.0] * 150 + [2.0] * 60))
+    target = np.append((rating - mean).numpy(), np.zeros(210))
+    np.testing.assert_allclose(np.append(b, c), np.linalg.lstsq(A, target)[0], atol=1e-6)
+    mean, b, c = nmf.bias_model(user, item, rating, 150, 60, shrink=(0.0, float("inf")))
+    assert (c == 0).all() and (mean + b[5]).item() == pytest.approx(rating[user == 5].mean())
+
+
+def test_hit_rate_by_hand():
+    scores = torch.tensor([[9.0, 8, 7, 6, 5, 4], [1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 1]])
+    seen = torch.zeros(3, 6, dtype=torch.bool)
+    seen[0, 0] = True
+    user, item = torch.tensor([0, 0, 1]), torch.tensor([2, 5, 4])
+    # user 0, item 2 (7 stars) against 8, 6, 5 (item 0 was seen, item 5 is held out): second
+    assert nmf.hit_rate(scores, seen, user, item, top=1).tolist() == [0.0, 0.0]
+    assert nmf.hit_rate(scores, seen, user, item, top=2).tolist() == [0.5, 1.0]
+    assert nmf.hit_rate(scores, seen, user, item, top=3).tolist() == [0.5, 1.0]
+    everybody = torch.tensor([2]), torch.tensor([0])
+    assert nmf.hit_rate(scores, seen, *everybody, top=2).tolist() == [0.0]  # ties do not count
+
+
+# ---------------------------------------------------------------- types and bad input
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_results_keep_the_dtype_and_repeat(dtype):
+    X = positive(8, 6).to(dtype)
+    one, again = (nmf.NMF(2, seed=3).fit(X, updates=5) for _ in range(2))
+    assert one.W.dtype == one.H.dtype == dtype
+    assert torch.equal(one.W, again.W)
+    assert not torch.equal(one.W, nmf.NMF(2, seed=4).fit(X, updates=5).W)
+
+
+@pytest.mark.parametrize(
+    "X, error, says",
+    [
+        (np.ones((3, 2)), TypeError, "as_tensor"),
+        (torch.ones(3), ValueError, r"should be \(n, d\)"),
+        (torch.ones(0, 4), ValueError, "n, d >= 1"),
+        (torch.ones(3, 2, dtype=torch.int64), TypeError, ".float()"),
+        (torch.tensor([[1.0, float("nan")]]), ValueError, "NaN.*RatingNMF"),
+        (torch.tensor([[1.0, float("inf")]]), ValueError, "infinity"),
+        (torch.tensor([[1.0, -0.5]]), ValueError, "negative entries, the least is -0.5"),
+    ],
+)
+def test_bad_matrices_are_named(X, error, says):
+    with pytest.raises(error, match=says):
+        nmf.NMF(1).fit(X)
+
+
+def test_bad_ranks_and_settings_are_named():
+    X = positive(4, 5)
+    for k, error in ((0, ValueError), (-2, ValueError), (2.0, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="k should be"):
+            nmf.NMF(k)
+        with pytest.raises(error, match="k should be"):
+            nmf.RatingNMF(k, 1.0)
+    with pytest.raises(ValueError, match="between 1 and 4"):
+        nmf.NMF(5).fit(X)
+    with pytest.raises(ValueError, match="updates"):
+        nmf.NMF(2).fit(X, updates=0)
+    with pytest.raises(ValueError, match="'frobenius' or 'kl'"):
+        nmf.NMF(2, loss="l2")
+    with pytest.raises(ValueError, match="l1 is for"):
+        nmf.NMF(2, loss="kl", l1=1.0)
+    for wrong in (-1.0, float("nan"), float("inf"), "much"):
+        with pytest.raises(ValueError, match="pull should be"):
+            nmf.RatingNMF(2, pull=wrong)
+    with pytest.raises(ValueError, match=r"W \(4, 2\) and H \(2, 5\)"):
+        nmf.NMF(2).fit(X, start=(positive(4, 2), positive(5, 2)))
+
+
+def test_bad_lists_of_ratings_are_named():
+    user, item, rating = torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([3.0, 4.0])
+
+    def fit(*triple, users=2, items=2):
+        return nmf.RatingNMF(1, pull=1.0).fit(*triple, users, items, updates=2)
+
+    cases = [
+        ((user, item, rating[:1]), "lengths differ"),
+        ((user, item, -rating), "rating holds negative"),
+        ((user, item, rating * float("nan")), "rating holds NaN"),
+        ((user + 1, item, rating), "user should be int64 between 0 and 1"),
+        ((user, item.float(), rating), "item should be int64"),
+        ((user * 0, item * 0, rating), "occur twice"),
+        ((user[:0], item[:0], rating[:0]), "m >= 1"),
+    ]
+    for triple, says in cases:
+        with pytest.raises(ValueError, match=says):
+            fit(*triple)
+    with pytest.raises(TypeError, match="floating-point"):
+        fit(user, item, rating.long())
+    with pytest.raises(ValueError, match="k should be between 1 and 2"):
+        nmf.RatingNMF(3, pull=1.0).fit(user, item, rating, 2, 2)
