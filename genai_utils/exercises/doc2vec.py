@@ -1,4 +1,4 @@
-"""Exercises of notebook 06_doc2vec: two losses' worth of vectors, and a document never seen."""
+"""Exercises of notebook 06_doc2vec: PV-DBOW's loss, PV-DM's two forms, a document never seen."""
 
 import torch
 import torch.nn.functional as F
@@ -133,6 +133,41 @@ exercise(
 )
 
 
+def _masked(x, present):
+    return x * present[:, :, None]
+
+
+exercise(
+    doc2vec.pvdm_concatenated,
+    cases=gap_and_context,
+    mistakes={
+        "document last": (
+            lambda d, x, present: torch.cat([_masked(x, present).flatten(1), d], dim=1),
+            "You put the document at the end: it comes first, as in the equation.",
+        ),
+        "absent words kept": (
+            lambda d, x, present: torch.cat([d, x.flatten(1)], dim=1),
+            "You kept the vectors of words that are not there: their places should hold zeros.",
+        ),
+        "order lost": (
+            lambda d, x, present: torch.cat([d, _masked(x, present).sum(1)], dim=1),
+            "You added up the words: each place must keep numbers of its own, or order is lost.",
+        ),
+        "places mixed": (
+            lambda d, x, present: torch.cat(
+                [d, _masked(x, present).transpose(1, 2).flatten(1)], dim=1
+            ),
+            "You put coordinate after coordinate: all numbers of the first place come first.",
+        ),
+    },
+    hints=[
+        "(B, C, dim) with zeros for absent words becomes (B, C dim) by .flatten(1).",
+        "torch.cat([...], dim=1) puts the document's (B, dim) in front.",
+    ],
+    grad=["d", "x"],
+)
+
+
 def one_document(seed):
     g = _generator(seed)
     cases = []
@@ -185,38 +220,3 @@ exercise(
         "Sum over the K negatives, mean over the n words, and step against the gradient.",
     ],
 )  # fmt: skip
-
-
-def _masked(x, present):
-    return x * present[:, :, None]
-
-
-exercise(
-    doc2vec.pvdm_concatenated,
-    cases=gap_and_context,
-    mistakes={
-        "document last": (
-            lambda d, x, present: torch.cat([_masked(x, present).flatten(1), d], dim=1),
-            "You put the document at the end: it comes first, as in the equation.",
-        ),
-        "absent words kept": (
-            lambda d, x, present: torch.cat([d, x.flatten(1)], dim=1),
-            "You kept the vectors of words that are not there: their places should hold zeros.",
-        ),
-        "order lost": (
-            lambda d, x, present: torch.cat([d, _masked(x, present).sum(1)], dim=1),
-            "You added up the words: each place must keep numbers of its own, or order is lost.",
-        ),
-        "places mixed": (
-            lambda d, x, present: torch.cat(
-                [d, _masked(x, present).transpose(1, 2).flatten(1)], dim=1
-            ),
-            "You put coordinate after coordinate: all numbers of the first place come first.",
-        ),
-    },
-    hints=[
-        "(B, C, dim) with zeros for absent words becomes (B, C dim) by .flatten(1).",
-        "torch.cat([...], dim=1) puts the document's (B, dim) in front.",
-    ],
-    grad=["d", "x"],
-)

@@ -233,11 +233,14 @@ def infer(
     the model's own loss over all its words, so that the same seed gives the same vectors. The
     model is not changed. Raises ValueError for a document without a known word. (A19)
     """
-    window = getattr(model, "window", 1)
-    examined = examples(documents, window)
+    documents, device = _checked(documents), model.noise.device
     fresh = copy.deepcopy(model).requires_grad_(False)
-    fresh.documents = nn.Embedding(len(documents), model.documents.embedding_dim)
-    nn.init.zeros_(fresh.documents.weight)
-    batch = tuple(t.to(model.noise.device) for t in examined)
-    fit(fresh.to(model.noise.device), lambda step: batch, steps, lr=lr, seed=seed, progress=False)
-    return fresh.vectors
+    found = []
+    for start in range(0, len(documents), 128):  # 128 at a time: memory stays small
+        part = documents[start : start + 128]
+        batch = [t.to(device) for t in examples(part, getattr(model, "window", 1))]
+        fresh.documents = nn.Embedding(len(part), model.documents.embedding_dim, device=device)
+        nn.init.zeros_(fresh.documents.weight)
+        fit(fresh, lambda step, b=batch: tuple(b), steps, lr=lr, seed=seed, progress=False)
+        found.append(fresh.vectors)
+    return torch.cat(found)

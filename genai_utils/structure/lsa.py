@@ -32,10 +32,10 @@ def bag_of_words(documents, vocabulary) -> sp.csr_array:
     out, so a document of such words only is a row of zeros. Raises ValueError for no documents and
     TypeError for a document that is a bare string.
     """
-    columns = [vocabulary.encode(document).numpy() for document in documents]
+    columns = [vocabulary.encode(document).int().numpy() for document in documents]
     if not columns:
         raise ValueError("the corpus is empty: give at least one document, a list of words")
-    rows = np.repeat(np.arange(len(columns)), [len(c) for c in columns])
+    rows = np.repeat(np.arange(len(columns), dtype=np.int32), [len(c) for c in columns])
     entries = (np.ones(len(rows)), (rows, np.concatenate(columns)))
     return sp.csr_array(entries, shape=(len(columns), len(vocabulary)))  # (n, V), doubles added up
 

@@ -371,7 +371,7 @@ class Line(nn.Module):
 
     def __init__(self, degrees: Tensor, dim: int, negatives: int = 5, power: float = 0.75):
         super().__init__()
-        self.vectors = nn.Parameter(torch.randn(len(degrees), dim) * dim**-0.5)
+        self.vectors = nn.Parameter(torch.randn(len(degrees), dim) * 0.1 * dim**-0.5)
         self.negatives = negatives
         self.register_buffer("noise", degrees.double() ** power)
 

@@ -12,7 +12,7 @@ SHELF = exercises.load("06_doc2vec")
 
 
 def test_there_are_four_with_hints_and_named_mistakes():
-    assert list(SHELF) == ["pvdbow_loss", "pvdm_hidden", "inference_step", "pvdm_concatenated"]
+    assert list(SHELF) == ["pvdbow_loss", "pvdm_hidden", "pvdm_concatenated", "inference_step"]
     for one in SHELF.values():
         assert len(one.hints) >= 2 and len(one.mistakes) >= 4
 
