@@ -54,6 +54,51 @@ exercise(
 )
 
 
+def rows_and_factors(seed):
+    g = _generator(seed)
+    cases = []
+    for m, words, k in ((3, 6, 2), (5, 8, 3), (4, 9, 5)):
+        V = torch.linalg.qr(torch.randn(words, k, generator=g)).Q
+        s = 1 + torch.rand(k, generator=g).cumsum(0).flip(0)
+        cases.append((torch.rand(m, words, generator=g), V, s))
+    return cases
+
+
+exercise(
+    lsa.query_codes,
+    cases=rows_and_factors,
+    mistakes={
+        "not divided": (
+            lambda X, V, s: X @ V,
+            "You returned X V: that is the code where Z = X V_k. Here Z = U_k, so s still has to "
+            "be divided out.",
+        ),
+        "multiplied": (
+            lambda X, V, s: X @ V * s,
+            "You multiplied by the singular values: X V already holds them once, so divide.",
+        ),
+        "divided twice": (
+            lambda X, V, s: X @ V / s**2,
+            "You divided by the squares of the singular values: X V = U diag(s) holds them once.",
+        ),
+        "reconstruction": (
+            lambda X, V, s: X @ V @ V.T,
+            "You went back to the words: the code has k numbers, not one for each word.",
+        ),
+        "rows made unit length": (
+            lambda X, V, s: X @ V / (X @ V).norm(dim=1, keepdim=True),
+            "You gave each code length 1. Instead divide component i by the i-th singular value.",
+        ),
+    },
+    hints=[
+        "Start from X = U diag(s) V^T, and multiply both sides by V from the right. V^T V = I.",
+        "That gives X V = U diag(s). What is U?",
+        "Dividing (m, k) by (k,) divides column i by the i-th number.",
+    ],
+    grad=["X"],
+)
+
+
 def codes_and_query(seed):
     g = _generator(seed)
     cases = []
@@ -104,48 +149,58 @@ exercise(
 )
 
 
-def rows_and_factors(seed):
+def counts_and_lengths(seed):
     g = _generator(seed)
     cases = []
-    for m, words, k in ((3, 6, 2), (5, 8, 3), (4, 9, 5)):
-        V = torch.linalg.qr(torch.randn(words, k, generator=g)).Q
-        s = 1 + torch.rand(k, generator=g).cumsum(0).flip(0)
-        cases.append((torch.rand(m, words, generator=g), V, s))
+    for n, words in ((3, 5), (6, 4), (4, 8)):
+        count = torch.randint(0, 5, (n, words), generator=g).double()
+        count[:, 0] += 1
+        length = count.sum(dim=1)
+        cases.append((count, length / length.mean()))
+    cases.append((cases[0][0], cases[0][1], 0.9, 0.4))
     return cases
 
 
 exercise(
-    lsa.query_codes,
-    cases=rows_and_factors,
+    lsa.saturated,
+    cases=counts_and_lengths,
     mistakes={
-        "not divided": (
-            lambda X, V, s: X @ V,
-            "You returned X V: that is the code where Z = X V_k. Here Z = U_k, so s still has to "
-            "be divided out.",
+        "length ignored": (
+            lambda count, length, k1=1.5, b=0.75: (k1 + 1) * count / (count + k1),
+            "You left out the length: in a long document each count should be worth less.",
         ),
-        "multiplied": (
-            lambda X, V, s: X @ V * s,
-            "You multiplied by the singular values: X V already holds them once, so divide.",
+        "b on the wrong side": (
+            lambda count, length, k1=1.5, b=0.75: (
+                (k1 + 1) * count / (count + k1 * (b + (1 - b) * length)[:, None])
+            ),
+            "You gave the length the share 1 - b: it should get the share b.",
         ),
-        "divided twice": (
-            lambda X, V, s: X @ V / s**2,
-            "You divided by the squares of the singular values: X V = U diag(s) holds them once.",
+        "numerator": (
+            lambda count, length, k1=1.5, b=0.75: (
+                count / (count + k1 * (1 - b + b * length)[:, None])
+            ),
+            "You left out the factor k1 + 1, which makes one word in a document of mean length "
+            "worth exactly 1.",
         ),
-        "reconstruction": (
-            lambda X, V, s: X @ V @ V.T,
-            "You went back to the words: the code has k numbers, not one for each word.",
+        "not saturated": (
+            lambda count, length, k1=1.5, b=0.75: (
+                (k1 + 1) * count / (1 + k1 * (1 - b + b * length)[:, None])
+            ),
+            "Your value grows without end: the count itself has to stand below the line too.",
         ),
-        "rows made unit length": (
-            lambda X, V, s: X @ V / (X @ V).norm(dim=1, keepdim=True),
-            "You gave each code length 1. Instead divide component i by the i-th singular value.",
+        "k1 outside": (
+            lambda count, length, k1=1.5, b=0.75: (
+                (k1 + 1) * count / (count + (k1 * (1 - b) + b * length)[:, None])
+            ),
+            "You multiplied only 1 - b by k1: the whole bracket (1 - b + b l) is multiplied.",
         ),
     },
     hints=[
-        "Start from X = U diag(s) V^T, and multiply both sides by V from the right. V^T V = I.",
-        "That gives X V = U diag(s). What is U?",
-        "Dividing (m, k) by (k,) divides column i by the i-th number.",
+        "The bracket (1 - b + b l) has one number per document, (n,). Which shape must it have to "
+        "stand below counts (n, V)?",
+        "crowd[:, None] turns (n,) into (n, 1), which PyTorch spreads over the V words.",
+        "Then (k1 + 1) * count / (count + crowd).",
     ],
-    grad=["X"],
 )
 
 
@@ -204,60 +259,5 @@ exercise(
         "ids[ids >= 0] keeps the words that are known.",
         "vectors[known] has one row per word; the mean over dimension 0 has shape (d,).",
         "If no word is known, torch.zeros_like(vectors[0]) is the answer.",
-    ],
-)
-
-
-def counts_and_lengths(seed):
-    g = _generator(seed)
-    cases = []
-    for n, words in ((3, 5), (6, 4), (4, 8)):
-        count = torch.randint(0, 5, (n, words), generator=g).double()
-        count[:, 0] += 1
-        length = count.sum(dim=1)
-        cases.append((count, length / length.mean()))
-    cases.append((cases[0][0], cases[0][1], 0.9, 0.4))
-    return cases
-
-
-exercise(
-    lsa.saturated,
-    cases=counts_and_lengths,
-    mistakes={
-        "length ignored": (
-            lambda count, length, k1=1.5, b=0.75: (k1 + 1) * count / (count + k1),
-            "You left out the length: in a long document each count should be worth less.",
-        ),
-        "b on the wrong side": (
-            lambda count, length, k1=1.5, b=0.75: (
-                (k1 + 1) * count / (count + k1 * (b + (1 - b) * length)[:, None])
-            ),
-            "You gave the length the share 1 - b: it should get the share b.",
-        ),
-        "numerator": (
-            lambda count, length, k1=1.5, b=0.75: (
-                count / (count + k1 * (1 - b + b * length)[:, None])
-            ),
-            "You left out the factor k1 + 1, which makes one word in a document of mean length "
-            "worth exactly 1.",
-        ),
-        "not saturated": (
-            lambda count, length, k1=1.5, b=0.75: (
-                (k1 + 1) * count / (1 + k1 * (1 - b + b * length)[:, None])
-            ),
-            "Your value grows without end: the count itself has to stand below the line too.",
-        ),
-        "k1 outside": (
-            lambda count, length, k1=1.5, b=0.75: (
-                (k1 + 1) * count / (count + (k1 * (1 - b) + b * length)[:, None])
-            ),
-            "You multiplied only 1 - b by k1: the whole bracket (1 - b + b l) is multiplied.",
-        ),
-    },
-    hints=[
-        "The bracket (1 - b + b l) has one number per document, (n,). Which shape must it have to "
-        "stand below counts (n, V)?",
-        "crowd[:, None] turns (n,) into (n, 1), which PyTorch spreads over the V words.",
-        "Then (k1 + 1) * count / (count + crowd).",
     ],
 )

@@ -4,7 +4,7 @@ Symbols follow the lecture: X (n, V) is the term-document matrix with one docume
 one of V words in each column, X = U diag(s) V^T, z_i the vector of document i (a row of Z), y_j
 that of word j (a column of Y), and X~ = Z Y the best matrix of rank k.
 
-X is a scipy.sparse CSR array: of 10,487 x 13,281 entries here, 99 of 100 are zero, and SciPy slices
+X is a scipy.sparse CSR array: more than 99 of 100 of its entries are zero here, and SciPy slices
 such rows, multiplies them and finds their top singular vectors; torch's sparse tensors do not.
 What is dense, codes and word vectors, is a torch tensor.
 

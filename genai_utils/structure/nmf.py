@@ -174,7 +174,8 @@ def observed_update(
 ) -> Tensor:
     """masked_update from the list of the m observed entries, in O(m k) instead of O(n d k).
 
-    row, column, x: (m,); W (n, k), Ht = H^T (d, k); returns the new H^T (d, k).
+    row, column, x: (m,); W (n, k), Ht = H^T (d, k); pull and prior are numbers, or (k,), one for
+    each factor; returns the new H^T (d, k).
     """
     mine = W[row]  # (m, k)
     fit = (mine * Ht[column]).sum(dim=1)  # (m,): (W H) where something was observed
@@ -188,7 +189,8 @@ def fold_in(x: Tensor, mask: Tensor, H: Tensor, pull: float, prior: float, updat
 
     From w = ones, `updates` times w <- w * (H_m x_m + pull * prior) / (H_m H_m^T w + pull * w),
     with 1e-12 added below the line; H_m and x_m are the observed columns.
-    x is (d,), mask (d,) boolean, H (k, d); returns w (k,) >= 0. Lecture item A6.
+    x is (d,), mask (d,) boolean, H (k, d), pull and prior numbers or (k,); returns w (k,) >= 0.
+    Lecture item A6.
     """
     H_m, x_m = H[:, mask], x[mask]  # (k, m), (m,)
     w = torch.ones(len(H), dtype=H.dtype, device=H.device)
@@ -224,30 +226,52 @@ class RatingNMF:
     Minimises sum_observed (x - w_u h_i)^2 + pull (sum (W - prior)^2 + sum (H - prior)^2), where
     k prior^2 is the mean rating: where there is no evidence, the prediction is the mean and not
     zero. So with pull > 0 a user or film without ratings has a defined result; with pull = 0 it
-    is an error. After fit: W (users, k), H (k, items), prior, history. Lecture items A6, A7.
+    is an error.
+
+    biases=True appends two factors: (generosity of the user) * 1 and 1 * (quality of the film),
+    the ones being held by a pull of 1e9. They share the mean rating but for the 0.5 stars that
+    are left to the k tastes. So prior_W, prior_H, pull_W, pull_H are (k,) or (k + 2,).
+    After fit: W (users, k or k + 2), H, history. Lecture items A6, A7.
     """
 
-    def __init__(self, k: int, pull: float, seed: int = 0):
+    def __init__(self, k: int, pull: float, biases: bool = False, seed: int = 0):
         self.k, self.pull, self.seed = _whole(k, "k"), _amount(pull, "pull"), seed
+        self.biases = bool(biases)
+
+    def _priors(self, mean: Tensor) -> None:
+        """What every factor is pulled to, and how strongly."""
+        tastes = min(0.5, mean.item() / 2) if self.biases else mean.item()
+        p, half = (tastes / self.k) ** 0.5, (mean.item() - tastes) / 2
+        ends = {"W": ([half, 1.0], [4.0, 1e9]), "H": ([1.0, half], [1e9, 4.0])}
+        for name, (prior, pull) in ends.items():
+            prior, pull = (prior, pull) if self.biases else ([], [])
+            setattr(self, f"prior_{name}", mean.new_tensor([p] * self.k + prior))
+            setattr(self, f"pull_{name}", mean.new_tensor([self.pull] * self.k + pull))
 
     def fit(self, user, item, rating, users: int, items: int, updates: int = 200, watch=None):
         """`updates` times W, then H. watch(model), if given, is called after each of them."""
-        _whole(self.k, "k", min(users, items))
+        k = _whole(self.k, "k", min(users, items))
         _check_list(user, item, rating, users, items, self.pull)
-        self.prior = (rating.mean() / self.k).sqrt().item()
-        W = random_factor(users, self.k, self.prior, 2 * self.seed, rating)
-        Ht = random_factor(items, self.k, self.prior, 2 * self.seed + 1, rating)
-        self.W, self.H, self.history = W, Ht.T, []
+        self._priors(rating.mean())
+        level = self.prior_W[0].item()
+        W, Ht = self.prior_W.repeat(users, 1), self.prior_H.repeat(items, 1)
+        W[:, :k] = random_factor(users, k, level, 2 * self.seed, rating)
+        Ht[:, :k] = random_factor(items, k, level, 2 * self.seed + 1, rating)
+        self.history = []
         for _ in range(_whole(updates, "updates")):
-            W = observed_update(item, user, rating, Ht, W, self.pull, self.prior)
-            Ht = observed_update(user, item, rating, W, Ht, self.pull, self.prior)
-            self.W, self.H = W, Ht.T
-            error = (rating - self.predict(user, item)).square().sum()
-            away = (W - self.prior).square().sum() + (Ht - self.prior).square().sum()
-            self.history.append((error + self.pull * away).item())
+            W = observed_update(item, user, rating, Ht, W, self.pull_W, self.prior_W)
+            Ht = observed_update(user, item, rating, W, Ht, self.pull_H, self.prior_H)
+            self.W, self.H = W, Ht.T  # (users, k), (k, items)
+            loss = (rating - self.predict(user, item)).square().sum()
+            loss = loss + (self.pull_W * (W - self.prior_W).square()).sum()
+            self.history.append((loss + (self.pull_H * (Ht - self.prior_H).square()).sum()).item())
             if watch is not None:
                 watch(self)
         return self
+
+    def fold_in(self, x: Tensor, mask: Tensor, updates: int = 300) -> Tensor:
+        """The row w of a person who was not in the data: fold_in with this model's priors."""
+        return fold_in(x, mask, self.H, self.pull_W, self.prior_W, updates)
 
     def predict(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted ratings (m,) of the pairs (user, item)."""

@@ -85,8 +85,10 @@ def test_wheel_and_pointer_move_it_and_a_click_names_the_neighbours(opened):
     assert opened.js(SAID) == "b.<middle>: a.north, a.east, b.south"
 
 
-@pytest.mark.parametrize("text, said", [("B.WEST", "b.west: no lines"), ("north", "a.north: "),
-                                        ("orth", "a.north: "), ("zzz", "no such name")])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, said",
+    [("B.WEST", "b.west: no"), ("north", "a.north: "), ("orth", "a.north: "), ("zzz", "no such")],
+)
 def test_a_search_finds_a_name(opened, text, said):
     opened.js("const i = document.querySelector('.genai-map input'); i.value = arguments[0];"
               "i.dispatchEvent(new Event('change', {bubbles: true}))", text)  # fmt: skip

@@ -274,17 +274,60 @@ def test_history_never_rises_and_is_the_stated_objective(ratings):
     assert (np.diff(model.history) <= 1e-9 * model.history[0]).all()
     X = torch.full((150, 60), float("nan"), dtype=torch.float64)
     X[train[0], train[1]] = train[2]
-    away = (model.W - model.prior).square().sum() + (model.H - model.prior).square().sum()
+    prior = model.prior_W[0]
+    away = (model.W - prior).square().sum() + (model.H - prior).square().sum()
     total = nmf.masked_loss(X, ~X.isnan(), model.W, model.H) + 2.0 * away
     assert model.history[-1] == pytest.approx(total.item(), rel=1e-12)
-    assert 3 * model.prior**2 == pytest.approx(train[2].mean().item())
+    assert (3 * prior**2).item() == pytest.approx(train[2].mean().item())
+
+
+def test_with_biases_two_factors_hold_their_ones_and_the_loss_never_rises(ratings):
+    train, (user, item, rating) = split(ratings)
+    model = nmf.RatingNMF(3, pull=2.0, biases=True).fit(*train, 150, 60, updates=80)
+    assert model.W.shape == (150, 5) and model.H.shape == (5, 60)
+    ones = torch.cat([model.W[:, 4], model.H[3]])
+    torch.testing.assert_close(ones, torch.ones(210, dtype=ones.dtype), atol=1e-5, rtol=0)
+    assert (np.diff(model.history) <= 1e-9 * model.history[0]).all()
+    assert model.W.min() >= 0 and model.H.min() >= 0
+    start = (model.prior_W * model.prior_H).sum().item()  # nothing known: the mean rating
+    assert start == pytest.approx(train[2].mean().item())
+    by_hand = (model.W[user, :3] * model.H.T[item, :3]).sum(1) + model.W[user, 3] + model.H[4, item]
+    torch.testing.assert_close(model.predict(user, item), by_hand, atol=1e-4, rtol=0)
+
+
+def test_biases_alone_are_the_bias_model():
+    """With the tastes held at their prior, generosity and quality are shrunken means."""
+    g = torch.Generator().manual_seed(0)
+    user, item = torch.arange(300) % 30, torch.randperm(300, generator=g) % 20
+    keep = torch.unique(user * 20 + item)
+    user, item = keep // 20, keep % 20
+    worth = (
+        torch.rand(30, generator=g).double()[user] + 2 * torch.rand(20, generator=g).double()[item]
+    )
+    rating = 1.5 + worth
+    model = nmf.RatingNMF(1, pull=1e8, biases=True).fit(user, item, rating, 30, 20, updates=3_000)
+    mean, b, c = nmf.bias_model(user, item, rating, 30, 20, shrink=(4.0, 4.0), sweeps=500)
+    ours, theirs = model.predict(user, item), mean + b[user] + c[item]
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+
+
+def test_folding_in_a_known_user_gives_the_trained_row(ratings):
+    train, _ = split(ratings)
+    for biases in (False, True):
+        model = nmf.RatingNMF(3, 3.0, biases).fit(*train, 150, 60, updates=600)
+        x = torch.zeros(60, dtype=torch.float64)
+        mine = train[0] == 7
+        x[train[1][mine]] = train[2][mine]
+        torch.testing.assert_close(model.fold_in(x, x > 0, 2_000), model.W[7], atol=2e-2, rtol=0)
 
 
 def test_a_user_without_ratings_gets_the_prior_or_an_error():
     user, item = torch.tensor([0, 0, 2, 2]), torch.tensor([0, 1, 1, 2])
     rating = torch.tensor([4.0, 2.0, 5.0, 3.0])
     model = nmf.RatingNMF(2, pull=1.0).fit(user, item, rating, 3, 3, updates=100)
-    torch.testing.assert_close(model.W[1], torch.full((2,), model.prior), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        model.W[1], torch.full((2,), model.prior_W[0].item()), atol=1e-5, rtol=0
+    )
     with pytest.raises(ValueError, match="1 users have no rating, the first is user 1.*pull > 0"):
         nmf.RatingNMF(2, pull=0.0).fit(user, item, rating, 3, 3)
     with pytest.raises(ValueError, match="items have no rating, the first is item 3"):
