@@ -72,7 +72,7 @@ def l1_gradient(X, W, H, l1):
 
 RIGHT = [
     ("masked_loss", loops_loss),
-    ("masked_loss", lambda X, mask, W, H: (mask * (X - torch.einsum("nk,kd", W, H)) ** 2).sum()),
+    ("masked_loss", lambda X, mask, W, H: (mask * (X - torch.einsum("ia,aj", W, H)) ** 2).sum()),
     ("masked_loss", lambda X, mask, W, H: (X[mask] - (W @ H)[mask]).norm() ** 2),
     ("multiplicative_update", scaled_gradient),
     ("multiplicative_update", loops_update),

@@ -263,6 +263,14 @@ def test_factorise_is_the_svd_and_beats_the_best_symmetric_factorisation():
         assert (M - S @ S.T).norm() <= (M - near @ near.T).norm()
 
 
+def test_symmetric_factor_leaves_out_the_negative_eigenvalues():
+    M = slide_table()
+    S = we.symmetric_factor(M, 4)
+    negative = torch.linalg.eigvalsh(M).clamp(max=0).norm().item()
+    assert (M - S @ S.T).norm().item() == pytest.approx(negative, abs=1e-9)
+    assert negative == pytest.approx(3.05, abs=0.005)  # erratum Y35
+
+
 def test_symmetric_factor_is_exact_where_m_is_positive_semidefinite():
     g = torch.Generator().manual_seed(0)
     A = torch.randn(6, 3, generator=g, dtype=torch.float64)
@@ -333,6 +341,16 @@ def test_glove_loss_by_hand_and_its_gradient():
         sum(f * e * e for f, e in zip(weight, error, strict=True)) / 3
     )
     assert torch.autograd.gradcheck(lambda s: we.glove_loss(s, count), score)
+
+
+def test_glove_score_is_the_product_and_both_biases():
+    torch.manual_seed(0)
+    model = we.GloVe(5, dim=3)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight)
+    w, y, b, c = (table.weight.tolist() for table in (model.w, model.y, model.b, model.c))
+    by_hand = sum(p * q for p, q in zip(w[1], y[4], strict=True)) + b[1][0] + c[4][0]
+    assert model(torch.tensor([1]), torch.tensor([4])).item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_glove_fits_the_logarithm_of_the_counts():
