@@ -16,6 +16,7 @@ _HOME = {
     "explore": "explorer",
     "latent_pad": "pad",
     "latent_walk": "pad",
+    "zoom_map": "zoom_map",
     "show_source": "source",
     "lab": "labs",
     "check": "checking",

@@ -69,6 +69,9 @@ def test_wheel_and_pointer_move_it_and_a_click_names_the_neighbours(opened):
     def mouse(kind, x, y, **more):
         opened.cdp("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
 
+    mouse("mouseWheel", x, y, deltaX=0, deltaY=-200)  # the page's, as long as nobody chose the map
+    assert opened.js(SAID) == ""
+    opened.js("document.querySelector('.genai-mapbox').focus()")
     changes(opened, lambda: mouse("mouseWheel", x, y, deltaX=0, deltaY=-200))
     assert opened.js(SAID).startswith("zoom 1.6")
     held = {"button": "left", "buttons": 1, "clickCount": 1}
