@@ -129,8 +129,8 @@ exercise(
         ),
     },
     hints=[
-        "First turn counts into probabilities that sum to one over all cells. The tables of the check "
-        "have as many columns as there are contexts, which need not be the words.",
+        "First turn counts into probabilities that sum to one over all cells. (The tables of the "
+        "check have as many columns as there are contexts, which need not be the words.)",
         "p(i) is the sum of row i, p(j) the sum of column j: P.sum(1, keepdim=True) * P.sum(0) is "
         "the table of all products.",
         "The power is 1 here. log(0) = -inf is what is wanted for pairs never seen.",

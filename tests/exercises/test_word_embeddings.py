@@ -121,7 +121,8 @@ RIGHT = [
         + F.binary_cross_entropy_with_logits(n, torch.zeros_like(n)) * n.shape[1]),
     ("glove_loss", where_glove),
     ("glove_loss", lambda s, x, most: torch.dot(
-        (torch.minimum(x, torch.full_like(x, most)) / most).pow(0.75), (s - x.log()).pow(2)) / len(s)),
+        (torch.minimum(x, torch.full_like(x, most)) / most).pow(0.75),
+        (s - x.log()).pow(2)) / len(s)),
     ("keep_probability", lambda counts, sample: torch.tensor([
         min(1.0, (sample / f) ** 0.5 + sample / f) for f in (counts / counts.sum()).tolist()])),
     ("keep_probability", lambda counts, sample: torch.minimum(
