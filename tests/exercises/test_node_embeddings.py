@@ -1,9 +1,6 @@
 """Exercises of 07_node_embeddings: wrong answers that nobody declared, and other right ones."""
 
-import functools
-
 import networkx as nx
-import pytest
 import torch
 import torch.nn.functional as F
 
@@ -11,15 +8,6 @@ from genai_utils import exercises
 from genai_utils.course import diagnosis
 
 SHELF = exercises.load("07_node_embeddings")
-
-
-def verdict(name, function):
-    @functools.wraps(SHELF[name].reference)
-    def student(*arguments):
-        return function(*arguments)
-
-    del student.__wrapped__
-    return diagnosis.diagnose(SHELF[name], student)
 
 
 def test_there_are_four_each_with_hints_and_named_mistakes():
@@ -95,12 +83,6 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize("name, function", RIGHT)
-def test_other_right_answers_pass(name, function):
-    found = verdict(name, function)
-    assert found.state == "correct", found
-
-
 def test_the_step_is_networkxs():
     for p, A in SHELF["walk_step"].arguments(5):
         mine = SHELF["walk_step"].reference(p, A).double()
@@ -133,12 +115,6 @@ WRONG = [
     ("line_loss", lambda vectors, edges, negatives: bce_line(
         vectors, edges, negatives[torch.arange(len(negatives)) - 1])),
 ]  # fmt: skip
-
-
-@pytest.mark.parametrize("name, function", WRONG)
-def test_wrong_answers_that_nobody_declared_are_refused(name, function):
-    found = verdict(name, function)
-    assert found.state in ("not yet", "error") and found.mistake is None, found
 
 
 def test_an_answer_that_changes_its_input_is_refused():

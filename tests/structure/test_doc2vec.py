@@ -327,6 +327,14 @@ def test_a_document_is_inferred_without_regard_to_its_company(trained):
     assert F.cosine_similarity(alone[0], crowd[0], dim=0) > 0.95
 
 
+def test_many_documents_are_inferred_in_their_order(trained):
+    model, ids = trained[0]["bow"], trained[1]
+    many = doc2vec.infer(model, [*ids, *ids, *ids, *ids], 3)  # 160, in two parts
+    assert many.shape == (160, 8) and many.any(1).all()
+    for first in (128, 159):  # ids[8] and ids[39], once more
+        assert F.cosine_similarity(many[first], many[first - 120], dim=0) > 0.9
+
+
 @pytest.mark.parametrize("i", [40, 1000, -1])
 def test_a_document_that_was_never_trained_has_no_vector(trained, i):
     model = trained[0]["bow"]
