@@ -30,7 +30,7 @@ def test_the_notebook_runs_with_every_stub_solved(name, tmp_path):
 
     client = NotebookClient(
         notebook,
-        timeout=200,
+        timeout=120,  # of a cell
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     )
