@@ -26,20 +26,20 @@ from genai_utils.training import fit
 
 WINDOW, NEGATIVES, SAMPLE = 5, 5, 1e-3
 ADAGRAD = partial(torch.optim.Adagrad, initial_accumulator_value=1e-7, fused=True)
-# name -> (our model, how it is trained), as in the notebook
+# name -> (our model, blocks in a batch, how it is trained), as in the notebook
 OURS = {
-    "skip-gram": (we.SkipGram, {"lr": 0.005}),
-    "CBOW": (we.CBOW, {"lr": 0.2, "optimizer": ADAGRAD}),
+    "skip-gram": (we.SkipGram, 128, {"lr": 0.007}),
+    "CBOW": (we.CBOW, 64, {"lr": 0.2, "optimizer": ADAGRAD}),
 }
 
 
 def ours(name, texts, vocabulary, dim, epochs, seed, clock):
     """Seconds and vectors (V, dim) of our model of this name."""
-    kind, recipe = OURS[name]
+    kind, size, recipe = OURS[name]
     torch.manual_seed(seed)
     start = clock()
     model = kind(vocabulary.counts, dim, WINDOW, NEGATIVES)
-    batches = we.TextBatches(texts, vocabulary.counts, batch_size=64, sample=SAMPLE, seed=seed)
+    batches = we.TextBatches(texts, vocabulary.counts, batch_size=size, sample=SAMPLE, seed=seed)
     steps = round(batches.steps_per_epoch * epochs)
     fit(model, batches, steps, seed=seed, precision="fp32", progress=False, **recipe)
     return clock() - start, model.vectors.cpu()
