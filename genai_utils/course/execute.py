@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from genai_utils.course.client import Client
 from genai_utils.course.session import PROFILES
 
 # The repository's address may change (genai_utils.course.address) without making results stale.
@@ -66,7 +66,7 @@ def execute(path, profile=None, timeout=3600):
     if profile:
         environment["GENAI_PROFILE"] = profile
     with tempfile.TemporaryDirectory(prefix="genai-") as folder:
-        client = NotebookClient(
+        client = Client(
             notebook,
             timeout=timeout,
             kernel_name="python3",
