@@ -21,7 +21,7 @@ from .images import Images, digits, mnist, photographs
 from .ratings import Ratings, movielens
 from .search import cache_dir, fetch, read_bytes
 from .simulated import simulated_genotypes, simulated_homes, simulated_ratings
-from .text import Article, Docstring, Lee, docstrings, lee, wikipedia
+from .text import Article, Docstring, Lee, docstrings, lee, shakespeare, wikipedia
 from .vocabulary import Reviews, Vocabulary, analogies, reviews, word_similarity, words
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "photographs",
     "read_bytes",
     "reviews",
+    "shakespeare",
     "simulated_genotypes",
     "simulated_homes",
     "simulated_ratings",

@@ -173,6 +173,7 @@ _ENTRIES = [
                 1_115_394,
             ),
         ),
+        stand_in="wikipedia",
     ),
     Dataset(
         name="wikitext2",

@@ -16,6 +16,7 @@ from genai_utils.evaluation.images import psnr, radial_power_spectrum, sharpness
 from genai_utils.evaluation.judge import Judge, train_judge
 from genai_utils.evaluation.likelihood import bits_per_dim
 from genai_utils.evaluation.subspaces import procrustes, subspace_angle
+from genai_utils.evaluation.text import NGram, next_token_nll
 from genai_utils.evaluation.words import (
     Score,
     analogy_accuracy,
@@ -25,6 +26,7 @@ from genai_utils.evaluation.words import (
 
 __all__ = [
     "Judge",
+    "NGram",
     "Score",
     "analogy_accuracy",
     "bits_per_dim",
@@ -33,6 +35,7 @@ __all__ = [
     "frechet_gaussians",
     "knn_accuracy",
     "nearest",
+    "next_token_nll",
     "precision_recall",
     "procrustes",
     "psnr",

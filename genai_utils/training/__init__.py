@@ -1,6 +1,6 @@
 """The one training loop, its batches, schedules, moving average and checkpoints."""
 
-from .batches import TensorBatches, dynamic_binarize
+from .batches import TensorBatches, WindowBatches, dynamic_binarize
 from .checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -19,6 +19,7 @@ __all__ = [
     "FitResult",
     "TensorBatches",
     "TrainingError",
+    "WindowBatches",
     "dynamic_binarize",
     "fit",
     "linear_warmup_cosine",

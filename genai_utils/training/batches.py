@@ -103,6 +103,43 @@ class TensorBatches:
         return self.transform(batch, self._generator)
 
 
+class WindowBatches:
+    """Windows of a long sequence: `batches(step)` is B random runs of it, (B, length).
+
+    The batch of a step depends on (seed, step) alone, as with `TensorBatches`. A language model
+    takes length = T + 1: the first T are the input, the last T what it should predict.
+
+    ids: (n,) tensor, n ≥ length. device: where the sequence is put once.
+    Raises ValueError for other shapes or a sequence that is too short.
+    """
+
+    def __init__(self, ids, length: int, batch_size: int, *, seed: int = 0, device=None):
+        if ids.ndim != 1:
+            raise ValueError(f"ids must be one sequence (n,), got the shape {tuple(ids.shape)}.")
+        for name, value in (("length", length), ("batch_size", batch_size)):
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        if len(ids) < length:
+            raise ValueError(f"windows of {length} do not fit into a sequence of {len(ids)}.")
+        self.ids = ids if device is None else ids.to(device)
+        self.length, self.batch_size, self.seed = int(length), int(batch_size), seed
+        self._offsets = torch.arange(self.length, device=self.ids.device)
+
+    def __repr__(self) -> str:
+        return (
+            f"WindowBatches(n={len(self.ids)}, length={self.length}, "
+            f"batch_size={self.batch_size}, seed={self.seed})"
+        )
+
+    def __call__(self, step: int) -> torch.Tensor:
+        if step < 0:
+            raise ValueError(f"step counts from 0, got {step}.")
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "windows", step))
+        most = len(self.ids) - self.length + 1
+        start = torch.randint(most, (self.batch_size, 1), generator=generator)
+        return self.ids[start.to(self.ids.device) + self._offsets]  # (B, length)
+
+
 def dynamic_binarize(batch, generator: torch.Generator):
     """Draw each pixel anew as a coin that shows 1 with the pixel's grey value: x ~ Bernoulli(p).
 

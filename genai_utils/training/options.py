@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import torch
 from torch import nn
 
-from .batches import TensorBatches
+from .batches import TensorBatches, WindowBatches
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -100,7 +100,7 @@ def describe(**options) -> dict:
     """The options as plain data, to be compared with those of a checkpoint."""
     plain = {}
     for name, value in options.items():
-        if isinstance(value, TensorBatches):
+        if isinstance(value, TensorBatches | WindowBatches):
             value = repr(value)
         elif isinstance(value, torch.optim.Optimizer):
             value = type(value).__name__

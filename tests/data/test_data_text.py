@@ -186,7 +186,8 @@ def test_the_catalogue_as_a_table():
     assert all(isinstance(text, str) and text for row in rows for text in row.values())
     offline = {row["name"]: row["offline"] for row in rows}
     assert offline["digits"] == "always" and offline["mnist"] == "digits instead"
-    assert offline["shakespeare"] == "after the first download"
+    assert offline["shakespeare"] == "wikipedia instead"
+    assert offline["wikitext2"] == "after the first download"
 
 
 def test_the_catalogue_is_sound():
@@ -198,3 +199,20 @@ def test_the_catalogue_is_sound():
             assert file.columns or (len(file.sha256) == 64 and file.size > 0)
             assert not file.path.startswith("/") and ".." not in file.path
         assert len({file.name for file in entry.files}) == len(entry.files)
+
+
+def test_shakespeare_is_whole(real_data):
+    text = data.shakespeare()
+    assert len(text) == 1_115_394 and len(set(text)) == 65
+    assert text.startswith("First Citizen:\nBefore we proceed any further, hear me speak.")
+    assert data.used() == ["shakespeare"]
+
+
+def test_wikipedia_stands_in_for_shakespeare(monkeypatch, capsys):
+    monkeypatch.setenv("GENAI_PROFILE", "ci")
+    monkeypatch.delenv("GENAI_DATA", raising=False)
+    monkeypatch.setenv("GENAI_CACHE", "/nowhere")
+    text = data.shakespeare()
+    assert len(text) == 300_000 and text.isascii() and text.startswith("Anarchism is")
+    assert "using the bundled wikipedia instead" in capsys.readouterr().out
+    assert data.used() == ["wikipedia (stand-in for shakespeare)"]

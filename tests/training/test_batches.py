@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genai_utils.training import TensorBatches, dynamic_binarize
+from genai_utils.training import TensorBatches, WindowBatches, dynamic_binarize
 
 
 @pytest.mark.parametrize("n, batch_size", [(12, 4), (10, 4), (7, 7), (5, 1), (9, 5)])
@@ -89,3 +89,29 @@ def test_bad_transforms_and_steps():
         TensorBatches(torch.zeros(2), batch_size=1, transform="binarize")
     with pytest.raises(ValueError, match="got -1"):
         TensorBatches(torch.zeros(2), batch_size=1)(-1)
+
+
+def test_windows_are_runs_of_the_sequence_and_depend_on_the_step_alone():
+    ids = torch.arange(50) * 3
+    batches = WindowBatches(ids, 8, 5, seed=1)
+    seen = [batches(step) for step in range(40)]
+    assert all(b.shape == (5, 8) and (b.diff(dim=1) == 3).all() for b in seen)
+    assert min(int(b.min()) for b in seen) == 0
+    assert max(int(b.max()) for b in seen) == 147  # the last window is drawn too
+    assert torch.equal(WindowBatches(ids, 8, 5, seed=1)(17), seen[17])
+    assert not torch.equal(WindowBatches(ids, 8, 5, seed=2)(17), seen[17])
+    assert torch.equal(WindowBatches(ids[:8], 8, 2)(3), ids[:8].expand(2, 8))
+
+
+@pytest.mark.parametrize(
+    "ids, length, size, message",
+    [
+        (torch.zeros(3, 3), 2, 2, "one sequence"),
+        (torch.zeros(5), 6, 2, "do not fit"),
+        (torch.zeros(5), 0, 2, "length"),
+        (torch.zeros(5), 2, 1.5, "batch_size"),
+    ],
+)
+def test_windows_refuse(ids, length, size, message):
+    with pytest.raises(ValueError, match=message):
+        WindowBatches(ids, length, size)
