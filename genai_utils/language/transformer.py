@@ -1,7 +1,7 @@
-"""The transformer: attention, heads, blocks and positions.
+"""The transformer: attention, heads, blocks and positions; and two peers, LSTM and convolutions.
 
 The parts of which chapters 9 and 10 build BERT and GPT. Shapes: B sequences in a batch, T tokens,
-d numbers for a token, h heads of d/h numbers each.
+d numbers for a token, h heads of d/h numbers each, V tokens in the vocabulary.
 
 Source: Vaswani et al. 2017; lecture items A21, A22, B37.
 """
@@ -10,7 +10,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 
 def attention(q, k, v, mask=None):
@@ -25,13 +25,11 @@ def attention(q, k, v, mask=None):
     Source: Vaswani et al. 2017, eq. 1; lecture item A22.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (…, T, S)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
+    if mask is not None:  # a finite number: the softmax of -inf alone would be NaN
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = torch.softmax(scores, -1)
     if mask is not None:
-        weights = weights.masked_fill(
-            ~mask.any(-1, keepdim=True), 0.0
-        )  # softmax of -inf alone: NaN
+        weights = weights.masked_fill(~mask, 0.0)
     return weights @ v, weights
 
 
@@ -53,6 +51,52 @@ def sinusoidal_positions(T, d):
         raise ValueError(f"sines and cosines come in pairs: d must be even, got {d}")
     angle = torch.arange(T)[:, None] / 10_000 ** (torch.arange(0, d, 2) / d)  # (T, d/2)
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)  # (T, d)
+
+
+def rotary(x: Tensor, positions: Tensor) -> Tensor:
+    """Turn each pair of numbers (x_2i, x_2i+1) by the angle position / 10000^(2i/d).
+
+    A product of a turned query and a turned key depends on their distance alone.
+    x: (…, T, d), d even. positions: (T,). Returns (…, T, d).
+    Raises ValueError for an odd d. Source: Su et al. 2021 (RoFormer), eq. 34.
+    """
+    d = x.shape[-1]
+    if d % 2:
+        raise ValueError(f"rotary turns pairs of numbers: d must be even, got {d}")
+    exact = torch.promote_types(x.dtype, torch.float32)  # angles in half precision would be wrong
+    rate = 10_000 ** (-torch.arange(0, d, 2, device=x.device, dtype=exact) / d)  # (d/2,)
+    angle = positions.to(x.device, exact)[:, None] * rate  # (T, d/2)
+    cos, sin, a, b = angle.cos(), angle.sin(), x[..., 0::2], x[..., 1::2]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
+
+
+def local_mask(positions: Tensor, window: int) -> Tensor:
+    """Who may look where if nobody looks ahead, nor back further than the last `window` tokens.
+
+    positions: (T,) int64, the place of each token in the text; the token itself is the first of
+    the window. Returns (T, T) bool: row t, column s is True where t may look at s.
+    Raises ValueError for a window below 1. Source: Beltagy et al. 2020, section 3.1.
+    """
+    if window < 1:
+        raise ValueError(f"the window must hold at least the token itself, got {window}")
+    back = positions[:, None] - positions[None, :]  # how far s lies behind t
+    return (back >= 0) & (back < window)
+
+
+def induction_share(ids: Tensor, weights: Tensor) -> Tensor:
+    """How much a head looks at what followed the last time: the mark of an induction head.
+
+    The attention on the place right after the latest earlier occurrence of the same token, as a
+    mean over all tokens that have one (0 if none has). ids: (B, T) int64. weights: (B, h, T, T).
+    Returns one number per head, (h,). Source: Olsson et al. 2022.
+    """
+    T = ids.shape[1]
+    same = (ids[:, :, None] == ids[:, None, :]).tril(-1)  # (B, T, T): same token, earlier place
+    latest = (same * torch.arange(T, device=ids.device)).amax(-1)  # (B, T)
+    seen = same.any(-1)[:, None]  # (B, 1, T)
+    after = (latest + 1).clamp(max=T - 1)[:, None, :, None].expand(-1, weights.shape[1], -1, -1)
+    share = weights.gather(-1, after)[..., 0] * seen  # (B, h, T)
+    return share.sum((0, 2)) / max(seen.sum().item(), 1)
 
 
 class KVCache:
@@ -78,47 +122,57 @@ class MultiHeadAttention(nn.Module):
     """h attentions side by side, each on d/h numbers of its own, mixed by one matrix at the end.
 
     forward(x, mask=None, cache=None): x (B, T, d) → (B, T, d). causal: no token looks ahead.
-    mask: bool, broadcastable to (B, h, T, T), True where a token may look.
-    weights(x, mask=None): who looks where, (B, h, T, T).
+    mask: bool, broadcastable to (B, h, T, S), True where a token may look (and causal allows it).
+    rotary: turn queries and keys by their positions. weights(x, mask=None): (B, h, T, T).
 
-    Raises ValueError where d is no multiple of h.
+    Raises ValueError where d is no multiple of h, or x is not (B, T, d).
     Source: Vaswani et al. 2017, section 3.2.2.
     """
 
-    def __init__(self, dim, heads, causal=False, dropout=0.0):
+    def __init__(self, dim, heads, causal=False, dropout=0.0, rotary=False):
         super().__init__()
-        if dim % heads:
+        if heads < 1 or dim % heads:
             raise ValueError(f"dim must be a multiple of heads, got {dim} and {heads}")
-        self.heads, self.causal, self.dropout = heads, causal, dropout
+        self.heads, self.causal, self.dropout, self.rotary = heads, causal, dropout, rotary
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def split(self, x):
-        """Queries, keys and values of all heads, each (B, h, T, d/h)."""
-        B, T, d = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.heads, d // self.heads)
-        return qkv.permute(2, 0, 3, 1, 4)  # (3, B, h, T, d/h)
+    def split(self, x, start=0):
+        """Queries, keys and values of all heads, (3, B, h, T, d/h); x begins at place `start`."""
+        d = self.out.in_features
+        if x.ndim != 3 or x.shape[2] != d:
+            raise ValueError(f"x must be (B, T, {d}), vectors of tokens, got {tuple(x.shape)}")
+        B, T, _ = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        if self.rotary:
+            place = torch.arange(start, start + T)
+            qkv = torch.cat([rotary(qkv[:2], place), qkv[2:]])
+        return qkv  # (3, B, h, T, d/h)
+
+    def allowed(self, T, S, mask, device):
+        """The mask given, and the causal one where there is one; None: everything."""
+        if not self.causal or T == 1:
+            return mask
+        causal = causal_mask(T, S).to(device)
+        return causal if mask is None else mask & causal
 
     def forward(self, x, mask=None, cache=None):
-        q, k, v = self.split(x)
+        q, k, v = self.split(x, cache.used if cache else 0)
         if cache is not None:
             k, v = cache.extend(k, v)
         T, S = q.shape[2], k.shape[2]
-        if self.causal and 1 < T < S:  # several new tokens after cached ones
-            mask = causal_mask(T, S).to(x.device)
+        plain = self.causal and mask is None and T == S > 1  # the kernel has this mask built in
         x = F.scaled_dot_product_attention(  # the same as attention(), in one kernel
-            q, k, v, mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=self.causal and T == S > 1,
+            q, k, v, None if plain else self.allowed(T, S, mask, x.device),
+            dropout_p=self.dropout if self.training else 0.0, is_causal=plain,
         )  # fmt: skip
         return self.out(x.transpose(1, 2).flatten(2))  # (B, T, d)
 
     @torch.no_grad()
     def weights(self, x, mask=None):
         q, k, v = self.split(x)
-        if self.causal:
-            mask = causal_mask(x.shape[1]).to(x.device)
-        return attention(q, k, v, mask)[1]
+        T = x.shape[1]
+        return attention(q, k, v, self.allowed(T, T, mask, x.device))[1]
 
 
 class Block(nn.Module):
@@ -134,18 +188,16 @@ class Block(nn.Module):
     ACTIVATIONS = {"gelu": nn.GELU(), "gelu_tanh": nn.GELU("tanh"), "relu": nn.ReLU()}
 
     def __init__(self, dim, heads, causal=False, norm="pre", activation="gelu", dropout=0.0,
-                 hidden=None, eps=1e-5):  # fmt: skip
+                 hidden=None, eps=1e-5, rotary=False):  # fmt: skip
         super().__init__()
         if norm not in ("pre", "post"):
             raise ValueError(f"norm must be 'pre' or 'post', got {norm!r}")
         if activation not in self.ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {list(self.ACTIVATIONS)}, got {activation!r}"
-            )
+            raise ValueError(f"activation must be one of {[*self.ACTIVATIONS]}, got {activation!r}")
         hidden = 4 * dim if hidden is None else hidden
         self.norm = norm
         self.norm1 = nn.LayerNorm(dim, eps)
-        self.attention = MultiHeadAttention(dim, heads, causal, dropout)
+        self.attention = MultiHeadAttention(dim, heads, causal, dropout, rotary)
         self.norm2 = nn.LayerNorm(dim, eps)
         self.mlp = nn.Sequential(
             nn.Linear(dim, hidden), self.ACTIVATIONS[activation], nn.Linear(hidden, dim)
@@ -158,3 +210,94 @@ class Block(nn.Module):
             return x + self.drop(self.mlp(self.norm2(x)))
         x = self.norm1(x + self.drop(self.attention(x, mask, cache)))
         return self.norm2(x + self.drop(self.mlp(x)))
+
+
+class LanguageModel(nn.Module):
+    """The frame of three models of the next token; what they differ in is `body`: (B, T, d) → same.
+
+    forward(ids): (B, T) int64 → logits of the next token (B, T, V).
+    loss(batch): batch (B, T + 1) ids, or a pair (ids, targets), both (B, T), with target −100
+    where nothing is asked → mean negative log-likelihood, nats per token.
+
+    Raises ValueError for ids that are not (B, T) or lie outside the vocabulary.
+    """
+
+    def __init__(self, vocabulary, dim):
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, dim)
+        nn.init.normal_(self.tokens.weight, std=0.1)
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, vocabulary, bias=False)
+
+    def forward(self, ids):
+        V = len(self.tokens.weight)
+        if ids.ndim != 2 or ids.is_floating_point():
+            raise ValueError(f"ids must be whole numbers (B, T), got {ids.dtype} {(*ids.shape,)}")
+        if ids.numel() and not 0 <= ids.min() <= ids.max() < V:
+            raise ValueError(f"ids must lie in 0 … {V - 1}, got {ids.min()} … {ids.max()}")
+        return self.head(self.norm(self.body(self.tokens(ids))))  # (B, T, V)
+
+    def loss(self, batch):
+        whole = isinstance(batch, torch.Tensor)
+        ids, targets = (batch[:, :-1], batch[:, 1:]) if whole else batch
+        return F.cross_entropy(self(ids).flatten(0, 1), targets.flatten())
+
+
+class TransformerLM(LanguageModel):
+    """Causal pre-norm blocks. positions: "rotary", "sinusoidal" or "none"; window: local_mask."""
+
+    def __init__(self, vocabulary, dim, layers=4, heads=4, positions="rotary", window=None):
+        super().__init__(vocabulary, dim)
+        if positions not in (known := ("rotary", "sinusoidal", "none")):
+            raise ValueError(f"positions must be one of {known}, got {positions!r}")
+        self.positions, self.window = positions, window
+        turn = positions == "rotary"
+        self.blocks = nn.ModuleList(Block(dim, heads, True, rotary=turn) for _ in range(layers))
+
+    def body(self, x, maps=None):
+        T, d = x.shape[1:]
+        if self.positions == "sinusoidal":
+            x = x + sinusoidal_positions(T, d).to(x)
+        place = torch.arange(T, device=x.device)
+        mask = None if self.window is None else local_mask(place, self.window)
+        for block in self.blocks:
+            if maps is not None:
+                maps.append(block.attention.weights(block.norm1(x), mask))
+            x = block(x, mask)
+        return x
+
+    @torch.no_grad()
+    def maps(self, ids):
+        """Who looks where in each layer: (layers, B, h, T, T)."""
+        self.body(self.tokens(ids), found := [])
+        return torch.stack(found)
+
+
+class LSTMLM(LanguageModel):
+    """A recurrent network: what it knows of the past is one state of fixed size per layer."""
+
+    def __init__(self, vocabulary, dim, layers=2):
+        super().__init__(vocabulary, dim)
+        self.lstm = nn.LSTM(dim, dim, layers, batch_first=True)
+
+    def body(self, x):
+        return self.lstm(x)[0]
+
+
+class ConvLM(LanguageModel):
+    """Causal convolutions with gates and shortcuts; layer l looks at t, t − 2^l, t − 2·2^l, …
+    Source: van den Oord et al. 2016 (WaveNet); Dauphin et al. 2017."""
+
+    def __init__(self, vocabulary, dim, layers=7, kernel=3):
+        super().__init__(vocabulary, dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(layers))
+        gates = (nn.Conv1d(dim, 2 * dim, kernel, dilation=2**i) for i in range(layers))
+        self.convs = nn.ModuleList(gates)
+        self.outs = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
+
+    def body(self, x):
+        for norm, conv, out in zip(self.norms, self.convs, self.outs, strict=True):
+            past = (conv.kernel_size[0] - 1) * conv.dilation[0]
+            y = conv(F.pad(norm(x).transpose(1, 2), (past, 0)))  # (B, 2d, T)
+            x = x + out(F.glu(y, 1).transpose(1, 2))
+        return x

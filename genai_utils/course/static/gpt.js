@@ -1,0 +1,160 @@
+// A small GPT computed in the page: pre-norm blocks, causal attention with a cache of keys and
+// values, tanh-GELU, the token embedding as output. Matrices are int8 with a scale for each row.
+
+function gptWeights(data) {
+  const { vocabulary, context, layers, dim: d, hidden } = data;
+  const bytes = Uint8Array.from(atob(data.weights), (char) => char.charCodeAt(0));
+  const linear = (name, rows, columns) => [[`${name}.weight`, rows, columns], [`${name}.bias`, rows]];
+  const norm = (name) => [[`${name}.weight`, d], [`${name}.bias`, d]];
+  const parts = [["tokens", vocabulary, d], ["positions", context, d]];
+  for (let i = 0; i < layers; i++)
+    parts.push(
+      ...norm(`${i}.norm1`),
+      ...linear(`${i}.qkv`, 3 * d, d),
+      ...linear(`${i}.out`, d, d),
+      ...norm(`${i}.norm2`),
+      ...linear(`${i}.wide`, hidden, d),
+      ...linear(`${i}.narrow`, d, hidden),
+    );
+  parts.push(...norm("norm"));
+  const count = parts.reduce((sum, [, rows, columns]) => sum + (columns ? rows * columns : 0), 0);
+  const whole = new Int8Array(bytes.buffer, 0, count);
+  const floats = new Float32Array(bytes.buffer, 4 * Math.ceil(count / 4));
+  const weights = {};
+  let [matrix, number] = [0, 0];
+  for (const [name, rows, columns] of parts) {
+    const own = floats.subarray(number, (number += rows));
+    if (columns) {
+      weights[name] = new Float32Array(rows * columns);
+      for (let i = 0; i < rows * columns; i++) weights[name][i] = whole[matrix + i] * own[Math.floor(i / columns)];
+      matrix += rows * columns;
+    } else weights[name] = own;
+  }
+  return weights;
+}
+
+function gpt(data) {
+  const { vocabulary, context, layers, heads, dim: d, hidden, eps } = data;
+  const w = gptWeights(data);
+  const size = d / heads;
+  const keys = Array.from({ length: layers }, () => new Float32Array(context * d));
+  const values = Array.from({ length: layers }, () => new Float32Array(context * d));
+  const [x, y, qkv, mixed] = [d, d, 3 * d, d].map((n) => new Float32Array(n));
+  const wide = new Float32Array(hidden);
+  const scores = new Float64Array(context);
+  let seen = []; // the tokens whose keys and values are in the cache
+
+  function norm(name) {
+    const [weight, bias] = [w[`${name}.weight`], w[`${name}.bias`]];
+    let [mean, variance] = [0, 0];
+    for (let i = 0; i < d; i++) mean += x[i];
+    mean /= d;
+    for (let i = 0; i < d; i++) variance += (x[i] - mean) ** 2;
+    const scale = 1 / Math.sqrt(variance / d + eps);
+    for (let i = 0; i < d; i++) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+  }
+  function linear(from, name, to) {
+    const [weight, bias, n] = [w[`${name}.weight`], w[`${name}.bias`], from.length];
+    for (let o = 0; o < to.length; o++) {
+      let sum = bias[o];
+      for (let i = 0, at = o * n; i < n; i++) sum += weight[at + i] * from[i];
+      to[o] = sum;
+    }
+  }
+  const add = () => {
+    for (let i = 0; i < d; i++) x[i] += y[i];
+  };
+  function attend(k, v, place) {
+    mixed.fill(0);
+    for (let first = 0; first < d; first += size) {
+      let [most, total] = [-Infinity, 0];
+      for (let s = 0; s <= place; s++) {
+        let score = 0;
+        for (let i = 0; i < size; i++) score += qkv[first + i] * k[s * d + first + i];
+        scores[s] = score / Math.sqrt(size);
+        most = Math.max(most, scores[s]);
+      }
+      for (let s = 0; s <= place; s++) total += scores[s] = Math.exp(scores[s] - most);
+      for (let s = 0; s <= place; s++) {
+        const weight = scores[s] / total;
+        for (let i = 0; i < size; i++) mixed[first + i] += weight * v[s * d + first + i];
+      }
+    }
+  }
+  // One token at the next place: afterwards x holds what the output is made of.
+  function read(token) {
+    const place = seen.length;
+    for (let i = 0; i < d; i++) x[i] = w.tokens[token * d + i] + w.positions[place * d + i];
+    for (let l = 0; l < layers; l++) {
+      norm(`${l}.norm1`);
+      linear(y, `${l}.qkv`, qkv);
+      keys[l].set(qkv.subarray(d, 2 * d), place * d);
+      values[l].set(qkv.subarray(2 * d), place * d);
+      attend(keys[l], values[l], place);
+      linear(mixed, `${l}.out`, y);
+      add();
+      norm(`${l}.norm2`);
+      linear(y, `${l}.wide`, wide);
+      for (let i = 0; i < hidden; i++) {
+        const v = wide[i];
+        wide[i] = 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
+      }
+      linear(wide, `${l}.narrow`, y);
+      add();
+    }
+    seen.push(token);
+  }
+  // All tokens while they fit; when the context is full its last half is encoded anew.
+  function window(n) {
+    const half = Math.max(Math.floor(context / 2), 1);
+    return n <= context ? n : half + ((n - context - 1) % (context - half + 1));
+  }
+  // Logits of the token that follows these; what the cache has of them already is not read again.
+  return (ids) => {
+    const wanted = ids.slice(ids.length - window(ids.length));
+    let known = 0;
+    while (known < Math.min(seen.length, wanted.length - 1) && seen[known] === wanted[known]) known++;
+    seen = seen.slice(0, known);
+    wanted.slice(known).forEach(read);
+    norm("norm");
+    const logits = new Float32Array(vocabulary);
+    for (let token = 0; token < vocabulary; token++) {
+      let sum = 0;
+      for (let i = 0; i < d; i++) sum += w.tokens[token * d + i] * y[i];
+      logits[token] = sum;
+    }
+    return logits;
+  };
+}
+
+// Numbers in [0, 1) that a seed decides: mulberry32.
+function randomNumbers(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function softmax(logits, temperature) {
+  const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const p = Array.from(logits, (v) => Math.exp((v - most) / temperature));
+  const total = p.reduce((a, b) => a + b, 0);
+  return p.map((v) => v / total);
+}
+
+const likeliest = (p) => Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b);
+
+// One token: the likeliest at temperature 0, else one of the fewest that hold the share topP.
+function drawToken(logits, temperature, topP, random) {
+  if (temperature === 0) return likeliest(logits)[0];
+  const p = softmax(logits, temperature);
+  const order = likeliest(p);
+  let [kept, mass] = [0, 0];
+  while (kept < order.length && (kept === 0 || mass < topP)) mass += p[order[kept++]];
+  let rest = random() * mass;
+  for (let i = 0; i < kept; i++) if ((rest -= p[order[i]]) < 0) return order[i];
+  return order[kept - 1];
+}

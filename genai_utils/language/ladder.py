@@ -1,0 +1,174 @@
+"""A tiny world of letters in which one small GPT can walk from GPT-1's rung to GPT-4's.
+
+Everything is text of lower-case letters, one document per line: sentences, tasks with their name
+in front, a task shown by examples only, and instructions. And the layer of the last rung: a mixture
+of experts in place of a block's MLP.
+
+Source: lecture item A43.
+"""
+
+import copy
+import random
+
+import torch
+from torch import nn
+
+from .tokenizer import CharTokenizer
+
+LETTERS = "abcdefgh"
+TOKENIZER = CharTokenizer("\nabcdefghijklmnopqrstuvwxyz ,:>")
+
+TASKS = {  # name -> what it does to a word
+    "copy": lambda word: word,
+    "reverse": lambda word: word[::-1],
+    "sort": lambda word: "".join(sorted(word)),
+    "shift": lambda word: "".join(LETTERS[(LETTERS.index(c) + 1) % 8] for c in word),
+}
+PHRASES = {  # the same tasks as people would ask for them
+    "copy": "say {} again",
+    "reverse": "turn {} around",
+    "sort": "put {} in order",
+    "shift": "move {} on by one",
+}
+
+
+def word(rng, low=3, high=5):
+    """Random letters a to h, from `low` to `high` of them. rng: a random.Random."""
+    return "".join(rng.choices(LETTERS, k=rng.randint(low, high)))
+
+
+class Sentences:
+    """Rung 1, unlabelled text: a chain of words, each followed by one of three, about a name.
+
+    sentence(rng): "cab edge hag, fee cab hag, …", in which "hag" is a random name that returns.
+    """
+
+    def __init__(self, words=60, seed=0):
+        rng = random.Random(seed)
+        self.words = [word(rng, 2, 5) for _ in range(words)]
+        self.next = [rng.sample(range(words), 3) for _ in range(words)]
+
+    def sentence(self, rng):
+        name, now, parts = word(rng, 3, 5), rng.randrange(len(self.words)), []
+        for _ in range(3):
+            chain = []
+            for _ in range(2):
+                chain.append(self.words[now])
+                now = rng.choices(self.next[now], [4, 2, 1])[0]
+            parts.append(" ".join([*chain, name]))
+        return ", ".join(parts) + "\n"
+
+
+def task(rng, name=None):
+    """Rung 2: the task's name, a word, and the answer: "reverse:cab>bac"."""
+    name = rng.choice(list(TASKS)) if name is None else name
+    w = word(rng)
+    return f"{name}:{w}>{TASKS[name](w)}\n"
+
+
+def examples(rng, pairs=16, shown=None, right=0.7):
+    """Rung 3: letters and their labels, "c>x,a>x,f>s,…": a label is the secret letter or noise.
+
+    Each document has a secret letter of s to z, which is nowhere named. An example shows it with
+    probability `right`, else any of the eight. shown=k: returns (prompt, secret), the prompt
+    with k examples and one more letter to be labelled, instead of the text.
+    """
+    labels = "stuvwxyz"
+    secret = rng.choice(labels)
+
+    def example():
+        label = secret if rng.random() < right else rng.choice(labels)
+        return f"{rng.choice(LETTERS)}>{label}"
+
+    if shown is None:
+        return ",".join(example() for _ in range(pairs)) + "\n"
+    shots = [example() + "," for _ in range(shown)]
+    return "\n" + "".join(shots) + rng.choice(LETTERS) + ">", secret
+
+
+def instruction(rng, name=None):
+    """Rung 4: a task as a person would ask for it: "turn cab around>bac"."""
+    name = rng.choice(list(PHRASES)) if name is None else name
+    w = word(rng)
+    return f"{PHRASES[name].format(w)}>{TASKS[name](w)}\n"
+
+
+def wish(rng):
+    """Rung 4, with many right answers: "a word with c>", a word of 2 to 6 letters that has it."""
+    letter, w = rng.choice(LETTERS), list(word(rng, 2, 6))
+    w[rng.randrange(len(w))] = letter
+    return f"a word with {letter}>{''.join(w)}\n"
+
+
+def preference(letter, answer):
+    """What people like in the answer to such a wish: +1 for each letter, -2 for each repeat.
+
+    An answer without the wished letter, or with anything but the letters a to h, is worth -3.
+    """
+    if letter not in answer or set(answer) - set(LETTERS):
+        return -3.0
+    return float(len(answer) - 2 * (len(answer) - len(set(answer))))
+
+
+def stream(lines):
+    """One sequence of ids from lines of text, (n,) int64."""
+    return TOKENIZER.encode("".join(lines))
+
+
+@torch.no_grad()
+def answers(model, prompts, most=8, temperature=0.0, generator=None):
+    """The model's answers to prompts that end in ">", up to the end of the line.
+
+    Prompts of different lengths go together: what stands to the right of a token cannot change it.
+    temperature 0 takes the best character. Returns ids (N, L), start (N,): where each answer
+    begins, and the answers as strings.
+    """
+    encoded = [TOKENIZER.encode(p) for p in prompts]
+    start = torch.tensor([len(e) for e in encoded])
+    ids = torch.zeros(len(prompts), int(start.max()) + most, dtype=torch.int64)  # 0: end of line
+    for row, e in zip(ids, encoded, strict=True):
+        row[: len(e)] = e
+    rows, open_ = torch.arange(len(ids)), torch.ones(len(ids), dtype=torch.bool)
+    for step in range(most):
+        logits = model(ids[:, : int(start.max()) + step])[rows, start + step - 1].float()
+        if temperature == 0:
+            drawn = logits.argmax(-1)
+        else:
+            p = (logits / temperature).softmax(-1)
+            drawn = torch.multinomial(p, 1, generator=generator)[:, 0]
+        ids[rows[open_], (start + step)[open_]] = drawn[open_]
+        open_ = open_ & (drawn != 0)
+        if not open_.any():
+            break
+    texts = [TOKENIZER.decode(i[s:]).split("\n")[0] for i, s in zip(ids, start, strict=True)]
+    return ids, start, texts
+
+
+class Experts(nn.Module):
+    """A mixture of experts in place of an MLP: each token goes to the one its router prefers.
+
+        p = softmax(router x),   i = argmax p,   y = (p_i / stop(p_i)) · expert_i(x)
+
+    The factor is 1; it is there to carry a gradient to the router. The experts begin as copies of
+    the MLP, so the model starts as what it was. After forward: `load` (experts,), the share f of
+    tokens that each got, and `balance` = experts · Σ f_i · mean p_i, which is 1 for an even load.
+
+    Source: Fedus, Zoph & Shazeer 2022, eqs. 1 to 6; Komatsuzaki et al. 2023 for the copies.
+    """
+
+    def __init__(self, mlp, dim, experts=4):
+        super().__init__()
+        self.router = nn.Linear(dim, experts, bias=False)
+        self.experts = nn.ModuleList(copy.deepcopy(mlp) for _ in range(experts))
+
+    def forward(self, x):
+        shape, x = x.shape, x.flatten(0, -2)  # (N, d)
+        p = self.router(x).float().softmax(-1)  # (N, experts)
+        gate, chosen = p.max(-1)
+        y = torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            mine = (chosen == i).nonzero()[:, 0]
+            y = y.index_add(0, mine, expert(x[mine]).to(y.dtype))
+        self.load = torch.bincount(chosen, minlength=len(self.experts)) / len(x)
+        self.balance = len(self.experts) * (self.load * p.mean(0)).sum()
+        return (y * (gate / gate.detach())[:, None].to(y.dtype)).view(shape)

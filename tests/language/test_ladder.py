@@ -1,0 +1,161 @@
+"""The world of letters, answers to prompts, and the mixture of experts."""
+
+import random
+
+import pytest
+import torch
+
+from genai_utils.language import ladder
+from genai_utils.language.gpt import GPT, GPTConfig
+from genai_utils.language.transformer import Block
+
+
+def gpt(seed=0):
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(len(ladder.TOKENIZER), 65, 2, 4, 32))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    return model.eval()
+
+
+# --- the world
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("copy", "hbca"), ("reverse", "acbh"), ("sort", "abch"), ("shift", "acdb")]
+)
+def test_tasks_by_hand(name, answer):
+    assert ladder.TASKS[name]("hbca") == answer
+
+
+def test_lines_are_true_and_end():
+    rng = random.Random(0)
+    for _ in range(200):
+        name, rest = ladder.task(rng).split(":")
+        asked, said = rest.split(">")
+        assert said == ladder.TASKS[name](asked) + "\n" and 3 <= len(asked) <= 5
+        letter, wished = ladder.wish(rng).removeprefix("a word with ").rstrip().split(">")
+        assert letter in wished and 2 <= len(wished) <= 6
+    for name, phrase in ladder.PHRASES.items():
+        asked, said = ladder.instruction(rng, name).rstrip().split(">")
+        front, back = phrase.split("{}")
+        assert ladder.TASKS[name](asked.removeprefix(front).removesuffix(back)) == said
+
+
+def test_same_seed_same_text_and_every_line_can_be_encoded():
+    world = ladder.Sentences()
+    kinds = (world.sentence, ladder.task, ladder.examples, ladder.instruction, ladder.wish)
+    for make in kinds:
+        assert make(random.Random(5)) == make(random.Random(5)) != make(random.Random(6))
+        line = make(random.Random(0))
+        assert ladder.TOKENIZER.decode(ladder.stream([line])) == line and line.endswith("\n")
+        assert len(line) <= 66
+
+
+def test_a_sentence_returns_to_its_name_and_follows_the_chain():
+    world = ladder.Sentences(seed=3)
+    parts = [p.split() for p in world.sentence(random.Random(1)).rstrip().split(", ")]
+    assert len({p[2] for p in parts}) == 1
+    chain = [word for p in parts for word in p[:2]]
+    for a, b in zip(chain, chain[1:], strict=False):
+        follows = [world.words[j] for i, w in enumerate(world.words) if w == a
+                   for j in world.next[i]]  # fmt: skip
+        assert b in follows
+
+
+def test_examples_show_the_secret_seven_times_in_ten():
+    rng, hits, shown = random.Random(0), 0, 0
+    for _ in range(2000):
+        prompt, secret = ladder.examples(rng, shown=5)
+        labels = [pair[-1] for pair in prompt.split(",")[:-1]]
+        assert len(labels) == 5 and prompt[0] == "\n" and prompt[-1] == ">"
+        hits, shown = hits + sum(label == secret for label in labels), shown + 5
+    assert hits / shown == pytest.approx(0.7 + 0.3 / 8, abs=0.015)
+    prompt, secret = ladder.examples(rng, shown=0)
+    assert len(prompt) == 3 and secret in "stuvwxyz"
+
+
+def test_preference_by_hand():
+    assert ladder.preference("c", "abcdef") == 6
+    assert ladder.preference("c", "cc") == 0
+    assert ladder.preference("c", "abccc") == 1
+    assert ladder.preference("c", "ab") == ladder.preference("c", "cx") == -3
+    assert ladder.preference("c", "") == -3
+
+
+# --- answers
+
+
+def test_answers_are_greedy_one_letter_at_a_time():
+    model = gpt()
+    prompts = ["\ncopy:ab>", "\nreverse:cdefg>", "\na>x,b>"]
+    ids, start, said = ladder.answers(model, prompts, most=4)
+    for row, begin, prompt, text in zip(ids, start, prompts, said, strict=True):
+        by_hand = ladder.TOKENIZER.encode(prompt)
+        assert begin == len(by_hand)
+        for _ in range(4):
+            nxt = model(by_hand[None])[0, -1].argmax()
+            by_hand = torch.cat([by_hand, nxt[None]])
+            if nxt == 0:
+                break
+        assert row[: len(by_hand)].tolist() == by_hand.tolist()
+        assert text == ladder.TOKENIZER.decode(by_hand[begin:]).rstrip("\n")
+        assert (row[len(by_hand) :] == 0).all()
+
+
+def test_answers_at_temperature_one_follow_the_model():
+    model = gpt()
+    g = torch.Generator().manual_seed(0)
+    ids, start, _ = ladder.answers(model, ["\nab>"] * 20_000, most=1, temperature=1.0, generator=g)
+    p = model(ids[:1, :4])[0, -1].softmax(-1)
+    found = torch.bincount(ids[:, 4], minlength=len(p)) / len(ids)
+    torch.testing.assert_close(found, p.detach(), rtol=0, atol=0.012)
+
+
+# --- experts
+
+
+def test_a_mixture_of_copies_is_the_mlp():
+    torch.manual_seed(0)
+    mlp, x = Block(16, 2).mlp, torch.randn(3, 7, 16)
+    experts = ladder.Experts(mlp, 16, 4)
+    torch.testing.assert_close(experts(x), mlp(x))
+
+
+def test_each_token_goes_to_the_expert_that_its_router_prefers():
+    torch.manual_seed(0)
+    experts, x = ladder.Experts(Block(16, 2).mlp, 16, 3), torch.randn(5, 8, 16)
+    with torch.no_grad():
+        for p in experts.experts.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    y, counts, p_sum = experts(x), torch.zeros(3), torch.zeros(3)
+    for b in range(5):
+        for t in range(8):
+            p = experts.router(x[b, t]).softmax(-1)
+            counts[p.argmax()] += 1
+            p_sum += p.detach()
+            torch.testing.assert_close(y[b, t], experts.experts[int(p.argmax())](x[b, t]))
+    torch.testing.assert_close(experts.load, counts / 40)
+    torch.testing.assert_close(experts.balance, 3 * (counts / 40 * p_sum / 40).sum())
+
+
+def test_balance_is_one_if_even_and_the_number_of_experts_if_collapsed():
+    experts = ladder.Experts(Block(4, 2).mlp, 4, 4)
+    with torch.no_grad():
+        experts.router.weight.copy_(100 * torch.eye(4))
+    experts(torch.eye(4))
+    assert experts.balance.item() == pytest.approx(1.0)
+    experts(torch.eye(4)[[2, 2, 2]])
+    assert experts.balance.item() == pytest.approx(4.0) and experts.load.tolist() == [0, 0, 1, 0]
+
+
+def test_the_router_learns_from_the_text_and_from_the_balance():
+    torch.manual_seed(0)
+    experts, x = ladder.Experts(Block(8, 2).mlp, 8), torch.randn(20, 8)
+    experts(x).square().sum().backward()
+    assert experts.router.weight.grad.abs().max() > 1e-6
+    experts.zero_grad()
+    experts(x)
+    experts.balance.backward()
+    assert experts.router.weight.grad.abs().max() > 1e-6

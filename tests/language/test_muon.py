@@ -1,0 +1,104 @@
+"""Muon: nearly orthogonal steps, equal to PyTorch's own where it has one."""
+
+import copy
+
+import pytest
+import torch
+
+from genai_utils.language.gpt import GPT, GPTConfig
+from genai_utils.language.muon import Muon, orthogonal
+from genai_utils.training import WindowBatches, fit
+
+
+def model_and_text():
+    torch.manual_seed(0)
+    return GPT(GPTConfig(11, 16, 2, 2, 32)), torch.randint(11, (24,)).repeat(4)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
+def test_singular_values_come_close_to_one_and_directions_stay(shape):
+    G = torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    U, S, V = torch.linalg.svd(G, full_matrices=False)
+    U2, S2, V2 = torch.linalg.svd(orthogonal(1000 * G), full_matrices=False)
+    assert S2.min() > 0.6 and S2.max() < 1.25
+    near = U.T @ orthogonal(G) @ V.T  # diagonal in the old directions
+    assert (near - torch.diag(near.diagonal())).abs().max() < 1e-9
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
+def test_steps_are_those_of_pytorch():
+    ours, text = model_and_text()
+    theirs = copy.deepcopy(ours)
+    matrices = [p for p in theirs.blocks.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in theirs.parameters() if id(p) not in chosen]
+    one = [Muon(ours, 0.01)]
+    two = [
+        torch.optim.Muon(matrices, 0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, 0.01, (0.9, 0.95), weight_decay=0),
+    ]
+    before = copy.deepcopy(ours)
+    batches = WindowBatches(text, 17, 4)
+    for step in range(3):
+        for model, optimizers in ((ours, one), (theirs, two)):
+            model.zero_grad()
+            model.loss(batches(step)).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    for a, b, c in zip(ours.parameters(), theirs.parameters(), before.parameters(), strict=True):
+        assert (a - b).norm() < 0.15 * (a - c).norm() + 1e-7  # PyTorch's steps are in bfloat16
+
+
+def test_without_a_gradient_matrices_only_shrink():
+    model, _ = model_and_text()
+    before = copy.deepcopy(model)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    Muon(model, lr=0.1, weight_decay=0.5).step()
+    for (name, a), b in zip(model.named_parameters(), before.parameters(), strict=True):
+        factor = 0.95 if name.startswith("blocks") and a.ndim == 2 else 1.0
+        assert torch.allclose(a, factor * b), name
+
+
+def test_the_step_looks_ahead_along_the_new_gradient():
+    model, _ = model_and_text()
+    p = model.blocks[0].mlp[0].weight
+    optimizer, before = Muon(model, lr=0.1, weight_decay=0.0, momentum=0.9), p.detach().clone()
+    g = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, *p.shape, generator=g)
+    mean = 0.1 * first
+    p.grad = first.clone()
+    optimizer.step()
+    step = 0.2 * max(p.shape) ** 0.5 * 0.1
+    assert torch.allclose(before - p, step * orthogonal(first), atol=1e-5)
+    before = p.detach().clone()
+    p.grad = second.clone()
+    optimizer.step()
+    mean = 0.9 * mean + 0.1 * second
+    assert torch.allclose(before - p, step * orthogonal(0.9 * mean + 0.1 * second), atol=1e-5)
+
+
+def test_fit_learns_by_it_and_goes_on_after_a_stop(tmp_path):
+    whole, text = model_and_text()
+    how = {"lr": 1.0, "schedule": "constant", "progress": False}
+    batches = WindowBatches(text, 17, 8)
+    fit(whole, batches, 60, optimizer=Muon(whole, 0.01), **how)
+    assert whole.loss(text[None, :17]).item() < 0.5
+
+    stopped, _ = model_and_text()
+
+    def until(last):
+        def batch(step):
+            if step == last:
+                raise KeyboardInterrupt
+            return batches(step)
+
+        return batch
+
+    how |= {"checkpoint": tmp_path, "every": 10}
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, until(30), 60, optimizer=Muon(stopped, 0.01), **how)
+    again, _ = model_and_text()
+    fit(again, until(60), 60, optimizer=Muon(again, 0.01), **how)
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
