@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 
 import numpy as np
 from matplotlib.transforms import Bbox
@@ -71,10 +72,12 @@ def from_figure(figure, tight=True, dpi=DPI):
     width, height = figure.get_size_inches()
     box = "tight" if tight else Bbox([[-MARGIN, -MARGIN], [width + MARGIN, height + MARGIN]])
     buffer = io.BytesIO()
-    figure.savefig(
-        buffer, format="png", dpi=dpi, bbox_inches=box, pad_inches=0.06, facecolor="white",
-        pil_kwargs={"compress_level": 1},
-    )  # fmt: skip
+    with warnings.catch_warnings():  # a sign that no font has becomes a box, without a word
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        figure.savefig(
+            buffer, format="png", dpi=dpi, bbox_inches=box, pad_inches=0.06, facecolor="white",
+            pil_kwargs={"compress_level": 1},
+        )  # fmt: skip
     buffer.seek(0)
     return Image.open(buffer).convert("RGB")
 

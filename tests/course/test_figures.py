@@ -166,3 +166,10 @@ def test_a_table_as_html_and_as_text():
 def test_a_table_refuses(rows, columns):
     with pytest.raises(ValueError, match="table|column"):
         figures.table_bundle(rows, columns)
+
+
+def test_a_sign_that_no_font_has_is_drawn_as_a_box_without_a_warning(recwarn):
+    figure = plt.figure(figsize=(1, 1))
+    figure.text(0.1, 0.5, "\u11ab \U0001f9ff")
+    assert pictures.from_figure(figure).size[0] > 0
+    assert not recwarn.list
