@@ -174,8 +174,11 @@ element.scrollIntoView({block: 'center', behavior: 'instant'});
 element.focus({preventScroll: true});
 return document.activeElement === element;
 """
-LOOK = """
-const figure = document.querySelectorAll('[data-explorer]')[arguments[0]];
+# A typewriter has letters in place of a picture; its own test stands below.
+EXPLORERS = "[data-explorer]:not([data-explorer=typewriter])"
+
+LOOK = f"""
+const figure = document.querySelectorAll('{EXPLORERS}')[arguments[0]];
 const canvas = figure.querySelector('canvas.genai-decoded, .genai-screen canvas, canvas');
 return canvas ? canvas.toDataURL() : figure.querySelector('img').src;
 """
@@ -196,11 +199,11 @@ def changed(browser, index, before):
 def test_every_explorer_changes_its_picture(page, browser, server):
     browser.open(f"{server}{page}.html", width=1280)
     settle(browser)
-    count = browser.js("return document.querySelectorAll('[data-explorer]').length")
+    count = browser.js(f"return document.querySelectorAll('{EXPLORERS}').length")
     assert count >= 1
     for index in range(count):
         handles = browser.js(
-            "return [...document.querySelectorAll('[data-explorer]')[arguments[0]]"
+            f"return [...document.querySelectorAll('{EXPLORERS}')[arguments[0]]"
             ".querySelectorAll('input[type=range], [role=application]')]",
             index,
         )
@@ -211,6 +214,19 @@ def test_every_explorer_changes_its_picture(page, browser, server):
             key(browser, handle, *(("ArrowLeft", 37) if at_end else ("ArrowRight", 39)))
             changed(browser, index, before)
     assert browser.errors() == []
+
+
+@pytest.mark.parametrize("name", BOOK.chapters)
+def test_a_typewriter_goes_on(name, browser, server):
+    if not any('data-explorer="typewriter"' in html for html in BOOK.chapters[name].html()):
+        pytest.skip(f"{name} has no typewriter")
+    browser.open(f"{server}notebooks/{name}.html", width=390)
+    settle(browser)
+    text = "document.querySelector('[data-explorer=typewriter] .genai-tokens').textContent"
+    before = browser.js(f"return {text}")
+    browser.js("document.querySelector('[data-explorer=typewriter] .genai-go').click()")
+    browser.wait(f"return {text}.length > arguments[0].length + 20", before)
+    assert browser.js(f"return {text}").startswith(before) and browser.errors() == []
 
 
 PAD = """

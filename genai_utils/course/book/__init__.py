@@ -87,13 +87,19 @@ def resolve(app, doctree, docname):
         target = page[node["chapter"]]
         anchor, title = env.genai_items.get(target, {}).get(node["item"], ("", "shown"))
         node.replace_self(link(title, to(target, anchor)))
-    boxes = {id: doc for doc, ids in env.genai_errata.items() for id in ids}
+    boxes = {}  # erratum -> the pages that prove it, in the order of the chapters
+    for doc, ids in sorted(env.genai_errata.items()):
+        for id in ids:
+            boxes.setdefault(id, []).append(doc)
     for node in list(doctree.findall(proof)):
         id = node["erratum"]
         if id in boxes:
-            name = boxes[id].rpartition("/")[2]
-            text = f"proved in {int(name[:2])} {book.chapter(name).title}"
-            new = link(text, to(boxes[id], f"erratum-{id.lower()}"))
+            new = nodes.inline("", "proved in ")
+            for i, doc in enumerate(boxes[id]):
+                name = doc.rpartition("/")[2]
+                text = f"{int(name[:2])} {book.chapter(name).title}"
+                new += nodes.Text(", " if i else "")
+                new += link(text, to(doc, f"erratum-{id.lower()}"))
         else:
             titles = {plan["name"]: plan["title"] for plan in book.plan}
             homes = ", ".join(f"{int(h[:2])} {titles[h]}" for h in node["homes"])
