@@ -1,8 +1,9 @@
 """Variational autoencoder (VAE), dense and convolutional. Lecture items A87–A92, B59–B61.
 
 The story of the file: the two terms of the bound (`gaussian_kl`, a log-likelihood), the step that
-lets gradients through a sample (`reparameterize`), the bound with many samples (`iwae_bound`), the
-networks, and the model that joins them. All log-probabilities are in nats, one number per example.
+lets gradients through a sample (`reparameterize`), the bound with many samples (`iwae_bound`), and
+the model. Its networks are those of the autoencoder (chapter 22). All log-probabilities are in
+nats, one number per example.
 
 Symbols follow the lecture: x image, c code, mu and logvar the parameters of Q(c|x), a the decoder's
 output. `logvar` is log sigma^2 (erratum N09: the slide writes it "sigma").
@@ -19,6 +20,15 @@ from torch import nn
 
 from genai_utils import data
 from genai_utils.training import TensorBatches, dynamic_binarize
+
+from .autoencoder import (
+    conv_decoder,
+    conv_encoder,
+    dense_decoder,
+    dense_encoder,
+    gaussian_log_likelihood,
+)
+from .inputs import checked_codes, checked_images, positive_int
 
 # --- The terms of the bound --------------------------------------------------------------------
 
@@ -60,19 +70,6 @@ def bernoulli_log_likelihood(x, logits):
     """
     log_p = -F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
     return log_p.flatten(start_dim=logits.dim() - x.dim() + 1).sum(dim=-1)
-
-
-def gaussian_log_likelihood(x, mean, std=1.0):
-    r"""log P(x|c) of real-valued pixels with one fixed std, per example, in nats.
-
-    $$ \log P(x|c) = -\frac{\|x - a\|^2}{2 s^2} - \frac d2 \log 2 \pi s^2 $$
-
-    Shapes: x (B, ...); mean a, of the shape of x or (K, B, ...) -> (B,) or (K, B).
-    Source: lecture items A69, A91; errata N10, N19.
-    """
-    square = ((x - mean) ** 2).flatten(start_dim=mean.dim() - x.dim() + 1).sum(dim=-1)
-    dims = x[0].numel()
-    return -square / (2 * std**2) - dims / 2 * math.log(2 * math.pi * std**2)
 
 
 def standard_normal_log_prob(c):
@@ -131,64 +128,6 @@ def linear_gaussian_elbo(x, w, s2, mu, var):
     return reconstruction - 0.5 * (var - 1 - torch.log(torch.as_tensor(var)) + mu**2)
 
 
-# --- The networks ------------------------------------------------------------------------------
-
-
-def dense_encoder(size, hidden, outputs):
-    """Image (B, 1, size, size) -> (B, outputs) through two hidden layers of `hidden` units."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(size * size, hidden),
-        nn.GELU(),
-        nn.Linear(hidden, hidden),
-        nn.GELU(),
-        nn.Linear(hidden, outputs),
-    )
-
-
-def dense_decoder(code, hidden, size):
-    """Code (B, code) -> logits (B, 1, size, size) through two hidden layers of `hidden` units."""
-    return nn.Sequential(
-        nn.Linear(code, hidden),
-        nn.GELU(),
-        nn.Linear(hidden, hidden),
-        nn.GELU(),
-        nn.Linear(hidden, size * size),
-        nn.Unflatten(1, (1, size, size)),
-    )
-
-
-def conv_encoder(size, channels, outputs):
-    """Image (B, 1, size, size) -> (B, outputs): two halvings of the image, then one matrix."""
-    quarter = size // 4
-    return nn.Sequential(
-        nn.Conv2d(1, channels, 3, stride=2, padding=1),  # (B, C, size/2, size/2)
-        nn.GELU(),
-        nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1),  # (B, 2C, size/4, size/4)
-        nn.GELU(),
-        nn.Flatten(),
-        nn.Linear(2 * channels * quarter**2, outputs),
-    )
-
-
-def conv_decoder(code, channels, size):
-    """Code (B, code) -> logits (B, 1, size, size): one matrix, then two doublings of the image.
-
-    Upsampling and convolution instead of a transposed convolution: no checkerboard (item A71).
-    """
-    quarter = size // 4
-    return nn.Sequential(
-        nn.Linear(code, 2 * channels * quarter**2),
-        nn.GELU(),
-        nn.Unflatten(1, (2 * channels, quarter, quarter)),
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(2 * channels, channels, 3, padding=1),
-        nn.GELU(),
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(channels, 1, 3, padding=1),
-    )
-
-
 # --- The model ---------------------------------------------------------------------------------
 
 
@@ -212,8 +151,7 @@ class VAE(nn.Module):
     ):  # fmt: skip
         super().__init__()
         for name, value in {"size": size, "code": code, "width": width}.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"VAE expects {name} to be a whole number >= 1; it got {value!r}.")
+            positive_int(value, name, "VAE")
         for name, value, known in (
             ("kind", kind, ("dense", "conv")),
             ("likelihood", likelihood, ("bernoulli", "gaussian")),
@@ -234,12 +172,11 @@ class VAE(nn.Module):
 
     def encode(self, x):
         """The parameters of Q(c|x): x (B, 1, H, W) -> mu (B, k), logvar (B, k)."""
-        return self.encoder(self._checked(x)).chunk(2, dim=-1)
+        return self.encoder(checked_images(x, self.size, "VAE")).chunk(2, dim=-1)
 
     def decode(self, c):
         """The decoder's output a (logits, if Bernoulli): c (..., k) -> (..., 1, H, W)."""
-        if c.shape[-1] != self.code:
-            raise ValueError(f"decode expects (..., {self.code}) codes; it got {tuple(c.shape)}.")
+        checked_codes(c, self.code)
         a = self.decoder(c.reshape(-1, self.code))
         return a.reshape(*c.shape[:-1], 1, self.size, self.size)
 
@@ -291,31 +228,14 @@ class VAE(nn.Module):
 
     def _parts(self, x, samples, chunk):
         """x in parts, so that at most `chunk` codes are decoded at once (memory)."""
-        if not isinstance(samples, int) or samples < 1:
-            raise ValueError(f"A whole number samples >= 1 is expected; got {samples!r}.")
+        positive_int(samples, "samples", "The bound")
         return x.split(max(1, chunk // samples))
 
     @torch.no_grad()
     def sample(self, n):
         """n new mean images: codes from N(0, I), decoded. Shape (n, 1, H, W), in [0, 1]."""
-        if not isinstance(n, int) or n < 1:
-            raise ValueError(f"sample expects a whole number n >= 1; it got {n!r}.")
+        positive_int(n, "n", "sample")
         return self.image(torch.randn(n, self.code, device=next(self.parameters()).device))
-
-    def _checked(self, x):
-        shape = (1, self.size, self.size)
-        if x.dim() != 4 or tuple(x.shape[1:]) != shape:
-            raise ValueError(
-                f"This VAE expects images of shape (B, {', '.join(map(str, shape))}); "
-                f"it got {tuple(x.shape)}."
-            )
-        low, high = x.aminmax()
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"This VAE expects pixels between 0 and 1; it got values from {low:.3g} to "
-                f"{high:.3g}. Divide by 255, or undo the normalisation."
-            )
-        return x
 
 
 def recipe():

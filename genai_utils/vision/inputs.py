@@ -1,0 +1,41 @@
+"""What comes into an image model, checked once: a clear error instead of a wrong picture."""
+
+import torch
+
+
+def positive_int(value, name, who):
+    """The whole number `value`, at least 1. Raises ValueError that names `who` wanted it."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{who} expects {name} to be a whole number >= 1; it got {value!r}.")
+    return value
+
+
+def checked_images(x, size, who, channels=1):
+    """Images x (B, C, size, size), floats in [0, 1], unchanged.
+
+    Raises TypeError for what is no tensor of floats; ValueError for another shape, an empty batch
+    or other values. `who` is the name of the model in the message.
+    """
+    if not torch.is_tensor(x) or not x.is_floating_point():
+        kind = str(x.dtype) if torch.is_tensor(x) else type(x).__name__
+        raise TypeError(f"This {who} expects a tensor of floats in [0, 1]; it got {kind}.")
+    shape = (channels, size, size)
+    if x.dim() != 4 or tuple(x.shape[1:]) != shape or len(x) == 0:
+        raise ValueError(
+            f"This {who} expects images of shape (B, {', '.join(map(str, shape))}); "
+            f"it got {tuple(x.shape)}."
+        )
+    low, high = x.aminmax()
+    if not (low >= 0 and high <= 1):  # NaN fails too
+        raise ValueError(
+            f"This {who} expects pixels between 0 and 1; it got values from {low:.3g} to "
+            f"{high:.3g}. Divide by 255, or undo the normalisation."
+        )
+    return x
+
+
+def checked_codes(c, code):
+    """Codes c (..., code), unchanged. Raises ValueError for another width."""
+    if c.shape[-1] != code:
+        raise ValueError(f"decode expects (..., {code}) codes; it got {tuple(c.shape)}.")
+    return c

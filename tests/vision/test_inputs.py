@@ -1,0 +1,48 @@
+"""The checks that all image models share."""
+
+import pytest
+import torch
+
+from genai_utils.vision.inputs import checked_codes, checked_images, positive_int
+
+
+def test_good_input_passes_through():
+    x = torch.rand(3, 1, 8, 8)
+    assert checked_images(x, 8, "model") is x
+    rgb = torch.rand(1, 3, 4, 4)
+    assert checked_images(rgb, 4, "model", channels=3) is rgb
+    c = torch.zeros(2, 5, 3)
+    assert checked_codes(c, 3) is c
+    assert positive_int(7, "n", "model") == 7
+
+
+@pytest.mark.parametrize(
+    "x, words",
+    [
+        (torch.zeros(2, 3, 8, 8), r"\(B, 1, 8, 8\); it got \(2, 3, 8, 8\)"),
+        (torch.zeros(1, 8, 8), r"it got \(1, 8, 8\)"),
+        (torch.zeros(0, 1, 8, 8), r"it got \(0, 1, 8, 8\)"),
+        (torch.full((1, 1, 8, 8), 255.0), "from 255 to 255. Divide by 255"),
+        (torch.full((1, 1, 8, 8), -0.1), "between 0 and 1"),
+        (torch.full((1, 1, 8, 8), float("nan")), "between 0 and 1"),
+    ],
+    ids=["channels", "no batch axis", "empty", "bytes", "negative", "nan"],
+)
+def test_wrong_images_are_refused_in_words(x, words):
+    with pytest.raises(ValueError, match=words):
+        checked_images(x, 8, "model")
+
+
+def test_what_is_no_tensor_of_floats_is_refused():
+    with pytest.raises(TypeError, match="it got torch.uint8"):
+        checked_images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 8, "model")
+    with pytest.raises(TypeError, match="it got list"):
+        checked_images([[0.0]], 8, "model")
+
+
+def test_wrong_codes_and_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"\(\.\.\., 3\) codes; it got \(2, 4\)"):
+        checked_codes(torch.zeros(2, 4), 3)
+    for value in (0, -1, 2.0, True, "3"):
+        with pytest.raises(ValueError, match="expects code to be a whole number >= 1"):
+            positive_int(value, "code", "The model")
