@@ -3,13 +3,6 @@
 import torch
 
 
-def positive_int(value, name, who):
-    """The whole number `value`, at least 1. Raises ValueError that names `who` wanted it."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{who} expects {name} to be a whole number >= 1; it got {value!r}.")
-    return value
-
-
 def checked_images(x, size, who, channels=1):
     """Images x (B, C, size, size), floats in [0, 1], unchanged.
 

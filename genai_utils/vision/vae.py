@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from genai_utils import data
+from genai_utils.evaluation.inputs import positive_int
 from genai_utils.training import TensorBatches, dynamic_binarize
 
 from .autoencoder import (
@@ -28,7 +29,7 @@ from .autoencoder import (
     dense_encoder,
     gaussian_log_likelihood,
 )
-from .inputs import checked_codes, checked_images, positive_int
+from .inputs import checked_codes, checked_images
 
 # --- The terms of the bound --------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class VAE(nn.Module):
     ):  # fmt: skip
         super().__init__()
         for name, value in {"size": size, "code": code, "width": width}.items():
-            positive_int(value, name, "VAE")
+            positive_int(value, name)
         for name, value, known in (
             ("kind", kind, ("dense", "conv")),
             ("likelihood", likelihood, ("bernoulli", "gaussian")),
@@ -228,13 +229,13 @@ class VAE(nn.Module):
 
     def _parts(self, x, samples, chunk):
         """x in parts, so that at most `chunk` codes are decoded at once (memory)."""
-        positive_int(samples, "samples", "The bound")
+        positive_int(samples, "samples")
         return x.split(max(1, chunk // samples))
 
     @torch.no_grad()
     def sample(self, n):
         """n new mean images: codes from N(0, I), decoded. Shape (n, 1, H, W), in [0, 1]."""
-        positive_int(n, "n", "sample")
+        positive_int(n, "n")
         return self.image(torch.randn(n, self.code, device=next(self.parameters()).device))
 
 

@@ -278,7 +278,7 @@ def test_beta_weighs_the_penalty_only():
     ],
 )
 def test_bad_settings_are_refused_in_words(arguments, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         VAE(**arguments)
 
 
@@ -291,11 +291,11 @@ def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match="between 0 and 1"):
         model.loss(torch.full((2, 1, 8, 8), 255.0))
     for n in (0, -1, 2.0):
-        with pytest.raises(ValueError, match="expects n to be a whole number >= 1"):
+        with pytest.raises((TypeError, ValueError), match="n: expected"):
             model.sample(n)
-        with pytest.raises(ValueError, match="expects samples to be a whole number >= 1"):
+        with pytest.raises((TypeError, ValueError), match="samples: expected"):
             model.log_prob(torch.zeros(2, 1, 8, 8), samples=n)
-        with pytest.raises(ValueError, match="expects samples to be a whole number >= 1"):
+        with pytest.raises((TypeError, ValueError), match="samples: expected"):
             model.bound(torch.zeros(2, 1, 8, 8), samples=n)
 
 
