@@ -1,0 +1,333 @@
+"""Divergences, maximum likelihood, and the simplest generators. Lecture items A37-A40.
+
+The story of the file: three ways to say how far a distribution is from another one, a generator
+with two parameters that is fitted by each of them, and four generators of images that are all one
+formula: random pixels, independent pixels, a mixture of those, and a copy machine.
+
+P is the data, Q the model (the lecture's P_g). Every function takes log-probabilities, since on a
+fine grid probabilities such as exp(-3000) would round to zero and a divergence to infinity. All
+divergences are in nats.
+
+Sources: Kullback & Leibler 1951; Lin 1991 (Jensen-Shannon); Minka 2005 (alpha divergences);
+Dempster, Laird & Rubin 1977 (EM).
+"""
+
+import math
+
+import numpy as np
+import scipy.optimize
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+from genai_utils.evaluation.inputs import positive_int
+
+from .inputs import checked_images
+
+# --- How far is Q from P? ------------------------------------------------------------------------
+
+
+def kl_divergence(log_p, log_q):
+    r"""Kullback-Leibler divergence of Q from P, in nats: forward, if P is the data.
+
+    $$ D_{KL}(P \,\|\, Q) = \sum_i p_i \left( \log p_i - \log q_i \right), \quad
+       0 \log 0 = 0 $$
+
+    Infinite where q_i = 0 < p_i. With the arguments exchanged it is the reverse one.
+    Shapes: log_p, log_q (..., n), -inf where the probability is zero -> (...).
+    Source: Kullback & Leibler 1951; lecture items A37, A38.
+    """
+    p = log_p.exp()
+    return (p * torch.where(p > 0, log_p - log_q, 0.0)).sum(dim=-1)
+
+
+def reverse_kl(log_p, log_q):
+    """D_KL(Q || P) in nats: what A38 asks about. Shapes and arguments as in `kl_divergence`."""
+    return kl_divergence(log_q, log_p)
+
+
+def js_divergence(log_p, log_q):
+    r"""Jensen-Shannon divergence, in nats: symmetric, and at most log 2 = 0.693.
+
+    $$ D_{JS}(P, Q) = \tfrac12 D_{KL}(P \,\|\, M) + \tfrac12 D_{KL}(Q \,\|\, M), \quad
+       M = \tfrac12 (P + Q) $$
+
+    Finite even where P and Q do not overlap: then it is log 2.
+    Shapes: log_p, log_q (..., n), -inf where the probability is zero -> (...).
+    Source: Lin 1991, eq. 4.1; lecture item A40.
+    """
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    sides = [torch.where(a > -math.inf, a.exp() * (a - log_m), 0.0) for a in (log_p, log_q)]
+    return 0.5 * (sides[0] + sides[1]).sum(dim=-1)
+
+
+def alpha_divergence(log_p, log_q, alpha):
+    r"""Alpha divergence, in nats: a dial from the reverse KL (0) to the forward one (1).
+
+    $$ D_\alpha(P \,\|\, Q) = \frac{1 - \sum_i p_i^\alpha \, q_i^{1 - \alpha}}
+       {\alpha (1 - \alpha)} $$
+
+    Its limits are D_KL(P || Q) for alpha -> 1 and D_KL(Q || P) for alpha -> 0;
+    alpha = 2 is half of the chi-squared divergence. The sum is taken in the log domain.
+    Shapes: log_p, log_q (..., n), finite; alpha a number, not 0 or 1 -> (...).
+    Source: Minka 2005, eq. 5.
+    """
+    overlap = torch.logsumexp(alpha * log_p + (1 - alpha) * log_q, dim=-1).exp()
+    return (1 - overlap) / (alpha * (1 - alpha))
+
+
+DIVERGENCES = {"forward KL": kl_divergence, "reverse KL": reverse_kl, "JS": js_divergence}
+
+# --- Densities on a grid -------------------------------------------------------------------------
+
+
+def log_masses(log_density, grid):
+    r"""Log-probabilities of the cells of an even grid: log p(x_i) + log(step).
+
+    A divergence of these sums is the midpoint rule for the integral between the densities.
+    Shapes: log_density (..., n), grid (n,) -> (..., n).
+    Raises ValueError for a grid that is not even and rising.
+    """
+    steps = grid.diff()
+    if len(grid) < 2 or not steps[0] > 0 or not torch.allclose(steps, steps.mean(), rtol=1e-3):
+        raise ValueError("grid: expected at least two rising points at even distances")
+    return log_density + steps[0].log()
+
+
+def mixture_log_prob(x, weights, means, stds):
+    r"""log of a one-dimensional mixture of normals, in nats: log sum_k w_k N(x; m_k, s_k^2).
+
+    Shapes: x (...), weights, means, stds (K,) -> (...). Source: lecture item A38.
+    """
+    weights, means, stds = (
+        torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (weights, means, stds)
+    )
+    total = weights.sum().item()
+    if weights.min() < 0 or abs(total - 1) > 1e-6:
+        raise ValueError(f"weights: expected numbers >= 0 that add up to 1, they give {total:.6g}")
+    return torch.logsumexp(weights.log() + Normal(means, stds).log_prob(x[..., None]), dim=-1)
+
+
+# --- A generator with two parameters -------------------------------------------------------------
+
+
+class LinearGenerator(nn.Module):
+    r"""The smallest generator: x = g(c) = mu + sigma c with a random code c ~ N(0, 1) (A37).
+
+    Its samples have the density P_g = N(mu, sigma^2). `log_sigma` is learned instead of sigma, so
+    that sigma stays positive.
+    """
+
+    def __init__(self, mu=0.0, sigma=1.0):
+        super().__init__()
+        if not sigma > 0:
+            raise ValueError(f"LinearGenerator expects sigma > 0; it got {sigma!r}.")
+        self.mu = nn.Parameter(torch.tensor(float(mu)))
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma)))
+
+    def forward(self, c):
+        """g(c): codes of any shape -> as many numbers."""
+        return self.mu + self.log_sigma.exp() * c
+
+    def log_prob(self, x):
+        """log P_g(x) in nats: (...) -> (...)."""
+        return Normal(self.mu, self.log_sigma.exp()).log_prob(x)
+
+    def loss(self, x):
+        """-1/n sum_i log P_g(x_i): minus the log-likelihood of a batch, per example (A39)."""
+        return -self.log_prob(x).mean()
+
+    @torch.no_grad()
+    def sample(self, n):
+        """n numbers g(c), c ~ N(0, 1)."""
+        return self(torch.randn(positive_int(n, "n"), device=self.mu.device))
+
+
+def fit_normal(log_p, grid, divergence, start):
+    """Minimise divergence(log_p, log_q) over q = N(mu, sigma^2), downhill from one start.
+
+    L-BFGS-B on (mu, log sigma), with PyTorch's gradient; it finds the minimum of the valley in
+    which it starts, which need not be the lowest one. q stays on the grid: mu in its middle half,
+    sigma from two steps to an eighth of its width.
+    Shapes: log_p (n,) of cells (see `log_masses`), grid (n,), float64; start (mu, sigma).
+    Returns (mu, sigma, divergence in nats) as floats. Raises ValueError for a start outside of
+    these limits, or a divergence that is no finite number there.
+    """
+    low, high = grid[0].item(), grid[-1].item()
+    middle, width, step = (low + high) / 2, high - low, (grid[1] - grid[0]).item()
+    box = (middle - width / 4, middle + width / 4), (2 * step, width / 8)
+    if not all(a <= value <= b for value, (a, b) in zip(start, box, strict=True)):
+        raise ValueError(
+            f"start: expected mu in {box[0]} and sigma in {box[1]}, got {tuple(start)}; "
+            "a wider or finer grid allows more"
+        )
+
+    def value_and_slope(point):
+        point = torch.tensor(point, dtype=log_p.dtype, requires_grad=True)
+        log_q = log_masses(Normal(point[0], point[1].exp()).log_prob(grid), grid)
+        value = divergence(log_p, log_q)
+        (slope,) = torch.autograd.grad(value, point)
+        return value.item(), slope.numpy()
+
+    first = np.array([start[0], math.log(start[1])])
+    if not math.isfinite(value_and_slope(first)[0]):
+        raise ValueError(f"the divergence is not finite at the start {tuple(start)}")
+    found = scipy.optimize.minimize(
+        value_and_slope, first, jac=True, method="L-BFGS-B",
+        bounds=[box[0], tuple(map(math.log, box[1]))], options={"ftol": 1e-14, "gtol": 1e-9},
+    )  # fmt: skip
+    return float(found.x[0]), math.exp(found.x[1]), float(found.fun)
+
+
+def fit_from_everywhere(log_p, grid, divergence, starts):
+    """`fit_normal` from each start: (S, 3) of mu, sigma, divergence, in the order of the starts."""
+    fits = [fit_normal(log_p, grid, divergence, start) for start in starts]
+    return torch.tensor(fits, dtype=torch.float64)
+
+
+def minima(fits, room=0.05):
+    """The different end points among fits (S, 3), lowest divergence first, and who ends where.
+
+    Returns (ends (M, 3), index (S,) of the end that each start reached). Two ends are one if mu
+    and sigma differ by less than `room`.
+    """
+    ends, index = [], torch.zeros(len(fits), dtype=torch.long)
+    for i in fits[:, 2].argsort().tolist():
+        near = [j for j, e in enumerate(ends) if (e - fits[i])[:2].abs().max() < room]
+        index[i] = near[0] if near else len(ends)
+        if not near:
+            ends.append(fits[i])
+    return torch.stack(ends), index
+
+
+# --- Generators of images: one formula, four models ----------------------------------------------
+
+
+def em_step(x, weights, means, prior):
+    r"""One step of EM for a mixture of K models with independent black-and-white pixels.
+
+    $$ r_{ik} = \frac{w_k P_k(x_i)}{\sum_l w_l P_l(x_i)}, \quad
+       w_k \leftarrow \frac{n_k}{n}, \quad
+       m_{kj} \leftarrow \frac{a + \sum_i r_{ik} x_{ij}}{2a + n_k}, \quad
+       n_k = \sum_i r_{ik} $$
+
+    with P_k(x) = prod_j m_kj^x_j (1 - m_kj)^(1 - x_j). The prior a counts as that many
+    white and as many black pixels that each component has seen beforehand.
+    Shapes: x (n, d) of zeros and ones; weights (K,), means (K, d) in (0, 1); a number a
+    -> new weights (K,), new means (K, d).
+    Source: Dempster, Laird & Rubin 1977.
+    """
+    log_black = torch.log1p(-means)  # (K, d)
+    log_joint = weights.log() + x @ (means.log() - log_black).T + log_black.sum(dim=-1)
+    r = log_joint.softmax(dim=-1)  # (n, K): who is responsible for which image
+    counts = r.sum(dim=0)  # (K,)
+    return counts / len(x), (r.T @ x + prior) / (counts[:, None] + 2 * prior)
+
+
+class BernoulliMixture(nn.Module):
+    r"""K drawers, in each a probability of white for every pixel: P(x) = sum_k w_k P_k(x).
+
+    The code is c = (k, u): a drawer k, drawn with the probabilities w, and one uniform number u_j
+    for each pixel; x_j = g(c)_j = 1 if u_j < m_kj. The same formula is all rungs of the ladder:
+    K = 1 and m = 1/2: random pixels; K = 1 and the mean image: independent pixels; K of them: a
+    mixture; one for each training image: a copy machine that flips pixels.
+
+    Args:
+        means: (K, 1, H, W), probabilities of white, strictly between 0 and 1.
+        weights: (K,), >= 0, sum 1; default: all equal.
+    Source: lecture item A37.
+    """
+
+    def __init__(self, means, weights=None):
+        super().__init__()
+        if means.dim() != 4 or means.shape[1] != 1 or means.shape[2] != means.shape[3]:
+            raise ValueError(f"means: expected the shape (K, 1, H, H), got {tuple(means.shape)}")
+        if not (means.min() > 0 and means.max() < 1):
+            raise ValueError(
+                "means: expected probabilities strictly between 0 and 1, got "
+                f"{means.min():.3g} to {means.max():.3g}; use means.clamp(eps, 1 - eps)"
+            )
+        weights = torch.full((len(means),), 1 / len(means)) if weights is None else weights
+        if weights.shape != means.shape[:1] or weights.min() < 0 or abs(weights.sum() - 1) > 1e-4:
+            raise ValueError(
+                f"weights: expected {len(means)} numbers >= 0 with the sum 1, got "
+                f"{tuple(weights.shape)} with the sum {weights.sum():.4g}"
+            )
+        self.register_buffer("means", means)
+        self.register_buffer("weights", weights.to(means))
+
+    def _joint(self, x):
+        """log w_k + log P_k(x): (B, 1, H, W) of zeros and ones -> (B, K), in nats."""
+        x = checked_images(x, self.means.shape[-1], "BernoulliMixture").flatten(1)
+        if not ((x == 0) | (x == 1)).all():
+            raise ValueError(
+                "This BernoulliMixture gives probabilities to pixels that are 0 or 1; it got grey "
+                "ones. Use dynamic_binarize(x, generator) or x.round()."
+            )
+        white = self.means.flatten(1)
+        log_black = torch.log1p(-white)
+        return self.weights.log() + x @ (white.log() - log_black).T + log_black.sum(dim=-1)
+
+    def log_prob(self, x, chunk=1_000):
+        """log P(x) in nats: (B, 1, H, W) of zeros and ones -> (B,)."""
+        return torch.cat([torch.logsumexp(self._joint(part), dim=-1) for part in x.split(chunk)])
+
+    def responsibilities(self, x):
+        """P(k | x), the share of drawer k in image x: (B, 1, H, W) -> (B, K)."""
+        return self._joint(x).softmax(dim=-1)
+
+    def forward(self, k, u):
+        """g(c) for codes c = (k, u): k (B,) drawers, u (B, 1, H, W) in [0, 1) -> (B, 1, H, W)."""
+        return (u < self.means[k]).to(self.means.dtype)
+
+    def loss(self, x):
+        """Minus the mean log-likelihood, in nats per image."""
+        return -self.log_prob(x).mean()
+
+    def sample(self, n, generator=None):
+        """n new images of zeros and ones, (n, 1, H, W): random codes, through g."""
+        positive_int(n, "n")
+        device = self.means.device
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        u = torch.rand(n, *self.means.shape[1:], generator=generator, device=device)
+        return self(k, u)
+
+
+def fit_mixture(x, components, steps, prior=1.0, seed=0):
+    """A `BernoulliMixture` of black-and-white images by EM, from K randomly chosen images.
+
+    Each step raises the objective mean_i log P(x_i) + (a/n) sum_kj log m_kj (1 - m_kj), or leaves
+    it as it is (a is the prior of `em_step`).
+    x: (n, 1, H, W) of zeros and ones. Returns the model after `steps` steps.
+    Raises ValueError for more components than images, grey pixels, or prior <= 0.
+    """
+    components, steps = positive_int(components, "components"), positive_int(steps, "steps")
+    if components > len(x):
+        raise ValueError(f"components: expected at most the {len(x)} images, got {components}")
+    if not prior > 0:
+        raise ValueError(f"prior: expected a number above 0, got {prior!r}")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:components]
+    model = BernoulliMixture(0.25 + 0.5 * x[order.to(x.device)])
+    model._joint(x[:1_000])  # checks the images once
+    flat, weights, means = x.flatten(1), model.weights, model.means.flatten(1)
+    for _ in range(steps):
+        weights, means = em_step(flat, weights, means, prior)
+    return BernoulliMixture(means.view(-1, *x.shape[1:]), weights)
+
+
+def nearest_distance(x, others, chunk=1_000):
+    """Euclidean distance of each x to the nearest of the others: 0 unmasks a copy.
+
+    Shapes: x (n, ...), others (m, ...) of equal further sizes -> (n,). Time O(n m d).
+    Raises ValueError for other shapes.
+    """
+    a, b = x.flatten(1), others.flatten(1)
+    if a.shape[1] != b.shape[1] or not len(a) or not len(b):
+        sizes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+        raise ValueError(f"expected two sets of vectors of equal width, got {sizes}")
+    squares = b.square().sum(dim=1)
+    best = []
+    for part in a.split(chunk):
+        nearest = b[(squares - 2 * part @ b.T).argmin(dim=1)]  # |a|^2 moves no minimum
+        best.append((part - nearest).norm(dim=1))  # from the difference: exactly 0 for a copy
+    return torch.cat(best)

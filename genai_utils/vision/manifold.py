@@ -1,0 +1,340 @@
+"""Manifolds, and autoencoders that learn them. Lecture items A73–A82, A84.
+
+The story of the file: how many dimensions data have (`two_nn`), what a tangent vector is
+(`moved`, `transformation_tangents`, `local_pca`), two autoencoders whose code follows the data
+and nothing else (contractive and denoising, one class), how their Jacobian gives tangent vectors
+(`tangent_vectors`), and what a denoiser knows about the density of the data (`tweedie_score`).
+The classifier that uses tangent vectors stands in `tangent_prop.py`.
+
+Symbols follow the lecture: x image, c code, J = dc/dx. Images are flattened to d = size² numbers.
+
+Sources: Facco et al. 2017 (TwoNN); Rifai et al. 2011a (contractive), 2011b (tangents);
+Vincent et al. 2008, 2011 (denoising, score); Alain & Bengio 2014; Simard et al. 1992.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import jacrev, jvp, vmap
+
+from genai_utils.evaluation.inputs import as_points, positive_int
+
+from .inputs import checked_images
+
+GUARDS = ("norm", "tied", "none")
+
+# --- How many dimensions? ------------------------------------------------------------------------
+
+
+def two_nn(distances):
+    r"""Intrinsic dimension of data, from the distances to the two nearest neighbours.
+
+    $$ \hat k = \frac{n}{\sum_i \log (r_{i2} / r_{i1})} $$
+
+    On a k-dimensional manifold the ratio r2/r1 is larger than m with probability
+    m^-k, whatever the density; this is the maximum-likelihood estimate of k.
+    Shapes: distances (n, 2), the smaller one first -> a scalar.
+    Source: Facco et al. 2017; lecture item A73.
+    """
+    return len(distances) / torch.log(distances[:, 1] / distances[:, 0]).sum()
+
+
+def neighbour_distances(points, k=2, chunk=1_000):
+    """Distances of each point to its k nearest others: points (n, ...) -> (n, k), ascending.
+
+    Copies of a point are left out first, since a distance of 0 has no logarithm.
+    Raises ValueError for fewer than k + 1 different points.
+    """
+    positive_int(k, "k")
+    x = torch.unique(as_points(points, "points", at_least=2).float(), dim=0)
+    if len(x) <= k:
+        raise ValueError(
+            f"points: expected more than {k} different points, got {len(x)}; use more data."
+        )
+    nearest = [torch.cdist(part, x).topk(k + 1, largest=False).values for part in x.split(chunk)]
+    return torch.cat(nearest)[:, 1:]  # the nearest of all is the point itself
+
+
+def local_pca(points, m):
+    """The m main directions of a small cloud, and how far its points lie from their plane.
+
+    Shapes: points (n, d) -> directions (m, d), orthonormal rows; root mean square distance ().
+    Source: lecture items A74, A75.
+    """
+    x = as_points(points, "points", at_least=2)
+    if positive_int(m, "m") > min(len(x) - 1, x.shape[1]):
+        raise ValueError(
+            f"m: {len(x)} points in {x.shape[1]} dimensions have at most "
+            f"{min(len(x) - 1, x.shape[1])} main directions; m is {m}."
+        )
+    _, s, vh = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    return vh[:m], (s[m:].square().sum() / len(x)).sqrt()
+
+
+# --- Known tangent vectors: move an image by a formula -------------------------------------------
+
+
+def moved(x, right=0.0, down=0.0, angle=0.0, zoom=1.0):
+    """Images shifted (pixels), turned (degrees) and zoomed, bilinear: (B, 1, H, H) -> same shape.
+
+    Each setting is a number or a tensor (B,). What comes in from outside is black.
+    """
+    if zoom.min() <= 0 if torch.is_tensor(zoom) else zoom <= 0:
+        raise ValueError(f"moved expects zoom > 0; it got {zoom}.")
+    settings = (torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (angle, right, down))
+    angle, right, down = (t.expand(len(x)) for t in settings)
+    cos, sin = torch.cos(angle.deg2rad()) / zoom, torch.sin(angle.deg2rad()) / zoom
+    to = 2 / x.shape[-1]  # grid coordinates run from -1 to 1
+    tx, ty = -(cos * right + sin * down) * to, -(cos * down - sin * right) * to
+    theta = torch.stack([cos, sin, tx, -sin, cos, ty], dim=1).reshape(-1, 2, 3)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def transformation_tangents(x, step=0.5):
+    r"""Unit tangent vectors of four known moves, by central differences.
+
+    $$ \frac{\partial x}{\partial \alpha} \approx
+       \frac{s(x, +\epsilon) - s(x, -\epsilon)}{2 \epsilon} $$
+
+    The moves: one pixel to the right, one down, one turn, one zoom; `step` is the largest way
+    of a pixel, in pixels. Shapes: x (B, 1, H, H) -> (B, 4, H²), rows of length 1.
+    Source: Simard et al. 1992; lecture items A75, A83.
+    """
+    if not step > 0:
+        raise ValueError(f"transformation_tangents expects step > 0; it got {step}.")
+    turn = math.degrees(step / (x.shape[-1] / 2))
+    grow = 1 + step / (x.shape[-1] / 2)
+    pairs = [
+        (moved(x, right=step), moved(x, right=-step)),
+        (moved(x, down=step), moved(x, down=-step)),
+        (moved(x, angle=turn), moved(x, angle=-turn)),
+        (moved(x, zoom=grow), moved(x, zoom=1 / grow)),
+    ]
+    return F.normalize(torch.stack([(a - b).flatten(1) for a, b in pairs], dim=1), dim=-1)
+
+
+# --- Contractive and denoising autoencoder -------------------------------------------------------
+
+
+def contractive_penalty(c, W):
+    r"""Squared Frobenius norm of dc/dx for a code c = sigmoid(W x + b), per example.
+
+    $$ \left\| \frac{\partial c}{\partial x} \right\|_F^2
+       = \sum_j \left( c_j (1 - c_j) \right)^2 \sum_i W_{ji}^2 $$
+
+    Shapes: c (B, k), W (k, d) -> (B,). It costs one small product, no Jacobian.
+    Source: Rifai et al. 2011a, eq. 6; lecture item A76.
+    """
+    slope = c * (1 - c)  # (B, k)
+    return slope.square() @ W.square().sum(dim=1)
+
+
+def masked(x, u, share):
+    """Masking noise: each pixel is set to 0 where its uniform number falls below `share`.
+
+    Shapes: x (B, ...); u, uniform in [0, 1), of the same shape -> the same shape.
+    The pixels that stay keep their values. Source: Vincent et al. 2008; lecture item A78.
+    """
+    return x * (u >= share)
+
+
+def at_least_zero(who, **settings):
+    """Raises ValueError for a setting that is negative, infinite or NaN."""
+    for name, value in settings.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{who} expects {name} >= 0; it got {value}.")
+
+
+class ManifoldAutoencoder(nn.Module):
+    r"""One layer of sigmoids each way: plain, contractive (A76) or denoising (A78).
+
+    $$ c = \mathrm{sigmoid}(W x + b), \quad a = D c + e, \quad
+       L = -\log P(x|a) + \lambda \left\| \frac{\partial c}{\partial x} \right\|_F^2 $$
+
+    With noise, c is the code of x + noise·eps, and a still has to explain the clean x.
+
+    Args:
+        size: side of the square images.
+        code: number of code units k.
+        contraction: weight λ of the contractive penalty, 0 for none.
+        noise: standard deviation of the Gaussian noise on the input, 0 for none.
+        guard: what keeps the decoder from undoing a small code (erratum N32): "norm" (each column
+            of D has length `radius`), "tied" (D is the transpose of W), or "none".
+        radius: that length.
+    """
+
+    def __init__(
+        self, size=28, code=256, contraction=0.0, noise=0.0, guard="norm", radius=8.0
+    ):  # fmt: skip
+        super().__init__()
+        positive_int(size, "size"), positive_int(code, "code")
+        at_least_zero("ManifoldAutoencoder", contraction=contraction, noise=noise)
+        if guard not in GUARDS:
+            raise ValueError(f"ManifoldAutoencoder expects guard in {GUARDS}; it got {guard!r}.")
+        if not radius > 0:
+            raise ValueError(f"ManifoldAutoencoder expects radius > 0; it got {radius}.")
+        self.size, self.code = size, code
+        self.contraction, self.noise, self.guard, self.radius = contraction, noise, guard, radius
+        self.W = nn.Parameter(nn.init.xavier_uniform_(torch.empty(code, size**2)))
+        self.b = nn.Parameter(torch.zeros(code))
+        self.D = None if guard == "tied" else nn.Parameter(self.W.detach().clone())
+        self.e = nn.Parameter(torch.zeros(size**2))
+
+    def encode(self, x):
+        """The code of images: (B, 1, H, H) -> (B, k), in (0, 1)."""
+        return self.features(checked_images(x, self.size, "ManifoldAutoencoder").flatten(1))
+
+    def features(self, v):
+        """The code of flat, perhaps noisy images: (..., d) -> (..., k). Checks nothing."""
+        return torch.sigmoid(v @ self.W.T + self.b)
+
+    def decode(self, c):
+        """Logits of the pixels: (..., k) -> (..., d)."""
+        rows = self.W if self.guard == "tied" else self.D
+        if self.guard == "norm":
+            rows = self.radius * F.normalize(rows, dim=1)
+        return c @ rows + self.e
+
+    def rebuild(self, v):
+        """Flat images, noisy ones too, through code and back: (B, d) -> (B, d), in [0, 1]."""
+        return self.decode(self.features(v)).sigmoid()
+
+    def corrupt(self, v):
+        """What the encoder gets to see in training: (B, d) -> (B, d)."""
+        return v + self.noise * torch.randn_like(v) if self.noise else v
+
+    def loss(self, x):
+        """Cross-entropy in nats per image (lowest where a is the mean of x), and the penalty."""
+        v = x.flatten(1)
+        c = self.features(self.corrupt(v))
+        nats = F.binary_cross_entropy_with_logits(self.decode(c), v, reduction="none")
+        nats = nats.sum(dim=1).mean()
+        if not self.contraction:
+            return {"loss": nats, "reconstruction": nats}
+        penalty = contractive_penalty(c, self.W).mean()
+        loss = nats + self.contraction * penalty
+        return {"loss": loss, "reconstruction": nats, "penalty": penalty}
+
+    @torch.no_grad()
+    def jacobian(self, x):
+        """dc/dx in closed form: (B, 1, H, H) -> (B, k, d)."""
+        c = self.encode(x)
+        return (c * (1 - c))[:, :, None] * self.W
+
+
+class PointAutoencoder(nn.Module):
+    r"""Two tanh layers each way, for points (B, d): plain, contractive or denoising.
+
+    The contractive penalty has no formula here. Since E‖J n‖² = ‖J‖_F² for n ~ N(0, I), one
+    forward-mode pass along a random n estimates it. It is divided by the variance of the code:
+    then nothing is won by a smaller code (erratum N32), and the loss has the unit of x².
+    """
+
+    def __init__(self, dims=3, code=3, width=64, contraction=0.0, noise=0.0):
+        super().__init__()
+        for name, value in {"dims": dims, "code": code, "width": width}.items():
+            positive_int(value, name)
+        at_least_zero("PointAutoencoder", contraction=contraction, noise=noise)
+        self.contraction, self.noise = contraction, noise
+        self.encoder = self._network(dims, width, code)
+        self.decoder = self._network(code, width, dims)
+
+    @staticmethod
+    def _network(inputs, width, outputs):
+        first, second = nn.Linear(inputs, width), nn.Linear(width, width)
+        return nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), nn.Linear(width, outputs))
+
+    def forward(self, y):
+        """Points through code and back: (B, d) -> (B, d)."""
+        return self.decoder(self.encoder(y))
+
+    def loss(self, x):
+        """Squared error to the clean point (its minimum is E[x | noisy x]), and the penalty."""
+        error = (self(x + self.noise * torch.randn_like(x)) - x).square().sum(dim=-1).mean()
+        if not self.contraction:
+            return error
+        c, change = jvp(self.encoder, (x,), (torch.randn_like(x),))
+        penalty = change.square().sum(dim=-1).mean() / c.var(dim=0).sum()
+        return {"loss": error + self.contraction * penalty, "penalty": penalty}
+
+
+def jacobian(f, x):
+    """df/dx of each example by reverse mode: f (n, d) -> (n, k), x (B, d) -> (B, k, d).
+
+    One pass for each of the k outputs; `f` must treat its rows one by one (no batch norm).
+    """
+    return vmap(jacrev(lambda row: f(row[None])[0]))(x)
+
+
+# --- Tangent vectors -----------------------------------------------------------------------------
+
+
+def tangent_vectors(J, m):
+    r"""The m directions in input space that change the code most: right singular vectors.
+
+    $$ J = U D V^\top, \quad \text{tangents: the first } m \text{ columns of } V $$
+
+    Shapes: J (B, k, d) -> (B, m, d), one unit vector in each row, largest
+    singular value first; each is unique up to its sign.
+    Source: Rifai et al. 2011b; lecture item A80, erratum N16.
+    """
+    if not 1 <= m <= min(J.shape[-2:]):
+        raise ValueError(f"J {tuple(J.shape)} has at most {min(J.shape[-2:])} tangents, not {m}.")
+    return torch.linalg.svd(J, full_matrices=False).Vh[..., :m, :]
+
+
+@torch.no_grad()
+def code_tangents(model, x, m, passes=4):
+    """`tangent_vectors` of a ManifoldAutoencoder by subspace iteration: (B, m, d), much faster.
+
+    J Jᵀ = S (W Wᵀ) S with S the diagonal of slopes, so that all work is on k x k matrices.
+    """
+    if not 1 <= m <= min(model.code, model.size**2):
+        raise ValueError(f"A code of {model.code} units has no {m} tangents; choose fewer.")
+    c = model.encode(x)
+    s = c * (1 - c)  # (B, k)
+    gram, g = model.W @ model.W.T, torch.Generator().manual_seed(0)
+    wide = min(2 * m + 4, model.code)
+    q = torch.randn(model.code, wide, generator=g).to(x.device).expand(len(x), -1, -1)
+    for _ in range(passes):
+        q = torch.linalg.qr(s[..., None] * (gram @ (s[..., None] * q)))[0]  # (B, k, wide)
+    rows = (s[..., None] * q).mT @ model.W  # (B, wide, d): the best combinations of J's rows
+    values, turn = torch.linalg.eigh(rows @ rows.mT)  # ascending
+    return F.normalize(turn.flip(-1)[..., :m].mT @ rows, dim=-1)
+
+
+def participation_ratio(s):
+    r"""How many singular values share the squared norm: 1 if one has all of it, k if all are equal.
+
+    $$ \frac{ \left( \sum_i \sigma_i^2 \right)^2 }{ \sum_i \sigma_i^4 } $$
+
+    Shapes: s (..., k) -> (...). Source: lecture item A81.
+    """
+    return s.square().sum(dim=-1).square() / s.pow(4).sum(dim=-1)
+
+
+# --- A denoiser knows the density: one step of diffusion -----------------------------------------
+
+
+def tweedie_score(noisy, denoised, std):
+    r"""Gradient of the log-density of noisy data, from its best denoiser.
+
+    $$ \nabla \log p_s(y) = \frac{ E[x \mid y] - y }{ s^2 }, \quad y = x + s\,\epsilon $$
+
+    Shapes: noisy, denoised (...); std s > 0 -> (...), in units of 1 / (unit of y).
+    Source: Vincent 2011; Alain & Bengio 2014; lecture item A78.
+    """
+    return (denoised - noisy) / std**2
+
+
+def implied_noise(x_t, x_0, alpha_bar):
+    r"""The noise that a guess of the clean image implies, in the notation of diffusion.
+
+    $$ x_t = \sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\, \epsilon $$
+
+    Shapes: x_t, x_0 (...); alpha_bar in (0, 1) -> (...). Source: Ho et al. 2020, eq. 4.
+    """
+    return (x_t - math.sqrt(alpha_bar) * x_0) / math.sqrt(1 - alpha_bar)

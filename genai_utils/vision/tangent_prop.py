@@ -1,0 +1,103 @@
+"""Tangent Prop: a classifier that may not change along tangent vectors. Lecture item A83.
+
+`tangent_prop_penalty` is the definition; `change_along` estimates it with one forward-mode
+pass, however many tangent vectors there are; `Classifiers` trains several networks side by side,
+one for each seed and each weight of the penalty, so that a comparison costs one run.
+
+Sources: Simard et al. 1992; Rifai et al. 2011b (learned tangents).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import jvp
+
+from genai_utils.evaluation.inputs import positive_int
+
+
+def tangent_prop_penalty(J, v):
+    r"""How much a classifier changes along tangent vectors, squared; mean over the examples.
+
+    $$ \Omega = \frac1B \sum_{i,j} \left\| J_i v_{ij} \right\|^2, \quad
+       J_i = \frac{\partial f}{\partial x}(x_i) $$
+
+    Shapes: J (B, classes, d), v (B, m, d) -> a scalar.
+    Source: Simard et al. 1992; lecture item A83, erratum N17.
+    """
+    return torch.einsum("bcd,bmd->bmc", J, v).square().sum(dim=(1, 2)).mean()
+
+
+def random_direction(v):
+    """Σ_j ±v_j with one random sign for each tangent: v (..., m, d) -> (..., d)."""
+    signs = torch.randint(0, 2, v.shape[:-1], device=v.device) * 2.0 - 1
+    return (signs[..., None] * v).sum(dim=-2)
+
+
+def change_along(f, x, direction):
+    r"""f(x), and ‖J u‖² of each example along its direction u, by one forward-mode pass.
+
+    With u = Σ_j ±v_j its mean over the signs is Σ_j ‖J v_j‖²: the mixed terms cancel.
+    Shapes: x, direction (..., d) -> f(x) (..., classes), (...).
+    """
+    out, change = jvp(f, (x,), (direction,))
+    return out, change.square().sum(dim=-1)
+
+
+class Classifiers(nn.Module):
+    """S multilayer perceptrons trained side by side, each on its own labelled set.
+
+    Args:
+        weights: the penalty's weight of each network; there are N of them.
+        widths: numbers of units from the input to the classes.
+
+    `loss((x, y, v))` takes x (B, S, d), y (B, S) and tangents v (B, S, m, d) of S labelled sets,
+    where S divides N: network i learns from set i modulo S. The loss is the sum over the
+    networks, so that none feels the others.
+    """
+
+    def __init__(self, weights, widths=(784, 256, 128, 10)):
+        super().__init__()
+        weights = torch.as_tensor(weights, dtype=torch.float32)
+        if weights.dim() != 1 or len(weights) == 0 or not (weights >= 0).all():
+            raise ValueError(f"Classifiers expects a list of weights >= 0; it got {weights}.")
+        for width in widths:
+            positive_int(width, "widths")
+        self.register_buffer("weights", weights)
+        self.W, self.b = nn.ParameterList(), nn.ParameterList()
+        for i, o in zip(widths[:-1], widths[1:], strict=True):
+            bound = math.sqrt(6 / i)  # He: keeps the size of the activations through ReLUs
+            self.W.append((2 * torch.rand(len(weights), i, o) - 1) * bound)
+            self.b.append(torch.zeros(len(weights), 1, o))
+
+    def forward(self, x):
+        """Logits of every network: x (N, B, d), or (B, d) for all of them -> (N, B, classes)."""
+        h = x if x.dim() == 3 else x.expand(len(self.weights), *x.shape)
+        for W, b in zip(self.W[:-1], self.b[:-1], strict=True):
+            h = F.softplus(torch.baddbmm(b, h, W), beta=5)
+        return torch.baddbmm(self.b[-1], h, self.W[-1])
+
+    def loss(self, batch):
+        """Cross-entropy and weighted penalty, summed over the networks."""
+        x, y, v = (t.transpose(0, 1) for t in batch)  # sets first: (S, B, ...)
+        sets, networks = len(x), len(self.weights)
+        if networks % sets:
+            raise ValueError(f"{networks} networks cannot share {sets} labelled sets equally.")
+        x, y = (torch.cat([t] * (networks // sets)) for t in (x, y))  # (N, B, ...)
+        if self.weights.any():
+            direction = torch.cat([random_direction(v)] * (networks // sets))
+            logits, changes = change_along(self, x, direction)  # (N, B, classes), (N, B)
+        else:
+            logits, changes = self(x), x.new_zeros(x.shape[:2])
+        nats = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
+        nats = nats.reshape(y.shape).mean(dim=1)  # (S,)
+        penalty = changes.mean(dim=1)
+        loss = (nats + self.weights * penalty).sum()
+        return {"loss": loss, "nats": nats.mean(), "penalty": penalty.mean()}
+
+    @torch.no_grad()
+    def errors(self, x, y):
+        """Share of wrong answers of each network on the same images: x (n, d), y (n,) -> (S,)."""
+        answers = torch.cat([self(part).argmax(dim=-1) for part in x.split(2_000)], dim=1)
+        return (answers != y).float().mean(dim=1)

@@ -1,0 +1,180 @@
+"""The vector-quantised autoencoder (VQ-VAE): it makes a few tokens of an image, and an image again.
+
+The story of the file: the nearest entry of a codebook, the step that lets gradients pass it
+(`straight_through`), the loss of three terms, and the model. Its encoder halves the image twice, so
+each token stands for a place of a grid that is four times coarser: 28 x 28 pixels are 7 x 7 tokens.
+
+Symbols: x image, z the encoder's output (k numbers for each place), e the codebook (K, k), K the
+number of its entries. A token is a whole number 0 ... K - 1.
+
+Source: van den Oord, Vinyals & Kavukcuoglu 2017; lecture item A35, erratum N25.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genai_utils.evaluation.inputs import positive_int
+
+from .inputs import checked_images
+
+
+def nearest_entry(z: Tensor, codebook: Tensor) -> Tensor:
+    r"""The token of each vector: the number of the codebook entry that is nearest to it.
+
+    $$ t = \arg\min_j \lVert z - e_j \rVert^2
+         = \arg\min_j \left( \lVert e_j \rVert^2 - 2 z^\top e_j \right) $$
+
+    Shapes: z (..., k), codebook (K, k) -> (...) int64.
+    Source: van den Oord et al. 2017, eq. 1; lecture item A35.
+    """
+    return (codebook.pow(2).sum(1) - 2 * z @ codebook.T).argmin(-1)
+
+
+def straight_through(z: Tensor, q: Tensor) -> Tensor:
+    r"""The value of q with the gradient of z: what gets learning past the choice of an entry.
+
+    $$ y = z + \mathrm{sg}(q - z), \quad
+       \mathrm{sg}: \text{a constant for the gradient} $$
+
+    Shapes: z (..., k), q (..., k) -> (..., k).
+    Source: van den Oord et al. 2017, section 3.2; lecture item A35.
+    """
+    return z + (q - z).detach()
+
+
+def codebook_penalty(z: Tensor, q: Tensor, weight: float) -> Tensor:
+    r"""What brings entries and vectors together: a mean over all numbers of two terms.
+
+    $$ \lVert \mathrm{sg}(z) - q \rVert^2 + \beta \, \lVert z - \mathrm{sg}(q) \rVert^2 $$
+
+    The first moves the entries only, the second (the commitment) the encoder only.
+    Shapes: z (..., k), q (..., k) the entries chosen; weight beta -> a scalar.
+    Source: van den Oord et al. 2017, eq. 3; lecture item A35.
+    """
+    return (z.detach() - q).pow(2).mean() + weight * (z - q.detach()).pow(2).mean()
+
+
+def usage_perplexity(tokens: Tensor, entries: int) -> float:
+    r"""How many entries are in use, as if they were used equally often: exp of the entropy.
+
+    $$ \exp\left( -\sum_j p_j \log p_j \right), \quad
+       p_j: \text{share of the tokens that are } j $$
+
+    tokens: any shape, whole numbers 0 ... entries - 1. Returns a number between 1 and `entries`.
+    Source: van den Oord et al. 2017; lecture item A35.
+    """
+    p = torch.bincount(tokens.flatten(), minlength=entries) / tokens.numel()
+    return torch.special.entr(p).sum().exp().item()
+
+
+def _encoder(width, code):
+    return nn.Sequential(
+        nn.Conv2d(1, width // 2, 4, 2, 1), nn.ReLU(),
+        nn.Conv2d(width // 2, width, 4, 2, 1), nn.ReLU(),
+        nn.Conv2d(width, code, 1),
+    )  # fmt: skip
+
+
+def _decoder(width, code):
+    return nn.Sequential(
+        nn.Conv2d(code, width, 3, 1, 1), nn.ReLU(),
+        nn.ConvTranspose2d(width, width // 2, 4, 2, 1), nn.ReLU(),
+        nn.ConvTranspose2d(width // 2, 1, 4, 2, 1),
+    )  # fmt: skip
+
+
+class VQAutoencoder(nn.Module):
+    """An autoencoder whose code is a grid of tokens: (size/4) x (size/4) of them, `entries` kinds.
+
+    Args:
+        size: side of the square grey images, a multiple of 4.
+        entries: K, the number of kinds of tokens, at least 2.
+        code: k, the numbers of one entry.
+        width: channels of the convolutions, even.
+        commitment: weight of the term that keeps the encoder near the entries it chose.
+        patience: an entry that no batch has used for so many training steps starts anew at an
+            output of the encoder.
+
+    encode(x): images (B, 1, size, size) in [0, 1] -> tokens (B, T), T = (size/4)^2, int64, row by
+    row. decode(tokens): (B, T) -> images in [0, 1]. loss(x): a dict, see there.
+    Raises TypeError or ValueError for settings, images or tokens that do not fit.
+    """
+
+    def __init__(self, size=28, entries=64, code=16, width=64, commitment=0.25, patience=100):
+        super().__init__()
+        whole = {"size": size, "entries": entries, "code": code, "width": width}
+        for name, value in {**whole, "patience": patience}.items():
+            positive_int(value, name)
+        if size % 4:
+            raise ValueError(f"size must be a multiple of 4, one token for 4 x 4; got {size}")
+        if entries < 2:
+            raise ValueError(f"entries must be at least 2, or all images are equal; got {entries}")
+        if width % 2 or commitment < 0:
+            raise ValueError(
+                f"width must be even and commitment at least 0; got {width} and {commitment}"
+            )
+        self.size, self.side, self.entries = size, size // 4, entries
+        self.commitment, self.patience = commitment, patience
+        self.encoder, self.decoder = _encoder(width, code), _decoder(width, code)
+        self.codebook = nn.Parameter(torch.randn(entries, code))
+        self.register_buffer("idle", torch.full((entries,), patience))  # steps since it was used
+
+    def vectors(self, x):
+        """The encoder's output before it is rounded: (B, 1, H, W) -> (B, T, k)."""
+        x = checked_images(x, self.size, "VQAutoencoder")
+        return self.encoder(x).flatten(2).transpose(1, 2)
+
+    @torch.no_grad()
+    def encode(self, x):
+        return nearest_entry(self.vectors(x), self.codebook)  # (B, T)
+
+    def logits(self, q):
+        """The decoder's output before the sigmoid: (B, T, k) -> (B, 1, H, W)."""
+        return self.decoder(q.transpose(1, 2).unflatten(2, (self.side, self.side)))
+
+    @torch.no_grad()
+    def decode(self, tokens):
+        checked_tokens(tokens, self.side**2, self.entries)
+        return self.logits(self.codebook[tokens]).sigmoid()
+
+    def loss(self, x):
+        """Rebuild the image (cross-entropy, nats per pixel), and `codebook_penalty`."""
+        z = self.vectors(x)  # (B, T, k)
+        if self.training:
+            self.revive(z.detach())
+        tokens = nearest_entry(z, self.codebook).detach()
+        q = self.codebook[tokens]  # (B, T, k)
+        a = self.logits(straight_through(z, q))
+        rebuilt = F.binary_cross_entropy_with_logits(a, x)
+        penalty = codebook_penalty(z, q, self.commitment)
+        if self.training:
+            self.idle += 1
+            self.idle[tokens.unique()] = 0
+        used = (self.idle < self.patience).float().mean()
+        return {"loss": rebuilt + penalty, "rebuilt": rebuilt, "penalty": penalty, "used": used}
+
+    @torch.no_grad()
+    def revive(self, z):
+        """Entries that were idle too long move to random vectors of this batch."""
+        dead = self.idle >= self.patience
+        if dead.any():
+            pool = z.flatten(0, 1)
+            self.codebook[dead] = pool[
+                torch.randint(len(pool), (int(dead.sum()),), device=z.device)
+            ]
+            self.idle[dead] = 0
+
+
+def checked_tokens(tokens, length, entries):
+    """Tokens (B, length), int64 in 0 ... entries - 1, unchanged; TypeError or ValueError else."""
+    if not torch.is_tensor(tokens) or tokens.dtype != torch.int64:
+        kind = str(tokens.dtype) if torch.is_tensor(tokens) else type(tokens).__name__
+        raise TypeError(f"expected tokens as an int64 tensor (B, {length}); got {kind}")
+    if tokens.dim() != 2 or tokens.shape[1] != length:
+        raise ValueError(f"expected tokens of shape (B, {length}); got {tuple(tokens.shape)}")
+    if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < entries:
+        raise ValueError(
+            f"expected tokens in 0 ... {entries - 1}; got {tokens.min()} ... {tokens.max()}"
+        )
+    return tokens
