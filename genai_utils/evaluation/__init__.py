@@ -10,6 +10,7 @@ from genai_utils.evaluation.distances import (
     frechet_distance,
     frechet_gaussians,
     knn_accuracy,
+    nearest_distance,
     precision_recall,
 )
 from genai_utils.evaluation.images import psnr, radial_power_spectrum, sharpness
@@ -35,6 +36,7 @@ __all__ = [
     "frechet_gaussians",
     "knn_accuracy",
     "nearest",
+    "nearest_distance",
     "next_token_nll",
     "precision_recall",
     "procrustes",

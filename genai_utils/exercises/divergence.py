@@ -6,6 +6,7 @@ import torch
 
 from genai_utils.exercises import exercise
 from genai_utils.vision import divergence as dv
+from genai_utils.vision import mixture
 
 
 def _logits(seed):
@@ -222,7 +223,7 @@ def _counts(x, weights, means, prior):
 
 
 exercise(
-    dv.em_step,
+    mixture.em_step,
     cases=_pictures,
     mistakes={
         "hard assignment": (

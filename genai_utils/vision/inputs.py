@@ -27,6 +27,20 @@ def checked_images(x, size, who, channels=1):
     return x
 
 
+def checked_binary(x, size, who):
+    """Black-and-white images x (B, 1, size, size), unchanged; the errors of `checked_images`.
+
+    Raises ValueError for pixels that are neither 0 nor 1.
+    """
+    checked_images(x, size, who)
+    if not ((x == 0) | (x == 1)).all():
+        raise ValueError(
+            f"This {who} expects pixels that are 0 or 1; it got grey values. Throw the coins "
+            "first: dynamic_binarize(x, generator)."
+        )
+    return x
+
+
 def checked_codes(c, code):
     """Codes c (..., code), unchanged. Raises ValueError for another width."""
     if c.shape[-1] != code:

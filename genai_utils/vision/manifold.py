@@ -1,15 +1,15 @@
 """Manifolds, and autoencoders that learn them. Lecture items A73–A82, A84.
 
-The story of the file: how many dimensions data have (`two_nn`), what a tangent vector is
-(`moved`, `transformation_tangents`, `local_pca`), two autoencoders whose code follows the data
-and nothing else (contractive and denoising, one class), how their Jacobian gives tangent vectors
-(`tangent_vectors`), and what a denoiser knows about the density of the data (`tweedie_score`).
-The classifier that uses tangent vectors stands in `tangent_prop.py`.
+The story of the file: how many dimensions data have (`two_nn`), how flat they are from near by
+(`local_pca`), two autoencoders whose code follows the data and nothing else (contractive and
+denoising, one class), how their Jacobian gives tangent vectors (`tangent_vectors`), and what a
+denoiser knows about the density of the data (`tweedie_score`). Known tangent vectors, and the
+classifier that uses them, stand in `tangent_prop.py`.
 
 Symbols follow the lecture: x image, c code, J = dc/dx. Images are flattened to d = size² numbers.
 
 Sources: Facco et al. 2017 (TwoNN); Rifai et al. 2011a (contractive), 2011b (tangents);
-Vincent et al. 2008, 2011 (denoising, score); Alain & Bengio 2014; Simard et al. 1992.
+Vincent et al. 2008, Vincent 2011 (denoising, score); Alain & Bengio 2014.
 """
 
 import math
@@ -48,11 +48,12 @@ def neighbour_distances(points, k=2, chunk=1_000):
     Raises ValueError for fewer than k + 1 different points.
     """
     positive_int(k, "k")
-    x = torch.unique(as_points(points, "points", at_least=2).float(), dim=0)
+    x = torch.unique(as_points(points, "points", at_least=2), dim=0)
     if len(x) <= k:
         raise ValueError(
             f"points: expected more than {k} different points, got {len(x)}; use more data."
         )
+    x = x - x.mean(dim=0)  # small numbers: cdist takes differences of squares
     nearest = [torch.cdist(part, x).topk(k + 1, largest=False).values for part in x.split(chunk)]
     return torch.cat(nearest)[:, 1:]  # the nearest of all is the point itself
 
@@ -71,49 +72,6 @@ def local_pca(points, m):
         )
     _, s, vh = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
     return vh[:m], (s[m:].square().sum() / len(x)).sqrt()
-
-
-# --- Known tangent vectors: move an image by a formula -------------------------------------------
-
-
-def moved(x, right=0.0, down=0.0, angle=0.0, zoom=1.0):
-    """Images shifted (pixels), turned (degrees) and zoomed, bilinear: (B, 1, H, H) -> same shape.
-
-    Each setting is a number or a tensor (B,). What comes in from outside is black.
-    """
-    if zoom.min() <= 0 if torch.is_tensor(zoom) else zoom <= 0:
-        raise ValueError(f"moved expects zoom > 0; it got {zoom}.")
-    settings = (torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (angle, right, down))
-    angle, right, down = (t.expand(len(x)) for t in settings)
-    cos, sin = torch.cos(angle.deg2rad()) / zoom, torch.sin(angle.deg2rad()) / zoom
-    to = 2 / x.shape[-1]  # grid coordinates run from -1 to 1
-    tx, ty = -(cos * right + sin * down) * to, -(cos * down - sin * right) * to
-    theta = torch.stack([cos, sin, tx, -sin, cos, ty], dim=1).reshape(-1, 2, 3)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
-
-
-def transformation_tangents(x, step=0.5):
-    r"""Unit tangent vectors of four known moves, by central differences.
-
-    $$ \frac{\partial x}{\partial \alpha} \approx
-       \frac{s(x, +\epsilon) - s(x, -\epsilon)}{2 \epsilon} $$
-
-    The moves: one pixel to the right, one down, one turn, one zoom; `step` is the largest way
-    of a pixel, in pixels. Shapes: x (B, 1, H, H) -> (B, 4, H²), rows of length 1.
-    Source: Simard et al. 1992; lecture items A75, A83.
-    """
-    if not step > 0:
-        raise ValueError(f"transformation_tangents expects step > 0; it got {step}.")
-    turn = math.degrees(step / (x.shape[-1] / 2))
-    grow = 1 + step / (x.shape[-1] / 2)
-    pairs = [
-        (moved(x, right=step), moved(x, right=-step)),
-        (moved(x, down=step), moved(x, down=-step)),
-        (moved(x, angle=turn), moved(x, angle=-turn)),
-        (moved(x, zoom=grow), moved(x, zoom=1 / grow)),
-    ]
-    return F.normalize(torch.stack([(a - b).flatten(1) for a, b in pairs], dim=1), dim=-1)
 
 
 # --- Contractive and denoising autoencoder -------------------------------------------------------
@@ -208,7 +166,7 @@ class ManifoldAutoencoder(nn.Module):
 
     def loss(self, x):
         """Cross-entropy in nats per image (lowest where a is the mean of x), and the penalty."""
-        v = x.flatten(1)
+        v = checked_images(x, self.size, "ManifoldAutoencoder").flatten(1)
         c = self.features(self.corrupt(v))
         nats = F.binary_cross_entropy_with_logits(self.decode(c), v, reduction="none")
         nats = nats.sum(dim=1).mean()

@@ -67,7 +67,7 @@ def choice_confidence(log_p: Tensor, noise: Tensor, temperature: float) -> Tenso
     putting back, with weights p. Temperature 0: the surest; very high: any.
 
     Shapes: log_p (B, T), noise u (B, T) in (0, 1) -> (B, T).
-    Source: Chang et al. 2022, appendix; lecture item A35.
+    Source: the published code of Chang et al. 2022; lecture item A35.
     """
     return log_p - temperature * (-noise.log()).log()
 

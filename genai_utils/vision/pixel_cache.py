@@ -43,7 +43,7 @@ class Cached:
     def start(self, row):
         n = self.model.back
         above = F.pad(2 * self.x[:, :, max(0, row - n) : row] - 1, (n, n, max(0, n - row), 0))
-        v = self.model.first_v(above)  # (B, h, 1, W)
+        v = self.model.place(self.model.first_v(above), row)  # (B, h, 1, W)
         self.first, self.links = v[:, :, 0], []
         for layer, kept in zip(self.model.layers, self.v, strict=True):
             r = layer.reach

@@ -13,7 +13,7 @@ from torch import nn
 
 from genai_utils.evaluation.inputs import positive_int
 
-from .pixel_models import MaskedConv2d, PixelModel, checked_kernel, make_head, masked_weight
+from .pixel_models import MaskedConv2d, PixelModel, Place, checked_kernel, make_head, masked_weight
 
 
 class RowLSTM(nn.Module):
@@ -70,11 +70,12 @@ class PixelRNN(PixelModel):
         for name, value in {"channels": channels, "layers": layers, "hidden": hidden}.items():
             positive_int(value, name)
         self.first = MaskedConv2d(1, channels, first, "A")
+        self.place = Place(channels, size)
         self.layers = nn.ModuleList(RowLSTM(channels, hidden, kernel) for _ in range(layers))
         self.head = make_head(channels, 2 * channels)
 
     def logits(self, x):
-        h = self.first(2 * x - 1)
+        h = self.place(self.first(2 * x - 1))
         for layer in self.layers:
             h, _ = layer(h)
         return self.head(h)
@@ -96,7 +97,8 @@ class RowByRow:
         seen = 2 * self.x[:, :, max(0, row - n) : row + 1] - 1
         seen = F.pad(seen, (n, n, max(0, n - row), n))  # rows below are masked: zeros will do
         first = self.model.first
-        h = F.conv2d(seen, masked_weight(first.weight, first.kind), first.bias)  # (B, h, 1, W)
+        h = F.conv2d(seen, masked_weight(first.weight, first.kind), first.bias)
+        h = self.model.place(h, row)  # (B, channels, 1, W)
         states = []
         for layer, state in zip(self.model.layers, self.states, strict=True):
             h, state = layer(h, state)

@@ -1,8 +1,9 @@
-"""Tangent Prop: a classifier that may not change along tangent vectors. Lecture item A83.
+"""Tangent Prop: a classifier that may not change along tangent vectors. Lecture items A75, A83.
 
-`tangent_prop_penalty` is the definition; `change_along` estimates it with one forward-mode
-pass, however many tangent vectors there are; `Classifiers` trains several networks side by side,
-one for each seed and each weight of the penalty, so that a comparison costs one run.
+`transformation_tangents` are tangent vectors that we know by name. `tangent_prop_penalty` is the
+definition of the penalty; `change_along` estimates it with one forward-mode pass, however many
+tangent vectors there are; `Classifiers` trains several networks side by side, one for each seed
+and each weight of the penalty, so that a comparison costs one run.
 
 Sources: Simard et al. 1992; Rifai et al. 2011b (learned tangents).
 """
@@ -15,6 +16,51 @@ from torch import nn
 from torch.func import jvp
 
 from genai_utils.evaluation.inputs import positive_int
+
+# --- Known tangent vectors: move an image by a formula -------------------------------------------
+
+
+def moved(x, right=0.0, down=0.0, angle=0.0, zoom=1.0):
+    """Images shifted (pixels), turned (degrees) and zoomed, bilinear: (B, 1, H, H) -> same shape.
+
+    Each setting is a number or a tensor (B,). What comes in from outside is black.
+    """
+    if zoom.min() <= 0 if torch.is_tensor(zoom) else zoom <= 0:
+        raise ValueError(f"moved expects zoom > 0; it got {zoom}.")
+    settings = (torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (angle, right, down))
+    angle, right, down = (t.expand(len(x)) for t in settings)
+    cos, sin = torch.cos(angle.deg2rad()) / zoom, torch.sin(angle.deg2rad()) / zoom
+    to = 2 / x.shape[-1]  # grid coordinates run from -1 to 1
+    tx, ty = -(cos * right + sin * down) * to, -(cos * down - sin * right) * to
+    theta = torch.stack([cos, sin, tx, -sin, cos, ty], dim=1).reshape(-1, 2, 3)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def transformation_tangents(x, step=0.5):
+    r"""Unit tangent vectors of four known moves, by central differences.
+
+    $$ \frac{\partial x}{\partial \alpha} \approx
+       \frac{s(x, +\epsilon) - s(x, -\epsilon)}{2 \epsilon} $$
+
+    The moves: one pixel to the right, one down, one turn, one zoom; `step` is the largest way
+    of a pixel, in pixels. Shapes: x (B, 1, H, H) -> (B, 4, H²), rows of length 1.
+    Source: Simard et al. 1992; lecture items A75, A83.
+    """
+    if not step > 0:
+        raise ValueError(f"transformation_tangents expects step > 0; it got {step}.")
+    turn = math.degrees(step / (x.shape[-1] / 2))
+    grow = 1 + step / (x.shape[-1] / 2)
+    pairs = [
+        (moved(x, right=step), moved(x, right=-step)),
+        (moved(x, down=step), moved(x, down=-step)),
+        (moved(x, angle=turn), moved(x, angle=-turn)),
+        (moved(x, zoom=grow), moved(x, zoom=1 / grow)),
+    ]
+    return F.normalize(torch.stack([(a - b).flatten(1) for a, b in pairs], dim=1), dim=-1)
+
+
+# --- The penalty, and the classifier -------------------------------------------------------------
 
 
 def tangent_prop_penalty(J, v):

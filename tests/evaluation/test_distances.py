@@ -14,6 +14,7 @@ from genai_utils.evaluation import (
     frechet_distance,
     frechet_gaussians,
     knn_accuracy,
+    nearest_distance,
     precision_recall,
 )
 
@@ -245,3 +246,20 @@ def test_knn_accuracy_refuses(change, error, message):
     good = {"train_x": [[0.0], [1.0], [2.0]], "train_y": [0, 1, 2], "test_x": [[0.5]]}
     with pytest.raises(error, match=message):
         knn_accuracy(**{**good, "test_y": [0], "k": 1} | change)
+
+
+def test_nearest_distance_equals_the_full_table_and_is_exactly_zero_for_copies(rng, monkeypatch):
+    monkeypatch.setattr(distances, "ROWS", 3)  # several blocks
+    x, others = rng.random((7, 1, 3, 3)), rng.random((20, 1, 3, 3))
+    table = torch.cdist(torch.from_numpy(x).flatten(1), torch.from_numpy(others).flatten(1))
+    assert torch.allclose(nearest_distance(x, others), table.min(1).values, atol=1e-12)
+    assert nearest_distance(others[:5], others).max() == 0
+    moved = nearest_distance(others + 1e3, others + 1e3 + 0.1)  # far from the origin
+    assert (moved <= 0.3 + 1e-9).all() and moved.max() > 0.2
+
+
+def test_nearest_distance_refuses():
+    with pytest.raises(ValueError, match="equally many columns, got 4 and 5"):
+        nearest_distance(torch.zeros(3, 4), torch.zeros(3, 5))
+    with pytest.raises(ValueError, match="others"):
+        nearest_distance(torch.zeros(3, 4), torch.zeros(0, 4))

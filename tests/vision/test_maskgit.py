@@ -111,8 +111,10 @@ def test_idle_entries_start_anew_at_vectors_of_the_batch():
         model.codebook[4:] = 1000.0
     x = torch.rand(5, 1, 8, 8)
     model.idle.zero_()
+    used = model.encode(x).unique()
     for _ in range(3):
         model.loss(x)
+    assert (model.idle[used] == 0).all() and (model.idle[4:] == 3).all()
     assert (model.codebook[4:] == 1000).all()  # patience is not over yet
     model.loss(x)
     z = model.vectors(x).flatten(0, 1)
@@ -257,6 +259,13 @@ def test_tokens_of_one_round_do_not_know_each_other_tokens_of_two_do(order):
         drawn = model.sample(4_000, steps, order=order, generator=g).reshape(-1, 2, 2)
         equal[steps] = (drawn[..., 0] == drawn[..., 1]).float().mean().item()
     assert equal[1] == pytest.approx(0.5, abs=0.02) and equal[4] == 1.0
+
+
+def test_each_row_is_filled_by_what_is_known_of_it():
+    ids = torch.tensor([[0, 2, 1, 2], [1, 2, 1, 2], [2, 0, 2, 0]])  # 2 is hidden
+    expected = [[0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
+    for steps in (1, 2):
+        assert Pairs().complete(ids, steps).tolist() == expected
 
 
 def test_one_token_at_a_time_draws_from_the_chain_rule():

@@ -46,6 +46,8 @@ def make(kind, **settings):
     with torch.no_grad():  # larger weights: a model of strong opinions
         for weight in model.parameters():
             weight.mul_(2)
+        for weight in model.place.parameters():  # zero at the start
+            weight.normal_()
     return model
 
 

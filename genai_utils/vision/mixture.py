@@ -1,0 +1,121 @@
+"""The simplest generators of images: one formula, four models. Lecture item A37.
+
+Random pixels, independent pixels, a mixture of those, and a copy machine are all a
+`BernoulliMixture`, with more and more components. EM fits it. Everything is in nats.
+
+Source: Dempster, Laird & Rubin 1977 (EM).
+"""
+
+import torch
+from torch import nn
+
+from genai_utils.evaluation.inputs import positive_int
+
+from .inputs import checked_binary
+
+
+def em_step(x, weights, means, prior):
+    r"""One step of EM for a mixture of K models with independent black-and-white pixels.
+
+    $$ r_{ik} = \frac{w_k P_k(x_i)}{\sum_l w_l P_l(x_i)}, \quad
+       w_k \leftarrow \frac{n_k}{n}, \quad
+       m_{kj} \leftarrow \frac{a + \sum_i r_{ik} x_{ij}}{2a + n_k}, \quad
+       n_k = \sum_i r_{ik} $$
+
+    with P_k(x) = prod_j m_kj^x_j (1 - m_kj)^(1 - x_j). The prior a counts as that many
+    white and as many black pixels that each component has seen beforehand.
+    Shapes: x (n, d) of zeros and ones; weights (K,), means (K, d) in (0, 1); a number a
+    -> new weights (K,), new means (K, d).
+    Source: Dempster, Laird & Rubin 1977.
+    """
+    log_black = torch.log1p(-means)  # (K, d)
+    log_joint = weights.log() + x @ (means.log() - log_black).T + log_black.sum(dim=-1)
+    r = log_joint.softmax(dim=-1)  # (n, K): who is responsible for which image
+    counts = r.sum(dim=0)  # (K,)
+    return counts / len(x), (r.T @ x + prior) / (counts[:, None] + 2 * prior)
+
+
+class BernoulliMixture(nn.Module):
+    r"""K drawers, in each a probability of white for every pixel: P(x) = sum_k w_k P_k(x).
+
+    The code is c = (k, u): a drawer k, drawn with the probabilities w, and one uniform number u_j
+    for each pixel; x_j = g(c)_j = 1 if u_j < m_kj. The same formula is all rungs of the ladder:
+    K = 1 and m = 1/2: random pixels; K = 1 and the mean image: independent pixels; K of them: a
+    mixture; one for each training image: a copy machine that flips pixels.
+
+    Args:
+        means: (K, 1, H, W), probabilities of white, strictly between 0 and 1.
+        weights: (K,), >= 0, sum 1; default: all equal.
+    Source: lecture item A37.
+    """
+
+    def __init__(self, means, weights=None):
+        super().__init__()
+        if means.dim() != 4 or means.shape[1] != 1 or means.shape[2] != means.shape[3]:
+            raise ValueError(f"means: expected the shape (K, 1, H, H), got {tuple(means.shape)}")
+        if not (means.min() > 0 and means.max() < 1):
+            raise ValueError(
+                "means: expected probabilities strictly between 0 and 1, got "
+                f"{means.min():.3g} to {means.max():.3g}; use means.clamp(eps, 1 - eps)"
+            )
+        weights = torch.full((len(means),), 1 / len(means)) if weights is None else weights
+        if weights.shape != means.shape[:1] or weights.min() < 0 or abs(weights.sum() - 1) > 1e-4:
+            raise ValueError(
+                f"weights: expected {len(means)} numbers >= 0 with the sum 1, got "
+                f"{tuple(weights.shape)} with the sum {weights.sum():.4g}"
+            )
+        self.register_buffer("means", means)
+        self.register_buffer("weights", weights.to(means))
+
+    def _joint(self, x):
+        """log w_k + log P_k(x): (B, 1, H, W) of zeros and ones -> (B, K), in nats."""
+        x = checked_binary(x, self.means.shape[-1], "BernoulliMixture").flatten(1)
+        white = self.means.flatten(1)
+        log_black = torch.log1p(-white)
+        return self.weights.log() + x @ (white.log() - log_black).T + log_black.sum(dim=-1)
+
+    def log_prob(self, x, chunk=1_000):
+        """log P(x) in nats: (B, 1, H, W) of zeros and ones -> (B,)."""
+        return torch.cat([torch.logsumexp(self._joint(part), dim=-1) for part in x.split(chunk)])
+
+    def responsibilities(self, x):
+        """P(k | x), the share of drawer k in image x: (B, 1, H, W) -> (B, K)."""
+        return self._joint(x).softmax(dim=-1)
+
+    def forward(self, k, u):
+        """g(c) for codes c = (k, u): k (B,) drawers, u (B, 1, H, W) in [0, 1) -> (B, 1, H, W)."""
+        return (u < self.means[k]).to(self.means.dtype)
+
+    def loss(self, x):
+        """Minus the mean log-likelihood, in nats per image."""
+        return -self.log_prob(x).mean()
+
+    def sample(self, n, generator=None):
+        """n new images of zeros and ones, (n, 1, H, W): random codes, through g."""
+        positive_int(n, "n")
+        device = self.means.device
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        u = torch.rand(n, *self.means.shape[1:], generator=generator, device=device)
+        return self(k, u)
+
+
+def fit_mixture(x, components, steps, prior=1.0, seed=0):
+    """A `BernoulliMixture` of black-and-white images by EM, from K randomly chosen images.
+
+    Each step raises the objective mean_i log P(x_i) + (a/n) sum_kj log m_kj (1 - m_kj), or leaves
+    it as it is (a is the prior of `em_step`).
+    x: (n, 1, H, W) of zeros and ones. Returns the model after `steps` steps.
+    Raises ValueError for more components than images, grey pixels, or prior <= 0.
+    """
+    components, steps = positive_int(components, "components"), positive_int(steps, "steps")
+    if components > len(x):
+        raise ValueError(f"components: expected at most the {len(x)} images, got {components}")
+    if not prior > 0:
+        raise ValueError(f"prior: expected a number above 0, got {prior!r}")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:components]
+    model = BernoulliMixture(0.25 + 0.5 * x[order.to(x.device)])
+    model._joint(x[:1_000])  # checks the images once
+    flat, weights, means = x.flatten(1), model.weights, model.means.flatten(1)
+    for _ in range(steps):
+        weights, means = em_step(flat, weights, means, prior)
+    return BernoulliMixture(means.view(-1, *x.shape[1:]), weights)

@@ -1,0 +1,222 @@
+"""Answers to the exercises of 23_manifold, written without a look at the declared mistakes.
+
+`test_all.py` runs them: WRONG must be refused, RIGHT accepted.
+"""
+
+import math
+
+import pytest
+import torch
+
+from genai_utils import exercises
+from genai_utils.course.diagnosis import diagnose
+
+
+def nn_difference(distances):
+    near, far = distances.log().unbind(dim=1)
+    return 1 / (far - near).mean()
+
+
+def nn_double(distances):
+    r = distances.double()
+    return torch.tensor(float(len(r))) / (r[:, 1] / r[:, 0]).log().sum()
+
+
+def nn_loop(distances):
+    return len(distances) / sum(math.log(b / a) for a, b in distances.tolist())
+
+
+def nn_base_two(distances):
+    return len(distances) / torch.log2(distances[:, 1] / distances[:, 0]).sum()
+
+
+def nn_one_less(distances):
+    return (len(distances) - 1) / torch.log(distances[:, 1] / distances[:, 0]).sum()
+
+
+def nn_of_the_means(distances):
+    near, far = distances.mean(dim=0)
+    return 1 / torch.log(far / near)
+
+
+def nn_median(distances):
+    return 1 / torch.log(distances[:, 1] / distances[:, 0]).median()
+
+
+def nn_vector(distances):
+    return 1 / torch.log(distances[:, 1] / distances[:, 0])
+
+
+def cp_jacobian(c, W):
+    J = (c * (1 - c))[:, :, None] * W
+    return J.pow(2).sum(dim=(1, 2))
+
+
+def cp_einsum(c, W):
+    return torch.einsum("bk,kd,kd->b", (c - c**2) ** 2, W, W)
+
+
+def cp_loops(c, W):
+    rows = []
+    for one in c:
+        rows.append(sum((one[j] * (1 - one[j])) ** 2 * W[j].dot(W[j]) for j in range(len(W))))
+    return torch.stack(rows)
+
+
+def cp_norm(c, W):
+    return torch.linalg.matrix_norm((c * (1 - c))[:, :, None] * W) ** 2
+
+
+def cp_half(c, W):
+    return 0.5 * cp_jacobian(c, W)
+
+
+def cp_mean_over_units(c, W):
+    return cp_jacobian(c, W) / c.shape[1]
+
+
+def cp_slope_twice(c, W):
+    return cp_jacobian(torch.sigmoid(c), W)
+
+
+def cp_columns(c, W):
+    return (c * (1 - c)).square().sum(1) * W.square().sum()
+
+
+def cp_detached(c, W):
+    return cp_jacobian(c.detach(), W)
+
+
+def cp_spectral(c, W):
+    return torch.linalg.matrix_norm((c * (1 - c))[:, :, None] * W, ord=2) ** 2
+
+
+def tv_full(J, m):
+    return torch.linalg.svd(J)[2][:, :m, :]
+
+
+def tv_gram(J, m):
+    """Eigenvectors of JᵀJ, largest first."""
+    return torch.linalg.eigh(J.double().mT @ J.double())[1].flip(-1)[..., :m].mT
+
+
+def tv_loops(J, m):
+    rows = [torch.linalg.svd(one, full_matrices=False).Vh[:m] for one in J]
+    return -torch.stack(rows)
+
+
+def tv_transposed(J, m):
+    return torch.linalg.svd(J.mT, full_matrices=False).U[..., :m].mT
+
+
+def tv_one_too_many(J, m):
+    return torch.linalg.svd(J, full_matrices=False).Vh[:, : m + 1]
+
+
+def tv_from_second(J, m):
+    return torch.linalg.svd(J, full_matrices=False).Vh[:, 1 : m + 1]
+
+
+def tv_of_the_mean(J, m):
+    return torch.linalg.svd(J.mean(0), full_matrices=False).Vh[:m].expand(len(J), -1, -1)
+
+
+def tv_qr(J, m):
+    return torch.linalg.qr(J.mT)[0].mT[:, :m]
+
+
+def tp_einsum(J, v):
+    return torch.einsum("bcd,bmd->bcm", J, v).pow(2).sum() / len(J)
+
+
+def tp_loops(J, v):
+    total = 0.0
+    for j, tangents in zip(J, v, strict=True):
+        for t in tangents:
+            total = total + (j @ t).dot(j @ t)
+    return total / len(J)
+
+
+def tp_double(J, v):
+    return torch.linalg.matrix_norm(J.double() @ v.double().mT).square().mean()
+
+
+def tp_half(J, v):
+    return 0.5 * tp_einsum(J, v)
+
+
+def tp_vector(J, v):
+    return (J @ v.mT).square().sum(dim=(1, 2))
+
+
+def tp_classes_first(J, v):
+    return (J.sum(dim=1, keepdim=True) @ v.mT).square().sum(dim=(1, 2)).mean()
+
+
+def tp_unit(J, v):
+    return tp_einsum(J, torch.nn.functional.normalize(v, dim=-1))
+
+
+def tp_number(J, v):
+    return tp_einsum(J, v).item()
+
+
+def mk_where(x, u, share):
+    return torch.where(u < share, torch.zeros_like(x), x)
+
+
+def mk_fill(x, u, share):
+    return x.masked_fill(u < share, 0.0)
+
+
+def mk_new(x, u, share):
+    return x * (torch.rand_like(x) >= share)
+
+
+def mk_pixel_row(x, u, share):
+    return x * (u[:1] >= share)
+
+
+def mk_faded(x, u, share):
+    return x * (1 - share)
+
+
+def mk_noise(x, u, share):
+    return torch.where(u < share, u, x)
+
+
+NN, CP, TV = "two_nn", "contractive_penalty", "tangent_vectors"
+TP, MK = "tangent_prop_penalty", "masked"
+RIGHT = [
+    *((NN, f) for f in (nn_difference, nn_double, nn_loop)),
+    *((CP, f) for f in (cp_jacobian, cp_einsum, cp_loops, cp_norm)),
+    *((TV, f) for f in (tv_full, tv_gram, tv_loops, tv_transposed)),
+    *((TP, f) for f in (tp_einsum, tp_loops, tp_double)),
+    *((MK, f) for f in (mk_where, mk_fill)),
+]
+WRONG = [
+    *((NN, f) for f in (nn_base_two, nn_one_less, nn_of_the_means, nn_median, nn_vector)),
+    *((CP, f) for f in (cp_half, cp_mean_over_units, cp_slope_twice, cp_columns)),
+    *((CP, f) for f in (cp_detached, cp_spectral)),
+    *((TV, f) for f in (tv_one_too_many, tv_from_second, tv_of_the_mean, tv_qr)),
+    *((TP, f) for f in (tp_half, tp_vector, tp_classes_first, tp_unit, tp_number)),
+    *((MK, f) for f in (mk_new, mk_pixel_row, mk_faded, mk_noise)),
+]
+
+SAID = [
+    (CP, cp_half, "is 1/2 times the expected one"),
+    (CP, cp_detached, "no gradient flows back to c"),
+    (TP, tp_number, "no gradient flows back"),
+    (MK, mk_new, "random numbers of its own"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), SAID)
+def test_what_is_said_to_answers_that_nobody_declared(name, answer, words):
+    assert words in diagnose(exercises.find(name, "23_manifold"), answer).sentence
+
+
+def test_a_tangent_vector_has_no_sign():
+    exercise = exercises.find(TV, "23_manifold")
+    turned = lambda J, m: -torch.linalg.svd(J, full_matrices=False).Vh[:, :m]  # noqa: E731
+    assert diagnose(exercise, turned).state == "correct"
