@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.exercises import exercise
-from genai_utils.vision import pixel_models
+from genai_utils.vision import pixel_chain, pixel_models
 
 # --- masked_weight -------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ def _log_p(x, logits):
 
 
 exercise(
-    pixel_models.running_log_prob,
+    pixel_chain.running_log_prob,
     cases=_images_and_logits,
     mistakes={
         "no running total": (
@@ -203,7 +203,7 @@ def _coins(seed):
 
 
 exercise(
-    pixel_models.next_pixel,
+    pixel_chain.next_pixel,
     cases=_coins,
     mistakes={
         "other way round": (
@@ -251,7 +251,7 @@ def _orders(seed):
 
 
 exercise(
-    pixel_models.reorder,
+    pixel_chain.reorder,
     cases=_orders,
     mistakes={
         "inverse order": (

@@ -2,7 +2,7 @@
 
 A row LSTM walks down the image. Its state is a whole row; the next row's state is computed from
 it by a convolution, for all places of the row at once. What it shares with PixelCNN (chain rule,
-likelihood, sampling) is in `pixel_models`.
+likelihood, sampling) is in `pixel_chain`.
 
 Source: van den Oord, Kalchbrenner & Kavukcuoglu 2016, sections 3.1 and 3.3.
 """
@@ -13,7 +13,8 @@ from torch import nn
 
 from genai_utils.evaluation.inputs import positive_int
 
-from .pixel_models import MaskedConv2d, PixelModel, Place, checked_kernel, make_head, masked_weight
+from .pixel_chain import PixelModel
+from .pixel_models import MaskedConv2d, Place, checked_kernel, make_head, masked_weight
 
 
 class RowLSTM(nn.Module):

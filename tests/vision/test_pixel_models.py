@@ -9,19 +9,21 @@ from torch import nn
 from torch.distributions import Bernoulli
 
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
+from genai_utils.vision.pixel_chain import (
+    PixelModel,
+    all_images,
+    jacobian,
+    next_pixel,
+    reorder,
+    running_log_prob,
+)
 from genai_utils.vision.pixel_models import (
     Layer,
     MaskedConv2d,
     MaskedPixelCNN,
     PixelCNN,
-    PixelModel,
-    all_images,
     gate,
-    jacobian,
     masked_weight,
-    next_pixel,
-    reorder,
-    running_log_prob,
 )
 from genai_utils.vision.pixel_rnn import PixelRNN, RowLSTM
 
