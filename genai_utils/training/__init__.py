@@ -11,20 +11,26 @@ from .checkpoint import (
 from .ema import EMA
 from .loop import FitResult, fit
 from .meter import TrainingError
-from .schedules import linear_warmup_cosine
+from .optimizers import Muon, adamw, muon_groups
+from .schedules import cosine_to_floor, linear_warmup_cosine, trapezoid
 
 __all__ = [
     "EMA",
     "CheckpointError",
     "FitResult",
+    "Muon",
     "TensorBatches",
     "TrainingError",
     "WindowBatches",
+    "adamw",
+    "cosine_to_floor",
     "dynamic_binarize",
     "fit",
     "linear_warmup_cosine",
     "load_checkpoint",
     "load_model",
+    "muon_groups",
     "save_checkpoint",
     "save_model",
+    "trapezoid",
 ]

@@ -6,6 +6,8 @@ from numbers import Integral
 
 import torch
 
+from .describe import fingerprint
+
 
 def derive_seed(*parts) -> int:
     """A 63-bit seed from some numbers and words, for example (seed, "epoch", 3).
@@ -66,6 +68,11 @@ class TensorBatches:
             f"TensorBatches(n={self.n}, batch_size={self.batch_size}, seed={self.seed}, "
             f"transform={name})"
         )
+
+    def describe(self) -> dict:
+        """What shapes the batches, the data by a digest; see `fit`'s checkpoint."""
+        data = [fingerprint(tensor) for tensor in self.tensors]
+        return {"batches": repr(self), "data": data, "transform": self.transform}
 
     @property
     def steps_per_epoch(self) -> float:
@@ -130,6 +137,10 @@ class WindowBatches:
             f"WindowBatches(n={len(self.ids)}, length={self.length}, "
             f"batch_size={self.batch_size}, seed={self.seed})"
         )
+
+    def describe(self) -> dict:
+        """What shapes the batches, the data by a digest; see `fit`'s checkpoint."""
+        return {"batches": repr(self), "data": fingerprint(self.ids)}
 
     def __call__(self, step: int) -> torch.Tensor:
         if step < 0:

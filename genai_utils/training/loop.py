@@ -6,7 +6,10 @@ clips gradients, keeps a moving average of the weights, stops at NaN, and writes
 which a killed run goes on as if nothing had happened.
 """
 
+import copy
+import os
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -14,13 +17,16 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.optim import Optimizer
 
+from . import ledger
 from . import options as opt
-from .checkpoint import check_writable, latest_checkpoint
+from .checkpoint import check_writable, latest_checkpoint, rng_state, set_rng_state
 from .ema import EMA
+from .graphs import GraphStep, can_capture
 from .meter import Bar, Meter, TrainingError
 from .parallel import Loss, make_accelerator, share
 from .schedules import make_schedule
 from .state import RunState
+from .step import Step, kind_of
 
 
 class FitResult(NamedTuple):
@@ -30,13 +36,18 @@ class FitResult(NamedTuple):
     ema_model: a copy with the averaged weights, or None.
     history: lists of equal length: "step" (steps done) and the average since the point before of
         "loss" and of each other scalar of the loss dict; about 200 points.
-    seconds: of training, those before an interruption included.
+    seconds: of training, those before an interruption included, those of looks not.
+    looks: lists of equal length: "step", "seconds" (of training until then) and each number that
+        `look` returned; {} without `look`.
+    best_model: a copy with the weights of the best look, in eval mode, or None.
     """
 
     model: nn.Module
     ema_model: nn.Module | None
     history: dict[str, list]
     seconds: float
+    looks: dict[str, list] = {}
+    best_model: nn.Module | None = None
 
 
 def fit(
@@ -55,6 +66,10 @@ def fit(
     every: int = 1000,
     precision: str = "auto",
     compile: bool = False,
+    graph: bool = False,
+    look: Callable[[nn.Module, int], dict] | None = None,
+    looks: int = 20,
+    best: str | None = None,
     progress: bool = True,
     title: str = "",
 ) -> FitResult:
@@ -62,18 +77,30 @@ def fit(
 
     model: nn.Module with `loss(batch)`, a scalar (a mean over the batch) or a dict whose "loss"
         is one; the other scalars of the dict go to the history.
-    batches: `batches(step)` is the global batch of step 0, 1, …; it depends on nothing else.
-        With several processes each takes its equal slice. See `TensorBatches`.
+    batches: `batches(step)` is the global batch of step 0, 1, …; it depends on nothing else, or
+        has `state_dict()` and `load_state_dict(…)`, whose tensors the checkpoint keeps. With
+        several processes each takes its equal slice. See `TensorBatches`.
     lr, schedule, warmup: the learning rate is lr · factor(step), see `linear_warmup_cosine`.
-    optimizer: None for Adam, or called as optimizer(parameters, lr=lr), or a torch optimiser.
+    optimizer: None for Adam, or called as optimizer(parameters, lr=lr), or a torch optimiser, whose
+        groups keep their own rates. A weight that a step's loss leaves out is not moved.
     ema: decay of the moving average of the weights, for example 0.999. See `EMA`.
     clip: the greatest norm of the gradient; a longer one is shortened to it.
-    seed: of Python's, NumPy's and PyTorch's random numbers, set at the start.
+    seed: of Python's, NumPy's and PyTorch's random numbers, set at the start. At the end they
+        stand where the caller had them.
     checkpoint, every: folder that gets a checkpoint every `every` steps and at the end. A run
         that finds its own checkpoint there goes on from it, a finished one is returned at once.
+        Its own is one with the same options, the same settings of the model and the same data;
+        the weights that the model comes with are not compared.
     precision: "fp32", "bf16" or "auto" (bf16 where the GPU has it, else fp32).
     compile: compile `model.loss` with torch.compile.
+    graph: on a CUDA card, record the whole step once and replay it, which spares Python's time. A
+        step that cannot be recorded trains as usual, and a line says why. See `GraphStep`.
+    look, looks: `look(model, step)` returns a dict of numbers. It is called `looks` times: before
+        the first step, after the last and evenly between, in eval mode and without gradients.
+    best: the name of a number of `look`; the weights are kept where it is smallest.
     progress, title: a live bar where somebody watches, and one line at the end; False: neither.
+
+    With GENAI_ESTIMATE=1 in the environment it takes two steps and notes all of them in the ledger.
 
     Raises ValueError or TypeError for options that make no sense, CheckpointError for a folder
     that cannot be written or holds another run, TrainingError when the loss is NaN or infinite.
@@ -82,44 +109,66 @@ def fit(
     opt.check_batches(batches)
     opt.check_folder(checkpoint)
     opt.check_numbers(steps, lr, warmup, clip, seed, every, precision)
+    opt.check_looks(look, looks, best)
     factor = make_schedule(schedule, steps, warmup)
     title = title or type(model).__name__
-    settings = opt.describe(
-        batches=batches, steps=steps, lr=lr, optimizer=optimizer, schedule=schedule,
-        warmup=warmup, ema=ema, clip=clip, seed=seed, precision=precision,
-    )  # fmt: skip
+    planned = steps
+    if os.environ.get("GENAI_ESTIMATE") == "1":
+        steps, checkpoint = min(steps, 2), None
 
     accelerator = make_accelerator()
+    device = accelerator.device
+    outside = rng_state(device)
     set_seed(seed + accelerator.process_index)
     bf16 = opt.uses_bf16(precision, accelerator)
-    net = accelerator.prepare(Loss(model.train(), bf16, accelerator.device, compile))
-    optimizer = opt.make_optimizer(optimizer, model, lr)
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
-    base = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    loss = Loss(model.train(), bf16, device, compile)
+    net = accelerator.prepare(loss)
+    made = opt.make_optimizer(optimizer, model, lr)
+    weights = [p for group in made.param_groups for p in group["params"]]
+    base = [group.setdefault("initial_lr", float(group["lr"])) for group in made.param_groups]
     average = None if ema is None else EMA(model, ema)
     meter = Meter(steps, accelerator)
-    state = RunState(model, average, optimizer, meter, accelerator, settings)
+    described = {} if checkpoint is None else opt.describe_run(
+        model, batches, made, schedule, steps=steps, lr=lr, warmup=warmup, ema=ema, clip=clip,
+        seed=seed, precision=precision, looks=look and looks, best=best,
+    )  # fmt: skip
+    state = RunState(model, average, made, meter, accelerator, batches, described)
 
     start = state.restore(checkpoint) if checkpoint is not None else 0
     if checkpoint is not None and start < steps:
         check_writable(checkpoint)
     accelerator.wait_for_everyone()
 
+    step_of = Step(net, made, weights, clip, average, loss.compiled)
+    if graph and can_capture(device) and accelerator.num_processes == 1:
+        step_of = GraphStep(step_of, device, lambda why: say(f"{title}: {why}.", progress))
+    due = opt.look_steps(steps, looks) if look is not None else ()
+
+    def take_a_look(done: int) -> None:
+        inside = rng_state(device)
+        row = meter.look(done, look, model)
+        set_rng_state(inside, device)
+        if best is None:
+            return
+        if best not in row:
+            raise ValueError(f"best is {best!r}, but look returned {sorted(row)}.")
+        if row[best] <= min(meter.looks[best]):
+            state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
     bar = Bar(title, start, steps, progress and accelerator.is_main_process)
     try:
+        if 0 in due and start == 0:
+            take_a_look(0)
         for step in range(start, steps):
-            for group, rate in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = rate * factor(step)
-            losses = net(share(batches(step), accelerator))
-            meter.add(step, losses)  # raises TrainingError at NaN, before the weights are touched
-            optimizer.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-            if clip is not None:
-                nn.utils.clip_grad_norm_(weights, clip)
-            optimizer.step()
-            if average is not None:
-                average.update()
+            step_of.rates(factor(step), base)
+            batch = share(batches(step), accelerator)
+            kind = kind_of(batch)
+            # Raises TrainingError at NaN, on a CPU before the weights are touched.
+            step_of(batch, kind, partial(meter.add, step, kind))
+            meter.flops += step_of.flops[kind] * accelerator.num_processes
             done = step + 1
+            if done in due:
+                take_a_look(done)
             if checkpoint is not None and (done % every == 0 or done == steps):
                 state.save(checkpoint, done)
             bar.update(meter.last)
@@ -129,11 +178,27 @@ def fit(
         raise TrainingError(f"{title}: {error}. {_advice(checkpoint)}") from None
     finally:
         bar.close()
+        step_of.rates(factor(steps - 1), base, plain=True)
+        made.zero_grad(set_to_none=True)
+        set_rng_state(outside, device)
 
-    if progress and accelerator.is_main_process:
-        print(meter.summary(title, start))
-    ema_model = None if average is None else average.model
-    return FitResult(model.eval(), ema_model, meter.history, meter.seconds)
+    say(meter.summary(title, start), progress and accelerator.is_main_process)
+    numbers = sum(p.numel() for p in weights)
+    ledger.note(title, planned, meter.flops * planned / steps, meter.seconds, numbers)
+    ema_model = None if average is None else average.module
+    best_model = None
+    if state.best:
+        best_model = copy.deepcopy(model)
+        best_model.load_state_dict(state.best)
+        best_model.eval()
+    model.eval()
+    return FitResult(model, ema_model, meter.history, meter.seconds, meter.looks, best_model)
+
+
+def say(text: str, wanted: bool = True) -> None:
+    """One line on standard output."""
+    if wanted:
+        print(text)
 
 
 def _advice(checkpoint) -> str:

@@ -4,6 +4,8 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable, Hashable
+from numbers import Real
 
 import torch
 
@@ -29,15 +31,27 @@ class Meter:
         many = accelerator.num_processes > 1
         self.window = WINDOW if many or accelerator.device.type != "cpu" else 1
         self.steps, self.interval = steps, max(1, math.ceil(steps / POINTS))
-        self.pending: list[tuple[int, dict]] = []
-        self.sums: dict[str, float] = {}
+        self.names: dict[Hashable, tuple[str, ...]] = {}
+        self.pending: list[tuple[int, tuple[str, ...], torch.Tensor]] = []
+        self.sums: dict[str, list] = {}  # name -> [sum, number of steps]
         self.history: dict[str, list] = {"step": [], "loss": []}
+        self.looks: dict[str, list] = {}
+        self.flops = 0
         self.before, self.started = 0.0, time.perf_counter()
         self.last = math.nan
 
-    def add(self, step: int, scalars: dict[str, torch.Tensor]) -> None:
-        """Note the scalars of this step; raise TrainingError at once if the loss is not finite."""
-        self.pending.append((step, {name: v.detach() for name, v in scalars.items()}))
+    def add(self, step: int, kind: Hashable, names: tuple[str, ...], values: torch.Tensor) -> None:
+        """Note the scalars (k,) of this step; raise TrainingError if the loss is not finite.
+
+        kind: of the batch; the same kind must give the same names at each step.
+        """
+        expected = self.names.setdefault(kind, names)
+        if set(names) != set(expected):
+            raise ValueError(
+                f"The loss dict must hold the same names at each step: {sorted(expected)} before, "
+                f"{sorted(names)} at step {step}."
+            )
+        self.pending.append((step, names, values))
         if len(self.pending) >= self.window:
             self.flush()
 
@@ -46,32 +60,53 @@ class Meter:
         pending, self.pending = self.pending, []
         if not pending:
             return
-        values = torch.stack([v.float() for _, row in pending for v in row.values()])
+        values = torch.cat([v for _, _, v in pending])
         if self.accelerator.num_processes > 1:
             values = self.accelerator.reduce(values, reduction="mean")
         values = iter(values.tolist())
-        for step, row in pending:
-            self._count(step, {name: next(values) for name in row})
+        for step, names, _ in pending:
+            self._count(step, {name: next(values) for name in names})
 
     def _count(self, step: int, row: dict[str, float]) -> None:
         self.last = row["loss"]
         if not math.isfinite(self.last):
             raise TrainingError(f"the loss is {self.last} at step {step}")
-        expected = self.sums or [name for name in self.history if name != "step"]
-        if len(self.history["step"]) + len(self.sums) and set(row) != set(expected):
+        for name, value in row.items():
+            so_far = self.sums.setdefault(name, [0.0, 0])
+            so_far[0] += value
+            so_far[1] += 1
+        done = step + 1
+        if done % self.interval == 0 or done == self.steps:
+            for name in self.sums:  # a name that comes late has no mean before
+                self.history.setdefault(name, [math.nan] * len(self.history["step"]))
+            self.history["step"].append(done)
+            for name in set(self.history) - {"step"}:
+                total, count = self.sums.get(name, (math.nan, 1))
+                self.history[name].append(total / count)
+            self.sums = {}
+
+    def look(self, step: int, function: Callable, model) -> dict[str, float]:
+        """Call `function(model, step)` in eval mode, without gradients; note its numbers.
+
+        Its seconds do not count as training. Raises TypeError for what is no dict of numbers,
+        ValueError for other names than before.
+        """
+        self.flush()  # waits for the card, so that its work is not taken for the look's
+        seconds, began = self.seconds, time.perf_counter()
+        model.eval()
+        with torch.no_grad():
+            found = function(model, step)
+        model.train()
+        row = {"step": step, "seconds": seconds, **_numbers(found)}
+        if self.looks and set(row) != set(self.looks):
             raise ValueError(
-                f"The loss dict must hold the same names at each step: {sorted(expected)} before, "
+                f"look must give the same names each time: {sorted(self.looks)} before, "
                 f"{sorted(row)} at step {step}."
             )
         for name, value in row.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        done = step + 1
-        if done % self.interval == 0 or done == self.steps:
-            count = (done - 1) % self.interval + 1
-            self.history["step"].append(done)
-            for name, total in self.sums.items():
-                self.history.setdefault(name, []).append(total / count)
-            self.sums = {}
+            self.looks.setdefault(name, []).append(value)
+        self.started += time.perf_counter() - began
+        return row
 
     @property
     def seconds(self) -> float:
@@ -81,11 +116,13 @@ class Meter:
     def state(self) -> dict:
         """What a checkpoint keeps."""
         self.flush()
-        return {"history": self.history, "sums": self.sums, "seconds": self.seconds}
+        kept = ("history", "sums", "looks", "flops", "seconds")
+        return {name: getattr(self, name) for name in kept}
 
     def restore(self, state: dict) -> None:
         """Go on from what a checkpoint kept."""
-        self.history, self.sums, self.before = state["history"], state["sums"], state["seconds"]
+        self.history, self.sums, self.looks = state["history"], state["sums"], state["looks"]
+        self.before, self.flops = state["seconds"], state["flops"]
         self.started = time.perf_counter()
 
     def summary(self, title: str, start: int = 0) -> str:
@@ -122,6 +159,21 @@ class Bar:
         """Take the bar away; the summary line remains."""
         if self.bar is not None:
             self.bar.close()
+
+
+def _numbers(found) -> dict[str, float]:
+    """The look's dict as plain numbers."""
+    if not isinstance(found, dict):
+        raise TypeError(f"look must return a dict of numbers, got {type(found).__name__}.")
+    row = {}
+    for name, value in found.items():
+        one = isinstance(value, torch.Tensor) and value.numel() == 1
+        if not one and not isinstance(value, Real):
+            raise TypeError(f"look must return numbers, got {name!r}: {type(value).__name__}.")
+        row[str(name)] = value.item() if one else float(value)
+    if reserved := {"step", "seconds"} & set(row):
+        raise ValueError(f"look must not use the name {sorted(reserved)[0]!r}: fit notes it.")
+    return row
 
 
 def watched() -> bool:

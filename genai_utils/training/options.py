@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import torch
 from torch import nn
 
-from .batches import TensorBatches, WindowBatches
+from .describe import describe, describe_model, describe_optimizer
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -96,19 +96,27 @@ def make_optimizer(optimizer, model: nn.Module, lr: float) -> torch.optim.Optimi
     return optimizer
 
 
-def describe(**options) -> dict:
-    """The options as plain data, to be compared with those of a checkpoint."""
-    plain = {}
-    for name, value in options.items():
-        if isinstance(value, TensorBatches | WindowBatches):
-            value = repr(value)
-        elif isinstance(value, torch.optim.Optimizer):
-            value = type(value).__name__
-        elif callable(value):
-            function = getattr(value, "func", value)  # of a functools.partial
-            value = getattr(function, "__qualname__", type(function).__name__)
-        plain[name] = value.item() if hasattr(value, "item") else value  # NumPy's numbers
-    return plain
+def check_looks(look, looks, best) -> None:
+    """A look is a function of (model, step); `best` names one of its numbers."""
+    if look is not None and not callable(look):
+        raise TypeError(f"look must be a function of (model, step), got {type(look).__name__}.")
+    _whole("looks", looks, 2)
+    if best is not None and (look is None or not isinstance(best, str)):
+        raise ValueError(f"best must name a number that look returns, got {best!r}, look={look}.")
+
+
+def look_steps(steps: int, looks: int) -> set[int]:
+    """After how many steps a look is due: 0, steps, and evenly between."""
+    return {round(i * steps / (looks - 1)) for i in range(looks)}
+
+
+def describe_run(model, batches, optimizer, schedule, **numbers) -> dict:
+    """All that shapes a run, as plain data, to be compared with that of a checkpoint."""
+    plain = {name: describe(value, name) for name, value in numbers.items()}
+    plain["batches"] = describe(batches, "batches")
+    plain["schedule"] = describe(schedule, "schedule")
+    plain |= {f"optimizer.{k}": v for k, v in describe_optimizer(optimizer).items()}
+    return plain | {f"model.{k}": v for k, v in describe_model(model).items()}
 
 
 def _whole(name: str, value, low: int, high: float = math.inf) -> None:

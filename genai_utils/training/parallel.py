@@ -28,7 +28,12 @@ class Loss(nn.Module):
         self.autocast = (
             partial(torch.autocast, device.type, torch.bfloat16) if bf16 else nullcontext
         )
-        self.loss = torch.compile(model.loss) if compile else model.loss
+        self.loss, self._compile = model.loss, compile
+
+    def compiled(self) -> None:
+        """From now on by torch.compile, where that is wanted (the first step is counted)."""
+        if self._compile:
+            self.loss = torch.compile(self.model.loss)
 
     def forward(self, batch) -> dict[str, torch.Tensor]:
         with self.autocast():

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+import torch
+
 
 def linear_warmup(step: int, warmup: int) -> float:
     """Linear warm-up: (step + 1) / warmup while step < warmup, then 1."""
@@ -25,6 +27,31 @@ def linear_warmup_cosine(step: int, steps: int, warmup: int = 0) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
+def cosine_to_floor(step: int, steps: int, warmup: int = 0, floor: float = 0.1) -> float:
+    """Warm up in a straight line, then follow half a cosine down to `floor` instead of zero.
+
+    factor = floor + (1 - floor) · (factor of `linear_warmup_cosine`)     after the warm-up
+    Source: Karpathy's nanoGPT, whose floor is a tenth.
+    """
+    if not 0 <= floor <= 1:
+        raise ValueError(f"floor must lie in [0, 1], got {floor}.")
+    factor = linear_warmup_cosine(step, steps, warmup)
+    return factor if step < warmup else floor + (1 - floor) * factor
+
+
+def trapezoid(step, steps, warmup, decay):
+    """A learning rate's factor: up in a straight line, 1 for long, down in a straight line.
+
+        min(1, (step + 1) / warmup, (steps - step) / decay)
+
+    step: tensor (n,) of step numbers, from 0 to steps - 1. warmup, decay: so many steps at the
+    start and at the end, each at least 1. Returns (n,). Source: Hägele et al. 2024.
+    """
+    step = torch.as_tensor(step)
+    rise, fall = (step + 1) / warmup, (steps - step) / decay
+    return torch.minimum(rise, fall).clamp(max=1)
+
+
 def make_schedule(schedule: str | Callable, steps: int, warmup: int = 0) -> Callable:
     """The function `factor(step)` for "cosine", "constant" or the reader's own function of step."""
     if callable(schedule):
@@ -43,7 +70,8 @@ def make_schedule(schedule: str | Callable, steps: int, warmup: int = 0) -> Call
     )
 
 
-def _checked(factor: float, step: int) -> float:
+def _checked(factor, step: int) -> float:
+    factor = float(factor)
     if not 0 <= factor < math.inf:  # False for NaN too
         raise ValueError(f"schedule({step}) must be a finite factor of at least 0, got {factor}.")
     return factor

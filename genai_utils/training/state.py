@@ -23,19 +23,28 @@ class RunState:
     """All that decides how a run goes on: weights, their average, optimiser, history, randomness.
 
     options: the run's options as plain data; a checkpoint of other options is refused.
+    batches: where they have `state_dict()` and `load_state_dict(…)`, with tensors by name, these
+        are kept too: batches that a policy sampled can be taken up in the middle.
+    best: the weights of the best look, name -> tensor; {} where there is none.
     """
 
-    def __init__(self, model, average, optimizer, meter, accelerator, options: dict):
+    def __init__(self, model, average, optimizer, meter, accelerator, batches, options: dict):
         self.model, self.average, self.optimizer = model, average, optimizer
         self.meter, self.accelerator, self.options = meter, accelerator, options
+        self.batches = batches if hasattr(batches, "load_state_dict") else None
+        self.best: dict[str, torch.Tensor] = {}
 
     def save(self, folder, step: int) -> None:
         """Write a checkpoint after `step` steps. A full disk is a warning: training goes on."""
         state = {"options": self.options, "meter": self.meter.state()}
         tensors = {"model": self.model.state_dict()}
         if self.average is not None:
-            tensors["ema"] = self.average.model.state_dict()
+            tensors["ema"] = self.average.module.state_dict()
             state["ema_updates"] = self.average.updates
+        if self.batches is not None:
+            tensors["batches"] = self.batches.state_dict()
+        if self.best:
+            tensors["best"] = self.best
         tensors["optimizer"], state["optimizer"] = _flatten(self.optimizer.state_dict()["state"])
         state["rng"] = gather_object([rng_state(self.accelerator.device)])  # one per process
         self.check_finite(step)
@@ -62,11 +71,14 @@ class RunState:
         self._check_options(saved)
         fill(self.model, saved.tensors["model"], saved.path)
         if self.average is not None:
-            fill(self.average.model, saved.tensors["ema"], saved.path)
+            fill(self.average.module, saved.tensors["ema"], saved.path)
             self.average.updates = saved.state["ema_updates"]
         state = _unflatten(saved.tensors["optimizer"], saved.state["optimizer"])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if self.batches is not None:
+            self.batches.load_state_dict(saved.tensors["batches"])
+        self.best = saved.tensors.get("best", {})
         self.meter.restore(saved.state["meter"])
         rank = self.accelerator.process_index
         if rank < len(saved.state["rng"]):
@@ -82,15 +94,21 @@ class RunState:
     def _check_options(self, saved: Checkpoint) -> None:
         theirs = saved.state["options"]
         wrong = [
-            f"{name} was {theirs.get(name)!r} and is now {value!r}"
-            for name, value in self.options.items()
-            if theirs.get(name) != value
+            f"{name} was {_short(theirs.get(name))} and is now {_short(self.options.get(name))}"
+            for name in {**self.options, **theirs}
+            if theirs.get(name) != self.options.get(name)
         ]
         if wrong:
+            more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
             raise CheckpointError(
-                f"{saved.path} belongs to a run with other options: {'; '.join(wrong)}. "
+                f"{saved.path} belongs to a run with other options: {'; '.join(wrong[:5])}{more}. "
                 "Choose another checkpoint folder, or delete this one to start again."
             )
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 160 else f"{text[:110]} … {text[-40:]}"
 
 
 def _flatten(state: dict) -> tuple[dict[str, torch.Tensor], dict]:

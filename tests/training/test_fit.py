@@ -53,7 +53,7 @@ def test_fit_equals_a_loop_by_hand():
         average.update()
         losses.append(loss.item())
     torch.testing.assert_close(model.at, hand.at, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(result.ema_model.at, average.model.at, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(result.ema_model.at, average.module.at, rtol=1e-5, atol=1e-6)
     assert result.history["loss"] == pytest.approx(losses, rel=1e-4)
     assert result.model is model and not model.training and result.seconds > 0
 

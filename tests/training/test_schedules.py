@@ -54,12 +54,12 @@ def test_ema_equals_its_closed_form(decay):
     weights = [math.prod(rates)]
     weights += [(1 - rates[t]) * math.prod(rates[t + 1 :]) for t in range(30)]
     assert sum(weights) == pytest.approx(1)
-    for i, average in enumerate(ema.model.parameters()):
+    for i, average in enumerate(ema.module.parameters()):
         expected = sum(w * p[i] for w, p in zip(weights, seen, strict=True))
         torch.testing.assert_close(average.data, expected.data, rtol=1e-10, atol=1e-10)
         assert not average.requires_grad
-    assert torch.equal(ema.model[1].running_mean, model[1].running_mean)
-    assert ema.model[1].num_batches_tracked == 30 and not ema.model.training
+    assert torch.equal(ema.module[1].running_mean, model[1].running_mean)
+    assert ema.module[1].num_batches_tracked == 30 and not ema.module.training
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 2])

@@ -60,6 +60,9 @@ class Diary:
         self.batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
         self.path, self.kill = folder / "diary.jsonl", kill
 
+    def __repr__(self) -> str:
+        return f"Diary of {self.batches}"
+
     def __call__(self, step: int) -> torch.Tensor:
         if step == self.kill:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -85,6 +88,7 @@ def forked(function) -> int:
 def run_once(folder: Path, kill: str | None) -> None:
     """One process of a run: killed at a step, at a moment of a save, or not at all."""
     step = int(kill) if kill and kill.isdigit() else None
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
     if kill and step is None:
         _kill_in_save(*kill.split("@"))
     result = toy_fit(folder / "run", Diary(folder, step))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from genai_utils.language.gpt import GPT, GPTConfig
-from genai_utils.language.muon import Muon, orthogonal
-from genai_utils.training import WindowBatches, fit
+from genai_utils.training import Muon, WindowBatches, adamw, fit, muon_groups
+from genai_utils.training.optimizers import orthogonal
 
 
 def model_and_text():
@@ -32,7 +32,7 @@ def test_steps_are_those_of_pytorch():
     matrices = [p for p in theirs.blocks.parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
     rest = [p for p in theirs.parameters() if id(p) not in chosen]
-    one = [Muon(ours, 0.01)]
+    one = [Muon(muon_groups(ours, ours.blocks), 0.01)]
     two = [
         torch.optim.Muon(matrices, 0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, 0.01, (0.9, 0.95), weight_decay=0),
@@ -54,7 +54,7 @@ def test_without_a_gradient_matrices_only_shrink():
     before = copy.deepcopy(model)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
-    Muon(model, lr=0.1, weight_decay=0.5).step()
+    Muon(muon_groups(model, model.blocks), lr=0.1, weight_decay=0.5).step()
     for (name, a), b in zip(model.named_parameters(), before.parameters(), strict=True):
         factor = 0.95 if name.startswith("blocks") and a.ndim == 2 else 1.0
         assert torch.allclose(a, factor * b), name
@@ -63,7 +63,9 @@ def test_without_a_gradient_matrices_only_shrink():
 def test_the_step_looks_ahead_along_the_new_gradient():
     model, _ = model_and_text()
     p = model.blocks[0].mlp[0].weight
-    optimizer, before = Muon(model, lr=0.1, weight_decay=0.0, momentum=0.9), p.detach().clone()
+    groups = muon_groups(model, model.blocks)
+    optimizer = Muon(groups, lr=0.1, weight_decay=0.0, momentum=0.9)
+    before = p.detach().clone()
     g = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, *p.shape, generator=g)
     mean = 0.1 * first
@@ -82,23 +84,57 @@ def test_fit_learns_by_it_and_goes_on_after_a_stop(tmp_path):
     whole, text = model_and_text()
     how = {"lr": 1.0, "schedule": "constant", "progress": False}
     batches = WindowBatches(text, 17, 8)
-    fit(whole, batches, 60, optimizer=Muon(whole, 0.01), **how)
+    fit(whole, batches, 60, optimizer=Muon(muon_groups(whole, whole.blocks), 0.01), **how)
     assert whole.loss(text[None, :17]).item() < 0.5
 
-    stopped, _ = model_and_text()
+    class Stopping:
+        last = 30
 
-    def until(last):
-        def batch(step):
-            if step == last:
+        def __repr__(self):
+            return "the same batches, whenever they stop"
+
+        def __call__(self, step):
+            if step == self.last:
                 raise KeyboardInterrupt
             return batches(step)
 
-        return batch
-
-    how |= {"checkpoint": tmp_path, "every": 10}
+    stopping, how = Stopping(), how | {"checkpoint": tmp_path, "every": 10}
+    stopped, _ = model_and_text()
+    groups = muon_groups(stopped, stopped.blocks)
     with pytest.raises(KeyboardInterrupt):
-        fit(stopped, until(30), 60, optimizer=Muon(stopped, 0.01), **how)
+        fit(stopped, stopping, 60, optimizer=Muon(groups, 0.01), **how)
     again, _ = model_and_text()
-    fit(again, until(60), 60, optimizer=Muon(again, 0.01), **how)
+    stopping.last = 60
+    fit(again, stopping, 60, optimizer=Muon(muon_groups(again, again.blocks), 0.01), **how)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_groups_are_the_matrices_of_the_blocks_and_the_rest():
+    model, _ = model_and_text()
+    model.positions.weight.requires_grad_(False)
+    matrices, rest = muon_groups(model, model.blocks)
+    inside = {p for p in model.blocks.parameters() if p.ndim == 2}
+    assert set(matrices["params"]) == inside and matrices["muon"]
+    trained = {p for p in model.parameters() if p.requires_grad}
+    assert set(rest["params"]) == trained - inside and rest["weight_decay"] == 0
+
+
+def test_groups_that_make_no_sense():
+    model, _ = model_and_text()
+    with pytest.raises(ValueError, match="LayerNorm with none; pass model.blocks"):
+        muon_groups(model, model.norm)
+    with pytest.raises(ValueError, match=r"matrices only, got a weight of shape \(11,\)"):
+        Muon([{"params": [torch.nn.Parameter(torch.zeros(11))], "muon": True}], 0.1)
+    with pytest.raises(ValueError, match="muon_groups makes one"):
+        Muon([{"params": [torch.nn.Parameter(torch.zeros(3, 2))]}], 0.1)
+
+
+def test_adamw_spares_biases_and_norms():
+    layer = torch.nn.Linear(3, 2)
+    before = copy.deepcopy(layer)
+    for p in layer.parameters():
+        p.grad = torch.zeros_like(p)
+    adamw(layer.parameters(), lr=0.1, weight_decay=0.5).step()
+    assert torch.allclose(layer.weight, 0.95 * before.weight)
+    assert torch.equal(layer.bias, before.bias)

@@ -1,0 +1,107 @@
+"""Optimisers beside PyTorch's own: AdamW that spares biases and norms, and Muon.
+
+`fit` takes them ready made, `optimizer=Muon(muon_groups(model, model.blocks), lr=0.01)`, or as a
+function of (parameters, lr=…), `optimizer=adamw`. Parts of a model that need steps of their own
+(a critic, a value head) are groups of one optimiser: each keeps its own lr, betas and decay.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def adamw(
+    parameters: Iterable[Tensor],
+    lr: float,
+    weight_decay: float = 0.1,
+    betas: tuple[float, float] = (0.9, 0.99),
+) -> torch.optim.AdamW:
+    """AdamW whose weight decay leaves biases and norms alone; an `optimizer` for `fit`."""
+    parameters = list(parameters)
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+
+
+def orthogonal(G: Tensor, steps: int = 5) -> Tensor:
+    """Nearly the nearest matrix with orthonormal rows or columns, (m, n) → (m, n).
+
+    G = U Σ Vᵀ → about U Vᵀ: singular values end between 0.7 and 1.2, small ones included, by
+    Newton-Schulz steps X ← aX + (bA + cA²)X with A = XXᵀ, which need products of matrices only.
+    Source: Jordan et al. 2024.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    X = G.T if len(G) > len(G.T) else G  # the short side first: A is small
+    X = X / (X.norm() + 1e-7)
+    for _ in range(steps):
+        A = X @ X.T
+        X = a * X + (b * A + c * A @ A) @ X
+    return X.T if len(G) > len(G.T) else X
+
+
+def muon_groups(model: nn.Module, blocks: nn.Module) -> list[dict]:
+    """The groups of `Muon`: the matrices inside `blocks` (a part of the model), and the rest.
+
+    Embeddings and the last layer are matrices too, but their rows are looked up or scored one by
+    one; they stay with AdamW, without decay, as do biases and norms.
+    Raises ValueError where `blocks` holds no matrix of the model that is trained.
+    """
+    inside = {id(p) for p in blocks.parameters() if p.ndim == 2}
+    weights = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in weights if id(p) in inside]
+    rest = [p for p in weights if id(p) not in inside]
+    if not matrices:
+        raise ValueError(
+            f"muon_groups expects blocks to be a part of the model that holds matrices, got "
+            f"{type(blocks).__name__} with none; pass model.blocks."
+        )
+    return [{"params": matrices, "muon": True}, {"params": rest, "weight_decay": 0.0}]
+
+
+class Muon(torch.optim.AdamW):
+    """Muon for the groups that say so, AdamW for the others; an `optimizer` for `fit`.
+
+    The averaged gradient of a matrix is replaced by the nearest orthogonal matrix, so that each
+    direction moves alike, and scaled to the size of AdamW's steps: one lr serves both.
+
+    groups: dicts as for any optimiser; those with "muon": True hold matrices only, see
+        `muon_groups`. momentum: of Muon's average of the gradients.
+    Raises ValueError for a Muon group with something that is no matrix, or for no such group.
+    Source: Jordan et al. 2024; scale: Liu et al. 2025.
+    """
+
+    def __init__(
+        self, groups: Iterable[dict], lr: float, weight_decay: float = 0.1, momentum: float = 0.95
+    ):
+        groups = [{"muon": False, "momentum": momentum, **group} for group in groups]
+        for group in groups:
+            group["params"] = list(group["params"])
+            odd = [tuple(p.shape) for p in group["params"] if group["muon"] and p.ndim != 2]
+            if odd:
+                raise ValueError(f"Muon moves matrices only, got a weight of shape {odd[0]}.")
+        if not any(group["muon"] for group in groups):
+            raise ValueError('Muon expects a group with "muon": True; muon_groups makes one.')
+        super().__init__(groups, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"] if group["muon"] else ():
+                if p.grad is not None:
+                    self._move(p, group)
+                    p.grad = None  # AdamW, which follows, passes over it
+        return super().step(closure)
+
+    def _move(self, p: Tensor, group: dict) -> None:
+        if "mean" not in self.state[p]:  # AdamW expects a step in every state it loads
+            device = p.device if group["capturable"] else "cpu"
+            step = torch.zeros((), device=device)
+            self.state[p] = {"step": step, "mean": torch.zeros_like(p)}
+        mean = self.state[p]["mean"]
+        mean.lerp_(p.grad, 1 - group["momentum"])
+        update = orthogonal(p.grad.lerp(mean, group["momentum"]))  # Nesterov's look ahead
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.sub_(update * (0.2 * max(p.shape) ** 0.5 * group["lr"]))

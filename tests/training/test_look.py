@@ -1,0 +1,134 @@
+"""Looks: when they come, that they leave no trace in the run, and that the best one is kept."""
+
+import time
+
+import pytest
+import torch
+from toy import STEPS, Toy, toy_fit
+
+from genai_utils.training import CheckpointError, fit
+from genai_utils.training import meter as meter_module
+
+
+class Point(torch.nn.Module):
+    """One number; the loss is its squared distance to the batch's mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.at = torch.nn.Parameter(torch.tensor(4.0))
+
+    def loss(self, batch):
+        """Scalar."""
+        return (self.at - batch.mean()) ** 2
+
+
+def zeros(step):
+    return torch.zeros(3)
+
+
+@pytest.mark.parametrize("looks, expected", [(2, [0, 10]), (3, [0, 5, 10]), (4, [0, 3, 7, 10])])
+def test_looks_come_first_last_and_evenly_between(looks, expected):
+    seen = []
+    result = fit(
+        Point(), zeros, 10, looks=looks, progress=False, lr=0.1,
+        look=lambda model, step: seen.append(step) or {"at": model.at},
+    )  # fmt: skip
+    assert seen == result.looks["step"] == expected
+    assert result.looks["at"][0] == 4.0 and result.looks["at"][-1] == result.model.at.item()
+    more = fit(Point(), zeros, 3, look=lambda m, s: {"s": s}, progress=False).looks  # 20 in 3
+    assert more["step"] == more["s"] == [0, 1, 2, 3]
+    assert fit(Point(), zeros, 3, progress=False).looks == {}
+
+
+def test_a_look_leaves_no_trace_in_the_run():
+    def look(model, step):
+        assert not model.training and not torch.is_grad_enabled()
+        torch.rand(7)
+        return {"one": 1}
+
+    alone, watched = toy_fit(None), toy_fit(None, look=look, looks=5)
+    assert alone.history == watched.history
+    for a, b in zip(alone.model.parameters(), watched.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_seconds_of_looks_are_not_training(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(meter_module.time, "perf_counter", lambda: clock[0])
+
+    def look(model, step):
+        clock[0] += 100.0
+        return {"at": model.at}
+
+    def batches(step):
+        clock[0] += 1.0
+        return torch.zeros(3)
+
+    result = fit(Point(), batches, 10, look=look, looks=3, progress=False)
+    assert result.looks["seconds"] == [0, 5, 10] and result.seconds == 10
+    assert time.perf_counter is meter_module.time.perf_counter
+
+
+def test_the_best_weights_are_kept():
+    def look(model, step):
+        return {"far": (step - 5) ** 2}
+
+    result = fit(Point(), zeros, 10, look=look, looks=11, best="far", progress=False, lr=0.1)
+    at = {}
+    fit(
+        Point(), zeros, 10, looks=11, progress=False, lr=0.1,
+        look=lambda model, step: at.update({step: model.at.item()}) or {},
+    )  # fmt: skip
+    assert result.best_model.at.item() == at[5] != result.model.at.item()
+    assert not result.best_model.training
+    with pytest.raises(ValueError, match=r"best is 'near', but look returned \['far'"):
+        fit(Point(), zeros, 4, look=look, best="near", progress=False)
+
+
+def test_looks_and_the_best_weights_go_through_a_checkpoint(tmp_path):
+    def look(model, step):
+        return {"weight": abs(model.net[0].weight[0, 0] - 0.1)}
+
+    how = dict(look=look, looks=9, best="weight")
+    whole = toy_fit(tmp_path / "whole", **how)
+
+    class Killed(Toy):
+        left = 20
+
+        def loss(self, x):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return super().loss(x)
+
+    Killed.__qualname__ = "Toy"  # the same model, but for its end
+    with pytest.raises(KeyboardInterrupt):
+        toy_fit(tmp_path / "run", model=Killed(), **how)
+    again = toy_fit(tmp_path / "run", **how)
+    for name in ("step", "weight"):
+        assert again.looks[name] == whole.looks[name]
+    assert again.looks["step"] == [round(i * STEPS / 8) for i in range(9)]
+    for a, b in zip(whole.best_model.parameters(), again.best_model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    finished = toy_fit(tmp_path / "run", **how)
+    assert finished.looks == again.looks and finished.best_model is not None
+    with pytest.raises(CheckpointError, match="looks was 9 and is now 5"):
+        toy_fit(tmp_path / "run", look=look, looks=5, best="weight")
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"look": "val"}, TypeError, "function of .model, step., got str"),
+        ({"look": lambda m, s: 3.0}, TypeError, "dict of numbers, got float"),
+        ({"look": lambda m, s: {"a": "b"}}, TypeError, "got 'a': str"),
+        ({"look": lambda m, s: {"a": torch.zeros(2)}}, TypeError, "got 'a': Tensor"),
+        ({"look": lambda m, s: {"step": 1}}, ValueError, "must not use the name 'step'"),
+        ({"look": lambda m, s: {"ab"[s > 0]: 1}}, ValueError, "same names .* at step 1"),
+        ({"look": lambda m, s: {}, "looks": 1}, ValueError, "looks .* at least 2, got 1"),
+        ({"best": "val"}, ValueError, "best must name a number that look returns, got 'val'"),
+    ],
+)
+def test_looks_that_make_no_sense(options, error, message):
+    with pytest.raises(error, match=message):
+        fit(Point(), zeros, 4, progress=False, **options)
