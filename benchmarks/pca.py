@@ -9,6 +9,8 @@ error is measured against a decomposition in double precision by NumPy. On one t
 time is measured, so that other work on the machine counts as little as it can; on more, wall time.
 """
 
+import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
+
 import argparse
 import statistics
 import time

@@ -8,6 +8,8 @@ and gradient) of a batch of 32, float32 and bf16. They take turns; the median ov
 counts, of processor time on one thread and of wall time on more.
 """
 
+import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
+
 import argparse
 import statistics
 import time

@@ -9,6 +9,8 @@ median over the repeats is given. On a CPU processor time is measured, else wall
 other work on the machine counts as little as it can.
 """
 
+import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
+
 import argparse
 import copy
 import statistics

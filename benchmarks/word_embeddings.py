@@ -10,6 +10,8 @@ On one thread processor time is measured, so that other work on the machine coun
 can; on more, wall time. Spearman is that with WordSim-353 and SimLex-999.
 """
 
+import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
+
 import argparse
 import statistics
 import time

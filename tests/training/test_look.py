@@ -89,7 +89,7 @@ def test_looks_and_the_best_weights_go_through_a_checkpoint(tmp_path):
     def look(model, step):
         return {"weight": abs(model.net[0].weight[0, 0] - 0.1)}
 
-    how = dict(look=look, looks=9, best="weight")
+    how = {"look": look, "looks": 9, "best": "weight"}
     whole = toy_fit(tmp_path / "whole", **how)
 
     class Killed(Toy):

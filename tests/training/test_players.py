@@ -1,4 +1,4 @@
-"""One loop for models with two players, with a policy that makes its own batches, with frozen parts.
+"""One loop for two players, for a policy that makes its own batches, for frozen parts.
 
 These toys are what CONTRIBUTING.md describes under "One loop, several players".
 """

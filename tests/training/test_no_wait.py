@@ -1,0 +1,236 @@
+"""No model's loss waits for a graphics card: each is run, and trained a step, under `NoWait`."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import torch
+from torch import nn
+
+import genai_utils
+from genai_utils.evaluation.judge import JudgeNet
+from genai_utils.language import bert, fill_in, gpt, transformer
+from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
+from genai_utils.vision import (
+    autoencoder,
+    divergence,
+    manifold,
+    maskgit,
+    mixture,
+    pixel_models,
+    pixel_rnn,
+    tangent_prop,
+    vae,
+    vq,
+)
+from genai_utils.vision.pixel_chain import PixelModel
+from tests.no_wait import NoWait, Waits
+
+COUNTS = torch.arange(1.0, 12.0)
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def images(size=8):
+    return torch.rand(6, 1, size, size, generator=generator())
+
+
+def binary(size=8):
+    return images(size).round()
+
+
+def ids(V=11, T=9):
+    return torch.randint(5, V, (4, T), generator=generator())
+
+
+def pairs():
+    texts = [torch.randint(5, 30, (60,), generator=generator()) for _ in range(3)]
+    return bert.PairBatches(texts, 30, length=20, batch_size=4)(0)
+
+
+def texts_and_labels():
+    tokens = ids(30, 20)
+    return tokens, tokens % 2, tokens > 6, torch.tensor([0, 1, 2, 0])
+
+
+def tangent_batch():
+    x, v = torch.rand(5, 2, 9), torch.rand(5, 2, 3, 9)
+    return x, torch.randint(3, (5, 2)), v
+
+
+def documents():
+    return doc2vec.examples([torch.randint(11, (8,)) for _ in range(3)], 2)
+
+
+def cells():
+    return torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([1.0, 20.0, 300.0])
+
+
+def cut():
+    blocks = ids()
+    blocks[-1, 5:] = -1
+    return blocks
+
+
+BERT = bert.BERTConfig(30, 20, 1, 2, 16, dropout=0.1)
+GPT = gpt.GPTConfig(11, 9, 1, 4, 16, dropout=0.1)
+LM = transformer.TransformerLM
+
+# Every model of the package, in all its variants: how to make it, and a batch of it.
+MODELS = {
+    JudgeNet: [(lambda: JudgeNet(8, 8), lambda: (images(), torch.arange(6), images()))],
+    bert.PreTraining: [(lambda: bert.PreTraining(BERT), pairs)],
+    bert.Classifier: [(lambda: bert.Classifier(BERT, 3), texts_and_labels)],
+    fill_in.FillIn: [(lambda: fill_in.FillIn(GPT), ids)],
+    gpt.GPT: [(lambda: gpt.GPT(GPT), ids)],
+    LM: [
+        (lambda: LM(11, 16, 1, 2), ids),
+        (lambda: LM(11, 16, 1, 2, "sinusoidal", window=3), ids),
+        (lambda: LM(11, 16, 1, 2, "none"), lambda: (ids(), ids())),
+    ],
+    transformer.LSTMLM: [(lambda: transformer.LSTMLM(11, 8), ids)],
+    transformer.ConvLM: [(lambda: transformer.ConvLM(11, 8, layers=2), ids)],
+    doc2vec.PVDBOW: [(lambda: doc2vec.PVDBOW(3, COUNTS, 4), documents)],
+    doc2vec.PVDM: [
+        (lambda: doc2vec.PVDM(3, COUNTS, 4, window=2), documents),
+        (lambda: doc2vec.PVDM(3, COUNTS, 4, window=2, concatenate=True), documents),
+    ],
+    node_embeddings.Line: [
+        (lambda: node_embeddings.Line(COUNTS, 4), lambda: torch.randint(11, (6, 2)))
+    ],
+    pca.LinearAutoencoder: [
+        (lambda: pca.LinearAutoencoder(8, 3), lambda: torch.randn(5, 8)),
+        (lambda: pca.LinearAutoencoder(8, 3, tied=True), lambda: torch.randn(5, 8)),
+    ],
+    word_embeddings.GloVe: [(lambda: word_embeddings.GloVe(11, 4), cells)],
+    word_embeddings.SkipGram: [(lambda: word_embeddings.SkipGram(COUNTS, 4), cut)],
+    word_embeddings.CBOW: [(lambda: word_embeddings.CBOW(COUNTS, 4), cut)],
+    autoencoder.Autoencoder: [
+        (lambda: autoencoder.Autoencoder(8, 3, 8), images),
+        (lambda: autoencoder.Autoencoder(8, 3, 8, "conv", binary=True), images),
+        (lambda: autoencoder.Autoencoder(8, 3, 8, "transposed"), images),
+    ],
+    divergence.LinearGenerator: [(divergence.LinearGenerator, lambda: torch.randn(7))],
+    manifold.ManifoldAutoencoder: [
+        (lambda: manifold.ManifoldAutoencoder(8, 5, contraction=0.1, noise=0.2), images),
+        (lambda: manifold.ManifoldAutoencoder(8, 5, guard="tied"), images),
+    ],
+    manifold.PointAutoencoder: [
+        (lambda: manifold.PointAutoencoder(noise=0.1), lambda: torch.randn(6, 3)),
+        (lambda: manifold.PointAutoencoder(contraction=0.1), lambda: torch.randn(6, 3)),
+    ],
+    maskgit.MaskGIT: [
+        (lambda: maskgit.MaskGIT(11, 3, 16, 1, 2), ids),
+        (lambda: maskgit.MaskGIT(11, 3, 16, 1, 2, share=0.5), ids),
+    ],
+    mixture.BernoulliMixture: [
+        (lambda: mixture.BernoulliMixture(images().clamp(0.1, 0.9)), binary)
+    ],
+    pixel_models.MaskedPixelCNN: [
+        (lambda: pixel_models.MaskedPixelCNN(8, 4, 2), binary),
+    ],
+    pixel_models.PixelCNN: [(lambda: pixel_models.PixelCNN(8, 4, 2, dilations=(1, 2)), binary)],
+    pixel_rnn.PixelRNN: [(lambda: pixel_rnn.PixelRNN(8, 4, 1), binary)],
+    tangent_prop.Classifiers: [
+        (lambda: tangent_prop.Classifiers([0.0, 0.1], (9, 4, 3)), tangent_batch),
+        (lambda: tangent_prop.Classifiers([0.0, 0.0], (9, 4, 3)), tangent_batch),
+    ],
+    vae.VAE: [
+        (lambda: vae.VAE(8, 3, 8), binary),
+        (lambda: vae.VAE(8, 3, 8, "conv", "gaussian", noise=False), images),
+    ],
+    vq.VQAutoencoder: [(lambda: vq.VQAutoencoder(8, 4, 4, 8, patience=2), images)],
+}
+FRAMES = {PixelModel, transformer.LanguageModel}  # what others are built upon
+CASES = [
+    pytest.param(*case, id=f"{kind.__name__}-{i}")
+    for kind, cases in MODELS.items()
+    for i, case in enumerate(cases)
+]
+
+
+def models_of_the_package():
+    """Every nn.Module of genai_utils that has a `loss`."""
+    found = set()
+    for module in pkgutil.walk_packages(genai_utils.__path__, "genai_utils."):
+        if module.name.endswith("__main__"):
+            continue
+        for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if issubclass(kind, nn.Module) and kind.__module__ == module.name:
+                found |= {kind} if callable(getattr(kind, "loss", None)) else set()
+    return found
+
+
+def test_every_model_of_the_package_is_tried_here():
+    missing = models_of_the_package() - FRAMES - set(MODELS)
+    assert not missing, f"give MODELS a small instance of {missing}, and a batch"
+
+
+def train_a_step(model, batch):
+    """One whole step, as `fit` does it."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    loss = model.loss(batch)
+    loss = loss["loss"] if isinstance(loss, dict) else loss
+    if not weights:  # a mixture is fitted by EM
+        return loss
+    optimizer = torch.optim.AdamW(weights, lr=1e-3, fused=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+    return loss
+
+
+@pytest.mark.parametrize(("make", "batch"), CASES)
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_no_loss_waits_for_the_card(make, batch, training):
+    torch.manual_seed(0)
+    model, batch = make().train(training), batch()
+    if hasattr(model, "check_batch"):
+        model.check_batch(batch)
+    for _ in range(3):  # an entry of a codebook dies at the third
+        with NoWait():
+            loss = train_a_step(model, batch)
+    assert torch.isfinite(loss)
+
+
+WAITING = {
+    "item": lambda x: x.sum().item(),
+    "if": lambda x: 1 if x.sum() > 0 else 2,
+    "bool": lambda x: bool((x > 0).all()),
+    "mask": lambda x: x[x > 0],
+    "mask, written": lambda x: x.clone().index_put_((x > 0,), torch.ones(())),
+    "masked_select": lambda x: x.masked_select(x > 0),
+    "nonzero": lambda x: x.nonzero(),
+    "where": lambda x: torch.where(x > 0),
+    "unique": lambda x: x.unique(),
+    "unique in a row": lambda x: x.unique_consecutive(),
+    "equal": lambda x: torch.equal(x, x),
+    "repeat": lambda x: x.repeat_interleave(torch.ones(4, dtype=torch.long)),
+    "draw one": lambda x: x.softmax(0).multinomial(1),
+    "draw without replacement": lambda x: x.softmax(0).multinomial(2),
+    "list": lambda x: torch.tensor([1.0, 2.0]),
+    "count": lambda x: x.abs().long().bincount(),
+    "svd": lambda x: torch.linalg.eigh(x[:, None] @ x[None]),
+    "tolist": lambda x: x.tolist(),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_the_mode_notices_what_waits(name):
+    x = torch.tensor([1.0, -1.0, 2.0, 3.0])
+    WAITING[name](x)
+    with pytest.raises(Waits), NoWait():
+        WAITING[name](x)
+
+
+def test_the_mode_lets_through_what_does_not_wait():
+    x = torch.tensor([1.0, -1.0, 2.0, 3.0])
+    with NoWait():
+        y = x.masked_fill(x > 0, 0.0) + torch.where(x > 0, x, 2.0) + torch.tensor(2.0)
+        y = y[x.argsort()] + x.softmax(0).multinomial(4, replacement=True)
+        y = y.repeat_interleave(2) + y.repeat_interleave(torch.full((4,), 2), output_size=8)
+        y.to(torch.float64).index_fill_(0, x.argmax()[None], 0)
+    assert y.shape == (8,)
