@@ -197,6 +197,16 @@ def set_rng_state(state: dict, device: torch.device) -> None:
         torch.cuda.set_rng_state(_decode(state["cuda"]), device)
 
 
+@contextlib.contextmanager
+def kept_random_state(device: torch.device):
+    """Afterwards Python's, NumPy's and PyTorch's generators stand where they stood before."""
+    state = rng_state(device)
+    try:
+        yield
+    finally:
+        set_rng_state(state, device)
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with open(path, "wb") as file:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from . import ledger
 from . import options as opt
-from .checkpoint import check_writable, latest_checkpoint, rng_state, set_rng_state
+from .checkpoint import check_writable, kept_random_state, latest_checkpoint
 from .ema import EMA
 from .graphs import GraphStep, can_capture
 from .meter import Bar, Meter, TrainingError
@@ -76,7 +76,8 @@ def fit(
     """Train a model: `steps` times, take a batch and walk down the gradient of its loss.
 
     model: nn.Module with `loss(batch)`, a scalar (a mean over the batch) or a dict whose "loss"
-        is one; the other scalars of the dict go to the history.
+        is one; the other scalars of the dict go to the history. Where it has `check_batch(batch)`,
+        the first batch is given to it, so that `loss` need not look at values.
     batches: `batches(step)` is the global batch of step 0, 1, …; it depends on nothing else, or
         has `state_dict()` and `load_state_dict(…)`, whose tensors the checkpoint keeps. With
         several processes each takes its equal slice. See `TensorBatches`.
@@ -118,81 +119,81 @@ def fit(
 
     accelerator = make_accelerator()
     device = accelerator.device
-    outside = rng_state(device)
-    set_seed(seed + accelerator.process_index)
-    bf16 = opt.uses_bf16(precision, accelerator)
-    loss = Loss(model.train(), bf16, device, compile)
-    net = accelerator.prepare(loss)
-    made = opt.make_optimizer(optimizer, model, lr)
-    weights = [p for group in made.param_groups for p in group["params"]]
-    base = [group.setdefault("initial_lr", float(group["lr"])) for group in made.param_groups]
-    average = None if ema is None else EMA(model, ema)
-    meter = Meter(steps, accelerator)
-    described = {} if checkpoint is None else opt.describe_run(
-        model, batches, made, schedule, steps=steps, lr=lr, warmup=warmup, ema=ema, clip=clip,
-        seed=seed, precision=precision, looks=look and looks, best=best,
-    )  # fmt: skip
-    state = RunState(model, average, made, meter, accelerator, batches, described)
+    with kept_random_state(device):
+        set_seed(seed + accelerator.process_index)
+        bf16 = opt.uses_bf16(precision, accelerator)
+        loss = Loss(model.train(), bf16, device, compile)
+        net = accelerator.prepare(loss)
+        made = opt.make_optimizer(optimizer, model, lr)
+        weights = [p for group in made.param_groups for p in group["params"]]
+        base = [group.setdefault("initial_lr", float(group["lr"])) for group in made.param_groups]
+        average = None if ema is None else EMA(model, ema)
+        meter = Meter(steps, accelerator)
+        described = {} if checkpoint is None else opt.describe_run(
+            model, batches, made, schedule, steps=steps, lr=lr, warmup=warmup, ema=ema, clip=clip,
+            seed=seed, precision=precision, looks=look and looks, best=best,
+        )  # fmt: skip
+        state = RunState(model, average, made, meter, accelerator, batches, described)
 
-    start = state.restore(checkpoint) if checkpoint is not None else 0
-    if checkpoint is not None and start < steps:
-        check_writable(checkpoint)
-    accelerator.wait_for_everyone()
+        start = state.restore(checkpoint) if checkpoint is not None else 0
+        if checkpoint is not None and start < steps:
+            check_writable(checkpoint)
+        accelerator.wait_for_everyone()
 
-    step_of = Step(net, made, weights, clip, average, loss.compiled)
-    if graph and can_capture(device) and accelerator.num_processes == 1:
-        step_of = GraphStep(step_of, device, lambda why: say(f"{title}: {why}.", progress))
-    due = opt.look_steps(steps, looks) if look is not None else ()
+        step_of = Step(net, made, weights, clip, average, loss.compiled)
+        if graph and can_capture(device) and accelerator.num_processes == 1:
+            step_of = GraphStep(step_of, device, lambda why: say(f"{title}: {why}.", progress))
+        due = opt.look_steps(steps, looks) if look is not None else ()
 
-    def take_a_look(done: int) -> None:
-        inside = rng_state(device)
-        row = meter.look(done, look, model)
-        set_rng_state(inside, device)
-        if best is None:
-            return
-        if best not in row:
-            raise ValueError(f"best is {best!r}, but look returned {sorted(row)}.")
-        if row[best] <= min(meter.looks[best]):
-            state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        def take_a_look(done: int) -> None:
+            with kept_random_state(device):
+                row = meter.look(done, look, model)
+            if best is None:
+                return
+            if best not in row:
+                raise ValueError(f"best is {best!r}, but look returned {sorted(row)}.")
+            if row[best] <= min(meter.looks[best]):
+                state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
 
-    bar = Bar(title, start, steps, progress and accelerator.is_main_process)
-    try:
-        if 0 in due and start == 0:
-            take_a_look(0)
-        for step in range(start, steps):
-            step_of.rates(factor(step), base)
-            batch = share(batches(step), accelerator)
-            kind = kind_of(batch)
-            # Raises TrainingError at NaN, on a CPU before the weights are touched.
-            step_of(batch, kind, partial(meter.add, step, kind))
-            meter.flops += step_of.flops[kind] * accelerator.num_processes
-            done = step + 1
-            if done in due:
-                take_a_look(done)
-            if checkpoint is not None and (done % every == 0 or done == steps):
-                state.save(checkpoint, done)
-            bar.update(meter.last)
-        meter.flush()
-        state.check_finite(steps)
-    except TrainingError as error:
-        raise TrainingError(f"{title}: {error}. {_advice(checkpoint)}") from None
-    finally:
-        bar.close()
-        step_of.rates(factor(steps - 1), base, plain=True)
-        made.zero_grad(set_to_none=True)
-        set_rng_state(outside, device)
+        bar = Bar(title, start, steps, progress and accelerator.is_main_process)
+        try:
+            if 0 in due and start == 0:
+                take_a_look(0)
+            for step in range(start, steps):
+                step_of.rates(factor(step), base)
+                batch = share(batches(step), accelerator)
+                if step == start and hasattr(model, "check_batch"):
+                    model.check_batch(batch)  # values are looked at once: it makes the loop wait
+                kind = kind_of(batch)
+                # Raises TrainingError at NaN, on a CPU before the weights are touched.
+                step_of(batch, kind, partial(meter.add, step, kind))
+                meter.flops += step_of.flops[kind] * accelerator.num_processes
+                done = step + 1
+                if done in due:
+                    take_a_look(done)
+                if checkpoint is not None and (done % every == 0 or done == steps):
+                    state.save(checkpoint, done)
+                bar.update(meter.last)
+            meter.flush()
+            state.check_finite(steps)
+        except TrainingError as error:
+            raise TrainingError(f"{title}: {error}. {_advice(checkpoint)}") from None
+        finally:
+            bar.close()
+            step_of.rates(factor(steps - 1), base, plain=True)
+            made.zero_grad(set_to_none=True)
 
-    say(meter.summary(title, start), progress and accelerator.is_main_process)
-    numbers = sum(p.numel() for p in weights)
-    ledger.note(title, planned, meter.flops * planned / steps, meter.seconds, numbers)
-    ema_model = None if average is None else average.module
-    best_model = None
-    if state.best:
-        best_model = copy.deepcopy(model)
-        best_model.load_state_dict(state.best)
-        best_model.eval()
-    model.eval()
-    return FitResult(model, ema_model, meter.history, meter.seconds, meter.looks, best_model)
+        say(meter.summary(title, start), progress and accelerator.is_main_process)
+        numbers = sum(p.numel() for p in weights)
+        ledger.note(title, planned, meter.flops * planned / steps, meter.seconds, numbers)
+        ema_model = None if average is None else average.module
+        best_model = None
+        if state.best:
+            best_model = copy.deepcopy(model)
+            best_model.load_state_dict(state.best)
+            best_model.eval()
+        model.eval()
+        return FitResult(model, ema_model, meter.history, meter.seconds, meter.looks, best_model)
 
 
 def say(text: str, wanted: bool = True) -> None:

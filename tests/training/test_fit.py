@@ -283,6 +283,37 @@ def test_losses_that_are_no_scalar(output, message):
         fit(Odd(), data, 5)
 
 
+def test_the_first_batch_is_checked_once_before_training():
+    class Checked(Point):
+        seen = 0
+
+        def check_batch(self, batch):
+            self.seen += 1
+            if batch.max() > 1:
+                raise ValueError("too large")
+
+    fit(model := Checked(), lambda step: torch.zeros(4, 2), 5, progress=False)
+    assert model.seen == 1
+    with pytest.raises(ValueError, match="too large"):
+        fit(model := Checked((3.0, 3.0)), lambda step: torch.full((4, 2), 9.0), 5, progress=False)
+    assert model.at.tolist() == [3.0, 3.0]
+
+
+def test_the_random_state_of_the_caller_comes_back(tmp_path):
+    def drawn():
+        return [*torch.rand(3).tolist(), *np.random.rand(3)]  # noqa: NPY002
+
+    models = [Toy() for _ in range(3)]  # each seeds
+    torch.manual_seed(7), np.random.seed(7)  # noqa: NPY002
+    wanted = drawn()
+    torch.manual_seed(7), np.random.seed(7)  # noqa: NPY002
+    toy_fit(tmp_path, model=models[0])
+    toy_fit(tmp_path, model=models[1])  # finished earlier
+    with pytest.raises(CheckpointError):
+        toy_fit(tmp_path, model=models[2], lr=0.5)
+    assert drawn() == wanted
+
+
 def test_a_loss_dict_that_changes_its_names():
     class Fickle(Point):
         steps = 0
