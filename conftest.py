@@ -7,6 +7,8 @@ in kernels that inherit this environment.
 import os
 import tempfile
 
+import genai_utils  # noqa: F401  (before torch: it says how OpenMP waits, to the kernels as well)
+
 # Tests compare numbers: they run on the CPU even where a card is at hand.
 os.environ["GENAI_PROFILE"] = "ci"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -14,8 +16,6 @@ os.environ["MPLBACKEND"] = "Agg"
 # Progress in the exercises is kept in the home of whoever solves them; a test run is nobody's.
 os.environ["GENAI_PROGRESS"] = tempfile.mkdtemp(prefix="genai-progress-")
 os.environ.pop("GENAI_PUBLISH", None)
-# Waiting OpenMP threads spin; on cores that are busy with something else that takes minutes.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores already; threads of their own would only fight over them.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from genai_utils import data
 from genai_utils.evaluation import subspace_angle
+from genai_utils.printing import say
 from genai_utils.structure.pca import PCA
 
 # kind of work -> our solver, and the peers' names for it
@@ -96,20 +97,20 @@ def main():
                 found[name] = call(name, x, k)
                 seconds[name].append(clock() - start)
 
-    print(
+    say(
         f"X: {x.shape[0]:,} x {x.shape[1]} {x.dtype}, k = {k}, {threads} thread(s); torch "
         f"{torch.__version__}, scikit-learn {sklearn.__version__}, scipy {scipy.__version__}"
     )
-    print(f"{'':29} {'seconds':>8} {'ours / peer':>12} {'error of s':>11} {'angle':>10}")
+    say(f"{'':29} {'seconds':>8} {'ours / peer':>12} {'error of s':>11} {'angle':>10}")
     for kind, (solver, peers) in KINDS.items():
-        print(kind)
+        say(kind)
         for name in (f"ours {solver}", *peers):
             pairs = zip(seconds[f"ours {solver}"], seconds[name], strict=True)
             ratio = statistics.median(a / b for a, b in pairs)
             shown = "" if name.startswith("ours") else f"{ratio:.2f}"
             s, v = found[name]
             error = np.abs(s / s_exact - 1).max()
-            print(
+            say(
                 f"  {name:27} {statistics.median(seconds[name]):8.2f} {shown:>12} {error:11.1e} "
                 f"{subspace_angle(v, v_exact):9.4f}°"
             )

@@ -19,6 +19,7 @@ import time
 import torch
 from torch import nn
 
+from genai_utils.printing import say
 from genai_utils.training import TensorBatches, fit
 
 
@@ -60,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     clock = time.process_time if device == "cpu" else time.perf_counter
-    print(f"{device}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    say(f"{device}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     for d in (64, 784):
         torch.manual_seed(0)
         x, model = torch.rand(5000, d, device=device), Autoencoder(d).to(device)
@@ -76,7 +77,7 @@ def main() -> None:
         ratio = statistics.median(
             b / a for a, b in zip(seconds[by_hand], seconds[by_fit], strict=True)
         )
-        print(f"d = {d}: by hand {hand:.0f} µs, fit {ours:.0f} µs per step, ratio {ratio:.3f}")
+        say(f"d = {d}: by hand {hand:.0f} µs, fit {ours:.0f} µs per step, ratio {ratio:.3f}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from genai_utils.printing import say
 from genai_utils.training import CheckpointError, TrainingError, fit, save_model
 
 PACKAGES = ("genai_utils.vision", "genai_utils.language", "genai_utils.structure")
@@ -67,7 +68,7 @@ def train(arguments: argparse.Namespace) -> None:
         if result.ema_model is not None:
             save_model(result.ema_model, out / "ema.safetensors")
         record = {"model": arguments.model, "seconds": result.seconds, **result.history}
-        (out / "history.json").write_text(json.dumps(record))
+        (out / "history.json").write_text(json.dumps(record), encoding="utf-8")
     if PartialState().num_processes > 1:
         PartialState().destroy_process_group()
 
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         train(parser.parse_args(argv))
     except (CheckpointError, TrainingError, ValueError, OSError) as error:
-        print(f"train: {error}", file=sys.stderr)
+        say(f"train: {error}", sys.stderr)
         return 1
     return 0
 

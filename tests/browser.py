@@ -5,9 +5,11 @@ Installed already where `tests/conftest.py` imports it. Skips with a reason wher
     def test_something(browser, tmp_path):
         browser.open(page, width=390)          # a path or a URL
         assert browser.errors() == [] and browser.overflow() == 0
+        browser.open(page, width=390, wide=True)       # as where a wider font is installed
 """
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -32,6 +34,27 @@ FLAGS = (
     "--hide-scrollbars",
 )
 
+# Which fonts a machine has is no affair of the tests: letters set apart are as wide as those of any
+# font. MathJax brings fonts of its own for what is seen of a formula; what it hides there for
+# screen readers is set in a font of the machine.
+WIDE = """
+* { letter-spacing: 0.12em !important; }
+mjx-container mjx-math * { letter-spacing: normal !important; }
+mjx-assistive-mml * { letter-spacing: 0.5em !important; }
+"""
+FORCE = """
+(css => {
+  const force = () => {
+    const style = document.createElement('style');
+    style.textContent = css;
+    document.documentElement.append(style);
+  };
+  if (document.documentElement) force();
+  else new MutationObserver((changes, observer) => { observer.disconnect(); force(); })
+    .observe(document, {childList: true});
+})(%s);
+"""
+
 
 class Browser:
     """The few things that tests ask of a browser."""
@@ -39,8 +62,11 @@ class Browser:
     def __init__(self, driver):
         self.driver = driver
 
-    def open(self, page, width=1200, height=900, dark=False, calm=False):
-        """Open a path or URL at a width in CSS pixels; a narrow one is a phone with touch."""
+    def open(self, page, width=1200, height=900, dark=False, calm=False, wide=False):
+        """Open a path or URL at a width in CSS pixels; a narrow one is a phone with touch.
+
+        wide: with all text set wider than on this machine, as another font would set it.
+        """
         phone = width < 600
         self.cdp(
             "Emulation.setDeviceMetricsOverride",
@@ -59,7 +85,22 @@ class Browser:
         self.cdp("Emulation.setEmulatedMedia", features=features)
         for kind in ("browser", "performance"):
             self.driver.get_log(kind)  # reading empties it
-        self.driver.get(page if "://" in str(page) else Path(page).resolve().as_uri())
+        url = page if "://" in str(page) else Path(page).resolve().as_uri()
+        with self.forced(WIDE if wide else ""):
+            self.driver.get(url)
+
+    @contextlib.contextmanager
+    def forced(self, css):
+        """Pages that are opened meanwhile have this style sheet from their first moment."""
+        if not css:
+            yield
+            return
+        source = FORCE % json.dumps(css)
+        name = self.cdp("Page.addScriptToEvaluateOnNewDocument", source=source)["identifier"]
+        try:
+            yield
+        finally:
+            self.cdp("Page.removeScriptToEvaluateOnNewDocument", identifier=name)
 
     def cdp(self, command, **arguments):
         """A command of the Chrome DevTools protocol."""

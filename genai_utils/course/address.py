@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from genai_utils.course import chapters
+from genai_utils.printing import say
 
 _TEXT = {".md", ".yml", ".yaml", ".toml", ".cff", ".ipynb", ".py", ".bib", ".json"}
 _NAMES = {"LICENSE-text", "LICENSE"}
@@ -80,11 +81,11 @@ def main(arguments=None):
     try:
         changed = change(options.root, options.url)
     except (ValueError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return 1
     for path in changed:
-        print(path)
-    print(f"{len(changed)} files changed.")
+        say(path)
+    say(f"{len(changed)} files changed.")
     return 0
 
 

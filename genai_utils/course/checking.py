@@ -18,6 +18,7 @@ import sys
 from genai_utils import exercises
 from genai_utils.course import diagnosis, records
 from genai_utils.course.diagnosis import CORRECT, ERROR, NOT_YET, TO_DO, Verdict
+from genai_utils.course.page import Bundle
 from genai_utils.exercises import exercise
 
 __all__ = ["check", "examine", "exercise", "hint", "progress", "solution"]
@@ -178,20 +179,12 @@ def _indented(text: str) -> str:
 
 def _display(page: str, text: str) -> None:
     """In a notebook: HTML with the plain text beside it. Elsewhere: the plain text."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        get_ipython = None
-    if get_ipython is not None and get_ipython() is not None:
-        display({"text/html": page, "text/plain": text}, raw=True)
-    else:
-        print(text)
+    Bundle(text_html=page, text_plain=text).display()
 
 
 if __name__ == "__main__":
     from genai_utils.course import stubs
 
     if sys.argv[1:2] != ["stubs"]:
-        sys.exit("usage: python -m genai_utils.course.checking stubs NOTEBOOK…")
+        sys.exit("usage: python -m genai_utils.course.checking stubs NOTEBOOK ...")
     sys.exit(stubs.main(sys.argv[2:]))

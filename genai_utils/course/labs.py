@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from genai_utils.course.figures import figure_bundle
 from genai_utils.course.page import require_text
+from genai_utils.printing import say
 
 PUBLISHED = "A still of a live lab: run this notebook on Colab or at home and use it here."
 
@@ -47,5 +48,5 @@ def lab(build, still, alt, hint=""):
         plt.close(still)
     widget = build()
     if hint:
-        print(hint)
+        say(hint)
     display(widget)

@@ -11,7 +11,10 @@ from collections import Counter
 from html import escape
 from importlib.resources import files
 
+from IPython import get_ipython
 from IPython.display import display
+
+from genai_utils.printing import plain, say
 
 LIMIT = 600_000  # bytes of one stored output
 _used = Counter()  # how often each id was handed out in this process
@@ -35,7 +38,13 @@ class Bundle:
 
     def display(self):
         """Show the output below the running cell; outside IPython its plain text is printed."""
-        display(self.data, raw=True)
+        text = self.data.get("text/plain", "")
+        if get_ipython() is None:
+            say(text)
+        elif text:  # IPython in a terminal prints the plain text
+            display({**self.data, "text/plain": plain(text)}, raw=True)
+        else:
+            display(self.data, raw=True)
 
 
 def require_text(value, what):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genai_utils.course.figures import table_bundle
 from genai_utils.course.records import write
+from genai_utils.printing import plain
 
 MARK = "genai-from-scratch report"  # a file that bears it may be written over, no other
 COLUMNS = ("exercise", "notebook", "state", "tries", "hints", "solution seen", "solved on")
@@ -45,7 +46,9 @@ def _cells(row: dict) -> list[str]:
 
 
 def as_text(table: list[dict]) -> str:
-    lines = [list(COLUMNS), *map(_cells, table)]
+    """The table in signs that standard output can hold."""
+    # Plain signs may be longer, so they are put in before the columns are set.
+    lines = [list(COLUMNS), *([plain(cell) for cell in _cells(row)] for row in table)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
     padded = ["  ".join(c.ljust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines]
     return "\n".join([*padded, summary(table)])

@@ -19,7 +19,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from genai_utils.printing import say
+
 PROFILES = ("ci", "cpu", "gpu")
+SEEDS = 2**32  # NumPy's global generator takes no larger seed
 _current = None
 
 
@@ -60,19 +63,24 @@ class Run:
         )
 
 
-def start(name, seed=0):
+def start(name, seed=None):
     """Begin a notebook: choose profile and device, seed, set the style, and say so in one line.
 
     The profile is `GENAI_PROFILE` (ci, cpu or gpu); unset, it is gpu where CUDA is there, else cpu.
-    Raises ValueError for an unknown profile or a name that is not like "24_vae".
+    The seed is `seed`, or else `GENAI_SEED`, or else 0.
+    Raises ValueError for an unknown profile, a seed that is no whole number from 0 to 2**32 - 1,
+    or a name that is not like "24_vae".
     """
     global _current
     if not isinstance(name, str) or not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise ValueError(
             f'start expects the name of a notebook, such as "24_vae"; it got {name!r}.'
         )
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"start expects a seed that is a whole number >= 0; it got {seed!r}.")
+    seed = seed_of_run() if seed is None else seed
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
+        raise ValueError(
+            f"start expects a seed that is a whole number from 0 to {SEEDS - 1}; it got {seed!r}."
+        )
     cuda = torch.cuda.is_available()
     profile = os.environ.get("GENAI_PROFILE") or ("gpu" if cuda else "cpu")
     if profile not in PROFILES:
@@ -90,15 +98,30 @@ def start(name, seed=0):
 
     from genai_utils import data
     from genai_utils.course import figures
+    from genai_utils.training import ledger
 
     figures.style()
     data.forget_used()
+    ledger.forget()
     _current = Run(name, profile, device, seed)
     where = "GENAI_DATA" if os.environ.get("GENAI_DATA") else "the user's cache"
     if profile == "ci":
         where = "bundled"
-    print(f"{name}: {device_name(device)}, profile {profile}, data from {where}, seed {seed}")
+    say(f"{name}: {device_name(device)}, profile {profile}, data from {where}, seed {seed}")
     return _current
+
+
+def seed_of_run():
+    """The seed that `GENAI_SEED` names, or 0. Raises ValueError where it is no such number."""
+    text = os.environ.get("GENAI_SEED", "").strip()
+    if not text:
+        return 0
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= SEEDS:
+        raise ValueError(
+            f"GENAI_SEED is a whole number from 0 to {SEEDS - 1}; it is {text[:40]!r}. "
+            "Set it to one, or unset it."
+        )
+    return int(text)
 
 
 def current():
@@ -134,6 +157,7 @@ def report():
     if _current is None:
         raise RuntimeError('No notebook was started here. Its set-up cell calls start("NN_name").')
     from genai_utils import __version__, data
+    from genai_utils.training import ledger
 
     return json.dumps(
         {
@@ -143,6 +167,7 @@ def report():
             "seconds": round(time.perf_counter() - _current.began, 1),
             "peak_memory_gb": round(peak_memory_gb(_current.device), 2),
             "data": list(data.used()),
+            "training": ledger.total(),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__.split("+")[0],

@@ -19,6 +19,7 @@ import sys
 import textwrap
 
 from genai_utils import exercises
+from genai_utils.printing import say
 
 NAMES = {
     "torch": "import torch",
@@ -108,14 +109,14 @@ def _is_empty(function: ast.FunctionDef) -> bool:
 def main(arguments: list[str]) -> int:
     """Print the stubs of the notebooks named on the command line."""
     if not arguments:
-        print("usage: python -m genai_utils.course.stubs NOTEBOOK…", file=sys.stderr)
+        say("usage: python -m genai_utils.course.stubs NOTEBOOK …", sys.stderr)
         return 2
     try:
         shelves = [exercises.load(name) for name in arguments]
     except exercises.UnknownExercise as problem:
-        print(problem, file=sys.stderr)
+        say(problem, sys.stderr)
         return 2
-    print("\n\n".join(stub(e).rstrip() for shelf in shelves for e in shelf.values()))
+    say("\n\n".join(stub(e).rstrip() for shelf in shelves for e in shelf.values()))
     return 0
 
 

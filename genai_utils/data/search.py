@@ -17,6 +17,8 @@ from pathlib import Path
 import filelock
 import platformdirs
 
+from genai_utils.printing import say
+
 from . import download
 from .entries import DataError, dataset
 
@@ -61,7 +63,7 @@ def fetch_or_stand_in(name):
         if entry.stand_in is None:
             raise
         why = "the ci profile uses no network" if in_ci() else "no network"
-        print(
+        say(
             f"{entry.title} is not on this machine ({why}): "
             f"using the bundled {entry.stand_in} instead{missing.removed}."
         )
@@ -130,7 +132,7 @@ def _locate(name, file):
 def _found(name, path, damaged):
     """`path`, after saying which other copies were passed over."""
     for line in damaged:
-        print(f"{name}: not used: {line}")
+        say(f"{name}: not used: {line}")
     return path
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from genai_utils.printing import say
+
 from ._arguments import one_of, positive_int
 from .entries import DataError, mark_used
 from .search import fetch_or_stand_in, read_bytes
@@ -163,7 +165,7 @@ def docstrings(packages=PACKAGES):
     packages = [one_of("package", package, PACKAGES) for package in packages]
     missing = [p for p in packages if importlib.util.find_spec(p) is None]
     if missing:
-        print(f"docstrings: not installed here, passed over: {', '.join(missing)}")
+        say(f"docstrings: not installed here, passed over: {', '.join(missing)}")
     found = [doc for p in packages if p not in missing for doc in _docstrings_of(p)]
     mark_used("docstrings")
     return found

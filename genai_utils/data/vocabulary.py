@@ -135,7 +135,8 @@ def analogies():
     Source: Mikolov et al. 2013.
     """
     sections, questions = {}, None
-    for line in _gensim_file("questions-words.txt", "word_benchmarks").read_text().splitlines():
+    text = _gensim_file("questions-words.txt", "word_benchmarks").read_text("utf-8")
+    for line in text.splitlines():
         if line.startswith(":"):
             questions = sections.setdefault(line[1:].strip(), [])
         elif line.strip():

@@ -14,7 +14,7 @@ from genai_utils.evaluation.distances import (
     precision_recall,
 )
 from genai_utils.evaluation.images import psnr, radial_power_spectrum, sharpness
-from genai_utils.evaluation.judge import Judge, train_judge
+from genai_utils.evaluation.judge import Judge, load_judge, train_judge
 from genai_utils.evaluation.likelihood import bits_per_dim
 from genai_utils.evaluation.subspaces import procrustes, subspace_angle
 from genai_utils.evaluation.text import NGram, next_token_nll
@@ -35,6 +35,7 @@ __all__ = [
     "frechet_distance",
     "frechet_gaussians",
     "knn_accuracy",
+    "load_judge",
     "nearest",
     "nearest_distance",
     "next_token_nll",

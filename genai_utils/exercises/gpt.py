@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from genai_utils.exercises import exercise
 from genai_utils.language import fill_in, gpt
+from genai_utils.training import schedules
 
 
 def _generator(seed):
@@ -210,7 +211,7 @@ def _lowest(*lines):
 
 
 exercise(
-    gpt.trapezoid,
+    schedules.trapezoid,
     cases=plans,
     mistakes={
         "starts at 0": (

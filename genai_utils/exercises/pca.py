@@ -186,17 +186,17 @@ exercise(
 def half_hidden(seed):
     g = _generator(seed)
     cases = []
-    for d, k in ((8, 2), (15, 3), (20, 5)):
+    for n, d, k in ((3, 8, 2), (4, 15, 3), (6, 20, 5)):
         visible = torch.zeros(d, dtype=torch.bool)
         visible[torch.randperm(d, generator=g)[: 3 * d // 4]] = True
-        x, mean = (torch.randn(d, generator=g) + 1 for _ in range(2))
-        cases.append((x, visible, _axes(d, k, g), mean))
+        X, mean = torch.randn(n, d, generator=g) + 1, torch.randn(d, generator=g) + 1
+        cases.append((X, visible, _axes(d, k, g), mean))
     return cases
 
 
-def _fit(x, visible, V, mean):
-    z = torch.linalg.lstsq(V[visible], (x - mean)[visible][:, None]).solution
-    return V @ z[:, 0]
+def _fit(X, visible, V, mean):
+    Z = torch.linalg.lstsq(V[visible], (X - mean)[:, visible].T).solution
+    return Z.T @ V.T
 
 
 exercise(
@@ -204,38 +204,39 @@ exercise(
     cases=half_hidden,
     mistakes={
         "hidden pixels believed": (
-            lambda x, visible, V, mean: mean + V @ (V.T @ (x - mean)),
-            "You projected all of x, hidden pixels included: their values must have no influence.",
+            lambda X, visible, V, mean: mean + (X - mean) @ V @ V.T,
+            "You projected all of X, hidden pixels included: their values must have no influence.",
         ),
         "hidden pixels at the mean": (
-            lambda x, visible, V, mean: mean + V[:, :] @ (V[visible].T @ (x - mean)[visible]),
+            lambda X, visible, V, mean: mean + (X - mean)[:, visible] @ V[visible] @ V.T,
             "You used V^T on the visible pixels as if its rows were still orthonormal, which fills "
             "the hidden ones with the mean. Solve least squares for z instead.",
         ),
         "hidden pixels at zero": (
-            lambda x, visible, V, mean: mean + V @ (V.T @ (x * visible - mean)),
+            lambda X, visible, V, mean: mean + (X * visible - mean) @ V @ V.T,
             "You set the hidden pixels to zero and projected: zero is a value like any other. Fit "
             "z to the visible pixels alone.",
         ),
         "mean not subtracted": (
-            lambda x, visible, V, mean: mean + _fit(x + mean, visible, V, mean),
+            lambda X, visible, V, mean: mean + _fit(X + mean, visible, V, mean),
             "You fitted V z to x itself: subtract the mean from the visible pixels first.",
         ),
         "mean not added": (
-            lambda x, visible, V, mean: _fit(x, visible, V, mean),
+            lambda X, visible, V, mean: _fit(X, visible, V, mean),
             "You returned V z without the mean: it has to be added back.",
         ),
         "visible pixels kept": (
-            lambda x, visible, V, mean: torch.where(visible, x, mean + _fit(x, visible, V, mean)),
-            "You kept the visible pixels of x. A fair choice for a picture, but here mean + V z is "
+            lambda X, visible, V, mean: torch.where(visible, X, mean + _fit(X, visible, V, mean)),
+            "You kept the visible pixels of X. A fair choice for a picture, but here mean + V z is "
             "asked at every pixel.",
         ),
     },
     hints=[
-        "The code z has k unknowns, and each visible pixel gives one equation: "
+        "The code z of a row has k unknowns, and each visible pixel gives one equation: "
         "x_j - mean_j = sum_i V_ji z_i.",
-        "V[visible] keeps the rows of V at the visible pixels; it has shape (m, k).",
-        "torch.linalg.lstsq(A, b).solution wants b as a column, shape (m, 1).",
-        "Then decode with the whole V: mean + V z gives all d pixels.",
+        "V[visible] keeps the rows of V at the visible pixels, (m, k): the same for all rows of X.",
+        "torch.linalg.lstsq(A, B).solution solves for all columns of B (m, n) at once; the rows of "
+        "X have to become columns.",
+        "Then decode with the whole V: mean + V z gives all d pixels of a row.",
     ],
 )

@@ -15,7 +15,7 @@ from torch import nn
 from genai_utils.training.batches import derive_seed
 
 from .tokenizer import SPECIAL
-from .transformer import Block
+from .transformer import Block, checked_ids, look_up
 
 PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL))
 IGNORE = -100  # the label of a token that is not to be predicted: F.cross_entropy leaves it out
@@ -86,8 +86,9 @@ def apply_mask(ids, chosen, draw, random_ids):
 def mask_tokens(ids, vocabulary, rate=0.15, generator=None, rule=(0.8, 0.1, 0.1)):
     """Choose tokens to predict, and hide them by the 80/10/10 rule.
 
-    Each token that is not special (ids 0 to 4) is chosen with probability `rate`. A row in which
-    none was chosen gets one at random; a row of special tokens only has none to choose.
+    In a row with n tokens that are not special (ids 0 to 4), rate · n of them, rounded, are chosen
+    at random; at least one, if there is any. BERT's code does so too: the batches then all have the
+    same number of tokens to predict.
     ids: (B, T) int64. vocabulary: V; random tokens are drawn from 5 … V - 1. rule: shares of
     [MASK], random, unchanged.
     Returns inputs and labels as `apply_mask` does.
@@ -99,9 +100,10 @@ def mask_tokens(ids, vocabulary, rate=0.15, generator=None, rule=(0.8, 0.1, 0.1)
         raise ValueError(f"rule must be three shares that sum to 1, got {rule}")
     settings = {"generator": generator, "device": ids.device}
     score = torch.rand(ids.shape, **settings)
-    score = score.masked_fill(ids < len(SPECIAL), 2.0)  # never chosen
-    first = F.one_hot(score.argmin(-1), ids.shape[-1]).bool()  # the token first in line
-    chosen = ((score < rate) | first) & (score < 2)
+    score = score.masked_fill(ids < len(SPECIAL), 2.0)  # last in line
+    real = (ids >= len(SPECIAL)).sum(-1, keepdim=True)  # (B, 1)
+    wanted = torch.minimum((rate * real.double()).round().clamp(min=1), real)
+    chosen = score.argsort(-1).argsort(-1) < wanted
     draw = torch.rand(ids.shape, **settings)
     if rule != (0.8, 0.1, 0.1):  # move the borders to where apply_mask has them
         borders = torch.tensor([0, rule[0], rule[0] + rule[1], 1.0], device=ids.device)
@@ -109,6 +111,18 @@ def mask_tokens(ids, vocabulary, rate=0.15, generator=None, rule=(0.8, 0.1, 0.1)
         draw = torch.tensor([0.0, 0.8, 0.9], device=ids.device)[kind]
     random_ids = torch.randint(len(SPECIAL), vocabulary, ids.shape, **settings)
     return apply_mask(ids, chosen, draw, random_ids)
+
+
+def chosen_places(labels, k):
+    """Where the tokens to predict stand, and which they are: (B, T) → places, targets (B, k).
+
+    labels: as of `apply_mask`, at most k in a row that are not -100. A row with fewer is filled up
+    with other places, whose target is -100. The output layer, of V numbers per token, is the most
+    expensive one; with a fixed k it is computed for B k tokens instead of all B T, and a graphics
+    card need not tell the processor how many there are.
+    """
+    places = (labels != IGNORE).byte().topk(k, dim=-1).indices.sort(-1).values
+    return places, labels.gather(-1, places)
 
 
 def cloze_loss(logits, labels):
@@ -120,10 +134,10 @@ def cloze_loss(logits, labels):
     chosen at all, the loss is 0.
     Source: Devlin et al. 2019, section 3.1; lecture items A10, A24.
     """
-    chosen = labels != -100
-    log_p = logits[chosen].log_softmax(-1)  # (M, V)
-    nll = -log_p.gather(-1, labels[chosen][:, None])  # (M, 1)
-    return nll.sum() / max(1, len(nll))
+    chosen = labels != -100  # (B, T)
+    log_p = logits.log_softmax(-1)  # (B, T, V)
+    nll = -log_p.gather(-1, labels.clamp(min=0)[..., None])[..., 0]  # (B, T)
+    return (nll * chosen).sum() / chosen.sum().clamp(min=1)
 
 
 @dataclass
@@ -166,7 +180,7 @@ class BERT(nn.Module):
         self._check(ids)
         segments = torch.zeros_like(ids) if segments is None else segments
         place = torch.arange(ids.shape[1], device=ids.device)
-        x = self.tokens(ids) + self.positions(place) + self.segments(segments)  # (B, T, d)
+        x = look_up(self.tokens, ids) + self.positions(place) + self.segments(segments)  # (B, T, d)
         x = self.drop(self.norm(x))
         mask = None if real is None else real[:, None, None, :]  # nobody looks at padding
         for block in self.blocks:
@@ -181,11 +195,6 @@ class BERT(nn.Module):
             raise ValueError(
                 f"the context is {c.context} tokens, got {ids.shape[1]}: "
                 "shorten the text, or build the model with a longer context"
-            )
-        if ids.min() < 0 or ids.max() >= c.vocabulary:
-            raise ValueError(
-                f"ids must lie in 0 … {c.vocabulary - 1}, got {int(ids.min())} to "
-                f"{int(ids.max())}: the tokenizer and the model must have one vocabulary"
             )
 
 
@@ -223,11 +232,15 @@ class PreTraining(nn.Module):
         x, pooled = self.bert(ids, segments, real)
         return self.words(x), self.next(pooled)
 
+    def check_batch(self, batch):
+        """Raises ValueError for ids outside the vocabulary."""
+        checked_ids(batch[0], self.bert.config.vocabulary)
+
     def loss(self, batch):
-        ids, segments, labels, follows = batch
+        ids, segments, (places, targets), follows = batch
         x, pooled = self.bert(ids, segments)
-        chosen = labels != IGNORE
-        masked = cloze_loss(self.words(x[chosen]).float(), labels[chosen])  # only where needed
+        x = x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))  # (B, k, d)
+        masked = cloze_loss(self.words(x).float(), targets)  # only where needed
         pair = F.cross_entropy(self.next(pooled).float(), follows)
         loss = masked + self.pair_weight * pair
         return {"loss": loss, "masked": masked.detach(), "next": pair.detach()}
@@ -248,14 +261,20 @@ class Classifier(nn.Module):
     def forward(self, ids, segments=None, real=None):
         return self.head(self.bert(ids, segments, real)[1])
 
+    def check_batch(self, batch):
+        """Raises ValueError for ids outside the vocabulary."""
+        checked_ids(batch[0], self.bert.config.vocabulary)
+
     def loss(self, batch):
         *inputs, labels = batch
         return F.cross_entropy(self(*inputs).float(), labels)
 
 
 class PairBatches:
-    """Batches for pre-training: `batches(step)` is ids, segments, labels (B, T) and follows (B,).
+    """Batches for pre-training: `batches(step)` is ids, segments, (places, targets), follows.
 
+    ids and segments: (B, T). The tokens to predict stand at `places` (B, k) and are `targets`
+    (B, k), see `chosen_places`. follows: (B,).
     Each row is [CLS] a [SEP] b [SEP]: a from a random place of a random article, b what follows
     it there (0, half of the rows), or a piece of another article (1). Long articles come up
     more often. A batch depends on (seed, step) alone.
@@ -300,7 +319,11 @@ class PairBatches:
         ids = torch.cat([edge[0], text[:, :n], edge[1], b, edge[1]], 1)  # (B, T)
         segments = (torch.arange(T) > n + 1).long().expand(B, T)
         inputs, labels = mask_tokens(ids, self.vocabulary, self.rate, g, self.rule)
-        return tuple(x.to(self.device or "cpu") for x in (inputs, segments, labels, follows))
+        chosen = chosen_places(labels, max(1, round(self.rate * (T - 3))))
+        inputs, segments, places, targets, follows = (
+            x.to(self.device or "cpu") for x in (inputs, segments, *chosen, follows)
+        )
+        return inputs, segments, (places, targets), follows
 
 
 # --- the same weights in the library `transformers`

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .transformer import Block
+from .transformer import Block, checked_ids, look_up
 
 
 def still_hidden(blanks: int, steps: int) -> Tensor:
@@ -46,19 +46,18 @@ def hidden_nll(logits: Tensor, ids: Tensor, hidden: Tensor) -> Tensor:
     return ((nll * hidden).sum(-1) / hidden.sum(-1)).mean()
 
 
-def who_sees_whom(T, heads):
+def who_sees_whom(T, heads, device=None):
     """The heads' fields of view, (heads, T, T) bool, True where a token (row) may look.
 
     A quarter of the heads sees the left neighbour only and a quarter the right one (at the ends:
     the token itself); the others see everything. A hidden token knows nothing but its place, and
     to find out where its neighbours stand is what takes a small masked model longest to learn.
     """
-    see = torch.ones(heads, T, T, dtype=torch.bool)
-    place, near = torch.arange(T), heads // 4
-    see[: 2 * near] = False
-    see[:near, place, (place - 1).clamp(min=0)] = True
-    see[near : 2 * near, place, (place + 1).clamp(max=T - 1)] = True
-    return see
+    place, near = torch.arange(T, device=device), heads // 4
+    left = place == (place[:, None] - 1).clamp(min=0)  # (T, T)
+    right = place == (place[:, None] + 1).clamp(max=T - 1)
+    everything = torch.ones_like(left)
+    return torch.stack([left] * near + [right] * near + [everything] * (heads - 2 * near))
 
 
 class FillIn(nn.Module):
@@ -97,8 +96,8 @@ class FillIn(nn.Module):
     def forward(self, ids):
         self._check(ids)
         place = torch.arange(ids.shape[1], device=ids.device)
-        see = who_sees_whom(ids.shape[1], self.config.heads).to(ids.device)
-        x = self.drop(self.tokens(ids) + self.positions(place))  # (B, T, d)
+        see = who_sees_whom(ids.shape[1], self.config.heads, ids.device)
+        x = self.drop(look_up(self.tokens, ids) + self.positions(place))  # (B, T, d)
         for block in self.blocks:
             x = block(x, mask=see)
         return F.linear(self.norm(x), self.tokens.weight[: self.mask])  # (B, T, V): never [MASK]
@@ -110,6 +109,10 @@ class FillIn(nn.Module):
         share = 1 - torch.rand(B, 1, generator=generator, device=device)  # r in (0, 1]
         rank = torch.rand(B, T, generator=generator, device=device).argsort(-1).argsort(-1)
         return (rank < share * T).to(batch.device)
+
+    def check_batch(self, batch):
+        """Raises ValueError for ids outside the vocabulary; [MASK] is none of it."""
+        checked_ids(batch, self.mask)
 
     def loss(self, batch, generator=None):
         hidden = self.hide(batch, generator)
@@ -135,6 +138,7 @@ class FillIn(nn.Module):
         if not (isinstance(temperature, int | float) and 0 <= temperature < math.inf):
             raise ValueError(f"temperature must be a number of at least 0, got {temperature!r}")
         self._check(ids)
+        checked_ids(ids, self.mask + 1)
         ids, training = ids.clone(), self.training
         blanks = (ids == self.mask).sum(-1)  # (B,)
         steps = min(steps, int(blanks.max())) if ids.numel() else 0
@@ -161,9 +165,6 @@ class FillIn(nn.Module):
                 f"the context is {self.config.context} tokens, got {ids.shape[1]}: "
                 "cut the text, or build the model with a longer context"
             )
-        if ids.numel() and not (ids.min() >= 0 and ids.max() <= self.mask):
-            wrong = ids.max() if ids.max() > self.mask else ids.min()
-            raise ValueError(f"ids must lie in 0 … {self.mask} ([MASK]), got {int(wrong)}")
 
 
 def _draw(logits, temperature, generator):

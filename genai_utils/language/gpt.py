@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .transformer import Block, KVCache
+from .transformer import Block, KVCache, checked_ids, look_up
 
 
 @dataclass
@@ -64,7 +64,7 @@ class GPT(nn.Module):
         """Token plus position, (B, T) → (B, T, d); the first token stands at place `start`."""
         self._check(ids, start)
         place = torch.arange(start, start + ids.shape[1], device=ids.device)
-        return self.tokens(ids) + self.positions(place)
+        return look_up(self.tokens, ids) + self.positions(place)
 
     def hidden(self, x, cache=None):
         """Through all blocks and the last norm, (B, T, d) → (B, T, d)."""
@@ -80,6 +80,10 @@ class GPT(nn.Module):
     def forward(self, ids, cache=None):
         start = cache[0].used if cache else 0
         return self.unembed(self.hidden(self.embed(ids, start), cache))  # (B, T, V)
+
+    def check_batch(self, batch):
+        """Raises ValueError for ids outside the vocabulary."""
+        checked_ids(batch, self.config.vocabulary)
 
     def loss(self, batch):
         return next_token_loss(self(batch[:, :-1]), batch)
@@ -106,6 +110,7 @@ class GPT(nn.Module):
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ValueError(f"n must be a whole number of at least 0, got {n!r}")
         self._check(ids[:, -1:])
+        self.check_batch(ids)
         sample_probabilities(torch.zeros(1), temperature, top_k, top_p)  # refuses bad settings
         ids = torch.cat([ids, ids.new_zeros(len(ids), n)], 1)
         store, training = self.new_cache() if cache else None, self.training
@@ -134,10 +139,6 @@ class GPT(nn.Module):
                 f"the context is {c.context} tokens, got {start + ids.shape[1]}: "
                 "keep the last ones only, or build the model with a longer context"
             )
-        if ids.device.type == "cpu" and not (ids.min() >= 0 and ids.max() < c.vocabulary):
-            raise ValueError(
-                f"ids must lie in 0 … {c.vocabulary - 1}, got {int(ids.min())} to {int(ids.max())}"
-            )
 
     @classmethod
     def from_pretrained(cls, name="gpt2"):
@@ -156,18 +157,6 @@ def next_token_loss(logits, batch):
     t + 1. Source: Radford et al. 2018, eq. 1; lecture item A44.
     """
     return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-
-
-def trapezoid(step, steps, warmup, decay):
-    """A learning rate's factor: up in a straight line, 1 for long, down in a straight line.
-
-        min(1, (step + 1) / warmup, (steps - step) / decay)
-
-    step: tensor (n,) of step numbers, from 0 to steps - 1. warmup, decay: so many steps at the
-    start and at the end, each at least 1. Returns (n,). Source: Hägele et al. 2024.
-    """
-    rise, fall = (step + 1) / warmup, (steps - step) / decay
-    return torch.minimum(rise, fall).clamp(max=1)
 
 
 def top_k_filter(logits, k):
@@ -216,16 +205,6 @@ def sample_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
     if top_p is not None:
         logits = top_p_filter(logits, top_p)
     return logits.softmax(-1)
-
-
-def adamw(parameters, lr, weight_decay=0.1, betas=(0.9, 0.99)):
-    """AdamW whose weight decay leaves biases and norms alone; an `optimizer` for `fit`."""
-    parameters = list(parameters)
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
 
 
 # Our name of each parameter, and GPT-2's in transformers; {i} is the number of the block.

@@ -2,7 +2,7 @@
 
 Everything is text of lower-case letters, one document per line: sentences, tasks with their name
 in front, a task shown by examples only, and instructions. And the layer of the last rung: a mixture
-of experts in place of a block's MLP.
+of experts in place of a block's MLP. Chapter 18 will close with it, when each rung has a chapter.
 
 Source: lecture item A43.
 """

@@ -13,6 +13,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def look_up(table: nn.Embedding, ids: Tensor) -> Tensor:
+    """The vectors of tokens: ids (…) int64 → (…, d).
+
+    Raises ValueError for ids outside the table. The table itself finds them, so that no ids are
+    looked at here: on a graphics card each look would make the processor wait for it. There the
+    card stops with an assertion of its own; `checked_ids` tells before it comes to that.
+    """
+    try:
+        return table(ids)
+    except IndexError:
+        checked_ids(ids, len(table.weight))
+        raise
+
+
+def checked_ids(ids: Tensor, vocabulary: int) -> Tensor:
+    """ids, unchanged. Raises ValueError where some lie outside 0 … vocabulary - 1."""
+    if ids.numel() and not 0 <= ids.min() <= ids.max() < vocabulary:
+        raise ValueError(
+            f"ids must lie in 0 … {vocabulary - 1}, got {int(ids.min())} to {int(ids.max())}: "
+            "the tokenizer and the model must have one vocabulary"
+        )
+    return ids
+
+
 def attention(q, k, v, mask=None):
     """Scaled dot-product attention: each query takes a weighted mean of the values.
 
@@ -33,10 +57,10 @@ def attention(q, k, v, mask=None):
     return weights @ v, weights
 
 
-def causal_mask(T, S=None):
+def causal_mask(T, S=None, device=None):
     """Who may look where if nobody looks ahead: (T, S) bool; the T queries are the last of S."""
     S = T if S is None else S
-    return torch.ones(T, S, dtype=torch.bool).tril(S - T)
+    return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
 
 
 def sinusoidal_positions(T, d):
@@ -145,7 +169,7 @@ class MultiHeadAttention(nn.Module):
         B, T, _ = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         if self.rotary:
-            place = torch.arange(start, start + T)
+            place = torch.arange(start, start + T, device=x.device)
             qkv = torch.cat([rotary(qkv[:2], place), qkv[2:]])
         return qkv  # (3, B, h, T, d/h)
 
@@ -153,7 +177,7 @@ class MultiHeadAttention(nn.Module):
         """The mask given, and the causal one where there is one; None: everything."""
         if not self.causal or T == 1:
             return mask
-        causal = causal_mask(T, S).to(device)
+        causal = causal_mask(T, S, device)
         return causal if mask is None else mask & causal
 
     def forward(self, x, mask=None, cache=None):
@@ -230,12 +254,13 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(dim, vocabulary, bias=False)
 
     def forward(self, ids):
-        V = len(self.tokens.weight)
         if ids.ndim != 2 or ids.is_floating_point():
             raise ValueError(f"ids must be whole numbers (B, T), got {ids.dtype} {(*ids.shape,)}")
-        if ids.numel() and not 0 <= ids.min() <= ids.max() < V:
-            raise ValueError(f"ids must lie in 0 … {V - 1}, got {ids.min()} … {ids.max()}")
-        return self.head(self.norm(self.body(self.tokens(ids))))  # (B, T, V)
+        return self.head(self.norm(self.body(look_up(self.tokens, ids))))  # (B, T, V)
+
+    def check_batch(self, batch):
+        """Raises ValueError for ids outside the vocabulary."""
+        checked_ids(batch if isinstance(batch, torch.Tensor) else batch[0], len(self.tokens.weight))
 
     def loss(self, batch):
         whole = isinstance(batch, torch.Tensor)
@@ -257,7 +282,8 @@ class TransformerLM(LanguageModel):
     def body(self, x, maps=None):
         T, d = x.shape[1:]
         if self.positions == "sinusoidal":
-            x = x + sinusoidal_positions(T, d).to(x)
+            with x.device:  # the table is made where x is: nothing is copied to a card
+                x = x + sinusoidal_positions(T, d).to(x.dtype)
         place = torch.arange(T, device=x.device)
         mask = None if self.window is None else local_mask(place, self.window)
         for block in self.blocks:

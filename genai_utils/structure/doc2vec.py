@@ -231,7 +231,8 @@ def infer(
 
     documents: n tensors of word ids (L_i,). Each starts at zero and takes `steps` steps of Adam on
     the model's own loss over all its words, so that the same seed gives the same vectors. The
-    model is not changed. Raises ValueError for a document without a known word. (A19)
+    model is not changed, and the vectors are on its device. Raises ValueError for a document
+    without a known word. (A19)
     """
     documents, device = _checked(documents), model.noise.device
     fresh = copy.deepcopy(model).requires_grad_(False)
@@ -242,5 +243,5 @@ def infer(
         fresh.documents = nn.Embedding(len(part), model.documents.embedding_dim, device=device)
         nn.init.zeros_(fresh.documents.weight)
         fit(fresh, lambda step, b=batch: tuple(b), steps, lr=lr, seed=seed, progress=False)
-        found.append(fresh.vectors)
+        found.append(fresh.vectors.to(device))  # fit may have moved them to a card
     return torch.cat(found)

@@ -44,11 +44,14 @@ def fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
 def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """X = U diag(s) V^T with r = min(n, d) columns: returns U (n, r), s (r,) falling, V (d, r).
 
-    Note V, not V^T. Costs O(n d min(n, d)) time. Lecture item B3.
+    Note V, not V^T. Costs O(n d min(n, d)) time. A tall X goes through X = Q R, whose R (d, d) has
+    the same s and V: several times quicker, most of all on a graphics card. Lecture item B3.
     """
-    U, s, Vt = torch.linalg.svd(_matrix(X), full_matrices=False)
-    U, V = fix_signs(U, Vt.T)  # (n, r), (d, r)
-    return U, s, V
+    tall = _matrix(X).shape[0] > 2 * X.shape[1]
+    Q, R = torch.linalg.qr(X) if tall else (None, X)
+    U, s, Vt = torch.linalg.svd(R, full_matrices=False)
+    U, V = fix_signs(U, Vt.T)  # (n or d, r), (d, r)
+    return Q @ U if tall else U, s, V
 
 
 def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,15 +154,16 @@ def components_for(s: Tensor, share: float) -> int:
     return min(int((kept < share - 1e-12).sum()) + 1, len(s))
 
 
-def complete(x: Tensor, visible: Tensor, V: Tensor, mean: Tensor) -> Tensor:
+def complete(X: Tensor, visible: Tensor, V: Tensor, mean: Tensor) -> Tensor:
     """Fill in hidden pixels: the point of the affine span that fits the visible pixels best.
 
-    z = argmin_z sum_{j visible} (x_j - mean_j - (V z)_j)^2, and the result is mean + V z.
-    x and mean are (d,), visible a boolean mask (d,), V (d, k); returns (d,). Lecture item B12.
+    For each row x of X: z = argmin_z sum_{j visible} (x_j - mean_j - (V z)_j)^2, and the result is
+    mean + V z. X is (n, d), visible a boolean mask (d,) for all rows, V (d, k), mean (d,); returns
+    (n, d). Lecture item B12.
     """
-    target = (x - mean)[visible]  # (m,)
-    z = torch.linalg.lstsq(V[visible], target[:, None]).solution  # (k, 1)
-    return mean + (V @ z)[:, 0]
+    targets = (X - mean)[:, visible]  # (n, m)
+    Z = torch.linalg.lstsq(V[visible], targets.T).solution  # (k, n): one solve for all rows
+    return mean + Z.T @ V.T
 
 
 class PCA:

@@ -9,11 +9,12 @@ Manning 2014 (GloVe); Levy & Goldberg 2014; Levy, Goldberg & Dagan 2015. Lecture
 B32, B39-B46.
 """
 
+import scipy.sparse
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genai_utils.structure import pca
+from genai_utils.structure import lsa
 from genai_utils.training.batches import derive_seed
 
 
@@ -80,10 +81,12 @@ def shifted_positive_pmi(M: Tensor, negatives: float = 1, power: float = 1.0) ->
 def factorise(M: Tensor, d: int, share: float = 0.5) -> tuple[Tensor, Tensor]:
     """W, Y (V, d) with W Y^T the best approximation of M of rank d: U S^share and V S^(1-share).
 
-    The SVD of chapter 2 (subspace iteration). W and Y differ in signs unless M is positive
-    semi-definite: lecture items B40, B45 and B46.
+    The truncated SVD of chapter 4, exact to rounding: of M only the cells that are not 0 are kept.
+    The spectrum of such a table falls slowly, so a few steps of subspace iteration are not enough.
+    W and Y differ in signs unless M is positive semi-definite: lecture items B40, B45 and B46.
     """
-    U, s, V = pca.subspace_iteration(M, d)
+    sparse = scipy.sparse.csr_array(M.cpu().numpy()).astype(float)
+    U, s, V = (part.to(M).contiguous() for part in lsa.truncated_svd(sparse, d))
     return U * s**share, V * s ** (1 - share)
 
 

@@ -17,6 +17,8 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.optim import Optimizer
 
+from genai_utils.printing import say
+
 from . import ledger
 from . import options as opt
 from .checkpoint import check_writable, kept_random_state, latest_checkpoint
@@ -119,6 +121,10 @@ def fit(
 
     accelerator = make_accelerator()
     device = accelerator.device
+    def report(line: str) -> None:
+        if progress and accelerator.is_main_process:
+            say(line)
+
     with kept_random_state(device):
         set_seed(seed + accelerator.process_index)
         bf16 = opt.uses_bf16(precision, accelerator)
@@ -142,7 +148,7 @@ def fit(
 
         step_of = Step(net, made, weights, clip, average, loss.compiled)
         if graph and can_capture(device) and accelerator.num_processes == 1:
-            step_of = GraphStep(step_of, device, lambda why: say(f"{title}: {why}.", progress))
+            step_of = GraphStep(step_of, device, lambda why: report(f"{title}: {why}."))
         due = opt.look_steps(steps, looks) if look is not None else ()
 
         def take_a_look(done: int) -> None:
@@ -183,7 +189,7 @@ def fit(
             step_of.rates(factor(steps - 1), base, plain=True)
             made.zero_grad(set_to_none=True)
 
-        say(meter.summary(title, start), progress and accelerator.is_main_process)
+        report(meter.summary(title, start))
         numbers = sum(p.numel() for p in weights)
         ledger.note(title, planned, meter.flops * planned / steps, meter.seconds, numbers)
         ema_model = None if average is None else average.module
@@ -194,12 +200,6 @@ def fit(
             best_model.eval()
         model.eval()
         return FitResult(model, ema_model, meter.history, meter.seconds, meter.looks, best_model)
-
-
-def say(text: str, wanted: bool = True) -> None:
-    """One line on standard output."""
-    if wanted:
-        print(text)
 
 
 def _advice(checkpoint) -> str:

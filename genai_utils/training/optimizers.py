@@ -27,19 +27,20 @@ def adamw(
 
 
 def orthogonal(G: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the nearest matrix with orthonormal rows or columns, (m, n) → (m, n).
+    """Nearly the nearest matrices with orthonormal rows or columns, (…, m, n) → (…, m, n).
 
     G = U Σ Vᵀ → about U Vᵀ: singular values end between 0.7 and 1.2, small ones included, by
     Newton-Schulz steps X ← aX + (bA + cA²)X with A = XXᵀ, which need products of matrices only.
     Source: Jordan et al. 2024.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    X = G.T if len(G) > len(G.T) else G  # the short side first: A is small
-    X = X / (X.norm() + 1e-7)
+    tall = G.shape[-2] > G.shape[-1]
+    X = G.mT if tall else G  # the short side first: A is small
+    X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        A = X @ X.T
+        A = X @ X.mT
         X = a * X + (b * A + c * A @ A) @ X
-    return X.T if len(G) > len(G.T) else X
+    return X.mT if tall else X
 
 
 def muon_groups(model: nn.Module, blocks: nn.Module) -> list[dict]:
@@ -89,19 +90,21 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            for p in group["params"] if group["muon"] else ():
-                if p.grad is not None:
-                    self._move(p, group)
-                    p.grad = None  # AdamW, which follows, passes over it
+            moved = [p for p in group["params"] if group["muon"] and p.grad is not None]
+            for shape in {p.shape for p in moved}:  # matrices of one shape in one product
+                self._move([p for p in moved if p.shape == shape], group)
+            for p in moved:
+                p.grad = None  # AdamW, which follows, passes over it
         return super().step(closure)
 
-    def _move(self, p: Tensor, group: dict) -> None:
-        if "mean" not in self.state[p]:  # AdamW expects a step in every state it loads
-            device = p.device if group["capturable"] else "cpu"
-            step = torch.zeros((), device=device)
-            self.state[p] = {"step": step, "mean": torch.zeros_like(p)}
-        mean = self.state[p]["mean"]
-        mean.lerp_(p.grad, 1 - group["momentum"])
-        update = orthogonal(p.grad.lerp(mean, group["momentum"]))  # Nesterov's look ahead
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.sub_(update * (0.2 * max(p.shape) ** 0.5 * group["lr"]))
+    def _move(self, weights: list[Tensor], group: dict) -> None:
+        for p in weights:
+            if "mean" not in self.state[p]:  # AdamW expects a step in every state it loads
+                step = torch.zeros((), device=p.device if group["capturable"] else "cpu")
+                self.state[p] = {"step": step, "mean": torch.zeros_like(p)}
+        means, gradients = [self.state[p]["mean"] for p in weights], [p.grad for p in weights]
+        torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov's look ahead
+        updates = orthogonal(torch.stack(ahead)) * (0.2 * max(weights[0].shape) ** 0.5)
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_sub_(weights, list((updates * group["lr"]).unbind()))

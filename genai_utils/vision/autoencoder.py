@@ -17,7 +17,7 @@ from torch import nn
 
 from genai_utils.evaluation.inputs import positive_int
 
-from .inputs import checked_codes, checked_images
+from .inputs import checked_codes, checked_images, shaped_images
 
 # --- An error as a likelihood --------------------------------------------------------------------
 
@@ -267,7 +267,16 @@ class Autoencoder(nn.Module):
 
     def encode(self, x):
         """c = f(x): images (B, 1, size, size) in [0, 1] -> codes (B, code)."""
-        c = self.encoder(checked_images(x, self.size, "Autoencoder"))
+        self.check_batch(x)
+        return self.features(x)
+
+    def check_batch(self, x):
+        """Raises TypeError or ValueError for images that do not fit, values included."""
+        checked_images(x, self.size, "Autoencoder")
+
+    def features(self, x):
+        """`encode` without a look at the values of x: for a loss, which should wait for nothing."""
+        c = self.encoder(shaped_images(x, self.size, "Autoencoder"))
         return straight_through_sign(c) if self.binary else c
 
     def decode(self, c):
@@ -280,5 +289,5 @@ class Autoencoder(nn.Module):
 
     def loss(self, x):
         """||x - a||^2 per image: -2 s^2 times the Gaussian log-likelihood, but for a constant."""
-        error = (x - self.decode(self.encode(x))) ** 2
+        error = (x - self.decode(self.features(x))) ** 2
         return {"loss": error.sum() / len(x), "mse": error.mean()}

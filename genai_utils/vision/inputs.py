@@ -1,13 +1,19 @@
-"""What comes into an image model, checked once: a clear error instead of a wrong picture."""
+"""What comes into an image model: a clear error instead of a wrong picture.
+
+Type and shape are looked at wherever images come in, which costs nothing. To look at the pixels'
+values makes the processor wait for a graphics card, at every step of a training. So a `loss` does
+not: values are checked once, by `check_batch` of the model, and where a user hands images over
+(`encode`, `log_prob` and the like).
+"""
 
 import torch
 
 
-def checked_images(x, size, who, channels=1):
-    """Images x (B, C, size, size), floats in [0, 1], unchanged.
+def shaped_images(x, size, who, channels=1):
+    """Images x (B, C, size, size), unchanged, whatever their values.
 
-    Raises TypeError for what is no tensor of floats; ValueError for another shape, an empty batch
-    or other values. `who` is the name of the model in the message.
+    Raises TypeError for what is no tensor of floats; ValueError for another shape or an empty
+    batch. `who` is the name of the model in the message.
     """
     if not torch.is_tensor(x) or not x.is_floating_point():
         kind = str(x.dtype) if torch.is_tensor(x) else type(x).__name__
@@ -18,7 +24,15 @@ def checked_images(x, size, who, channels=1):
             f"This {who} expects images of shape (B, {', '.join(map(str, shape))}); "
             f"it got {tuple(x.shape)}."
         )
-    low, high = x.aminmax()
+    return x
+
+
+def checked_images(x, size, who, channels=1):
+    """Images x (B, C, size, size), floats in [0, 1], unchanged.
+
+    Raises as `shaped_images` does, and ValueError for other values.
+    """
+    low, high = shaped_images(x, size, who, channels).aminmax()
     if not (low >= 0 and high <= 1):  # NaN fails too
         raise ValueError(
             f"This {who} expects pixels between 0 and 1; it got values from {low:.3g} to "

@@ -21,7 +21,7 @@ from torch.func import jacrev, jvp, vmap
 
 from genai_utils.evaluation.inputs import as_points, positive_int
 
-from .inputs import checked_images
+from .inputs import checked_images, shaped_images
 
 GUARDS = ("norm", "tied", "none")
 
@@ -143,7 +143,12 @@ class ManifoldAutoencoder(nn.Module):
 
     def encode(self, x):
         """The code of images: (B, 1, H, H) -> (B, k), in (0, 1)."""
-        return self.features(checked_images(x, self.size, "ManifoldAutoencoder").flatten(1))
+        self.check_batch(x)
+        return self.features(x.flatten(1))
+
+    def check_batch(self, x):
+        """Raises TypeError or ValueError for images that do not fit, values included."""
+        checked_images(x, self.size, "ManifoldAutoencoder")
 
     def features(self, v):
         """The code of flat, perhaps noisy images: (..., d) -> (..., k). Checks nothing."""
@@ -166,7 +171,7 @@ class ManifoldAutoencoder(nn.Module):
 
     def loss(self, x):
         """Cross-entropy in nats per image (lowest where a is the mean of x), and the penalty."""
-        v = checked_images(x, self.size, "ManifoldAutoencoder").flatten(1)
+        v = shaped_images(x, self.size, "ManifoldAutoencoder").flatten(1)
         c = self.features(self.corrupt(v))
         nats = F.binary_cross_entropy_with_logits(self.decode(c), v, reduction="none")
         nats = nats.sum(dim=1).mean()

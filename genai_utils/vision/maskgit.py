@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from genai_utils.evaluation.inputs import positive_int
 from genai_utils.language.fill_in import FillIn, hidden_nll, still_hidden
 from genai_utils.language.gpt import GPTConfig
+from genai_utils.language.transformer import look_up
 
-from .vq import checked_tokens
+from .vq import checked_tokens, shaped_tokens
 
 SCHEDULES = {  # share of the rounds that are over -> share of the tokens still hidden
     "cosine": lambda r: math.cos(math.pi / 2 * r),
@@ -125,10 +126,10 @@ class MaskGIT(FillIn):
         self.near = nn.Conv2d(dim, dim, 3, padding=1)
 
     def forward(self, ids):
-        checked_tokens(ids, self.side**2, self.mask + 1)
+        shaped_tokens(ids, self.side**2)
         row, column = self.positions.weight.split(self.side)
         place = (row[:, None] + column).flatten(0, 1)  # (T, d)
-        x = self.tokens(ids) + place
+        x = look_up(self.tokens, ids) + place
         grid = x.transpose(1, 2).unflatten(2, (self.side, self.side))
         x = x + self.near(grid).flatten(2).transpose(1, 2)  # (B, T, d)
         for block in self.blocks:
@@ -143,8 +144,12 @@ class MaskGIT(FillIn):
             share = torch.full_like(share, self.share)
         return hide_share(noise, share).to(batch.device)
 
-    def loss(self, batch, generator=None):
+    def check_batch(self, batch):
+        """Raises TypeError or ValueError for tokens that do not fit; [MASK] is none of them."""
         checked_tokens(batch, self.side**2, self.mask)
+
+    def loss(self, batch, generator=None):
+        shaped_tokens(batch, self.side**2)
         hidden = self.hide(batch, generator)
         return hidden_nll(self(batch.masked_fill(hidden, self.mask)), batch, hidden)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from genai_utils.evaluation.inputs import positive_int
 
-from .inputs import checked_binary
+from .inputs import checked_binary, shaped_images
 
 
 def em_step(x, weights, means, prior):
@@ -69,17 +69,26 @@ class BernoulliMixture(nn.Module):
 
     def _joint(self, x):
         """log w_k + log P_k(x): (B, 1, H, W) of zeros and ones -> (B, K), in nats."""
-        x = checked_binary(x, self.means.shape[-1], "BernoulliMixture").flatten(1)
+        x = shaped_images(x, self.means.shape[-1], "BernoulliMixture").flatten(1)
         white = self.means.flatten(1)
         log_black = torch.log1p(-white)
         return self.weights.log() + x @ (white.log() - log_black).T + log_black.sum(dim=-1)
 
+    def check_batch(self, x):
+        """Raises TypeError or ValueError for images that do not fit, values included."""
+        checked_binary(x, self.means.shape[-1], "BernoulliMixture")
+
+    def _log_prob(self, x, chunk=1_000):
+        return torch.cat([torch.logsumexp(self._joint(part), dim=-1) for part in x.split(chunk)])
+
     def log_prob(self, x, chunk=1_000):
         """log P(x) in nats: (B, 1, H, W) of zeros and ones -> (B,)."""
-        return torch.cat([torch.logsumexp(self._joint(part), dim=-1) for part in x.split(chunk)])
+        self.check_batch(x)
+        return self._log_prob(x, chunk)
 
     def responsibilities(self, x):
         """P(k | x), the share of drawer k in image x: (B, 1, H, W) -> (B, K)."""
+        self.check_batch(x)
         return self._joint(x).softmax(dim=-1)
 
     def forward(self, k, u):
@@ -88,15 +97,19 @@ class BernoulliMixture(nn.Module):
 
     def loss(self, x):
         """Minus the mean log-likelihood, in nats per image."""
-        return -self.log_prob(x).mean()
+        return -self._log_prob(x).mean()
 
     def sample(self, n, generator=None):
-        """n new images of zeros and ones, (n, 1, H, W): random codes, through g."""
+        """n new images of zeros and ones, (n, 1, H, W): random codes, through g.
+
+        The codes are drawn where the generator is, so that a seed gives the same on any device.
+        """
         positive_int(n, "n")
-        device = self.means.device
-        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        u = torch.rand(n, *self.means.shape[1:], generator=generator, device=device)
-        return self(k, u)
+        device = self.means.device if generator is None else generator.device
+        weights, size = self.weights.to(device), self.means.shape[1:]
+        k = torch.multinomial(weights, n, replacement=True, generator=generator)
+        u = torch.rand(n, *size, generator=generator, device=device)
+        return self(k.to(self.means.device), u.to(self.means.device))
 
 
 def fit_mixture(x, components, steps, prior=1.0, seed=0):
@@ -104,7 +117,8 @@ def fit_mixture(x, components, steps, prior=1.0, seed=0):
 
     Each step raises the objective mean_i log P(x_i) + (a/n) sum_kj log m_kj (1 - m_kj), or leaves
     it as it is (a is the prior of `em_step`).
-    x: (n, 1, H, W) of zeros and ones. Returns the model after `steps` steps.
+    x: (n, 1, H, W) of zeros and ones, on the device that is to do the work: a step is two matrix
+    products, 4 n K H W operations. Returns the model after `steps` steps, on the same device.
     Raises ValueError for more components than images, grey pixels, or prior <= 0.
     """
     components, steps = positive_int(components, "components"), positive_int(steps, "steps")
@@ -114,7 +128,7 @@ def fit_mixture(x, components, steps, prior=1.0, seed=0):
         raise ValueError(f"prior: expected a number above 0, got {prior!r}")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:components]
     model = BernoulliMixture(0.25 + 0.5 * x[order.to(x.device)])
-    model._joint(x[:1_000])  # checks the images once
+    model.check_batch(x[:1_000])
     flat, weights, means = x.flatten(1), model.weights, model.means.flatten(1)
     for _ in range(steps):
         weights, means = em_step(flat, weights, means, prior)

@@ -19,7 +19,7 @@ from torch import nn
 
 from genai_utils.evaluation.inputs import positive_int
 
-from .inputs import checked_binary
+from .inputs import checked_binary, shaped_images
 from .pixel_cache import Naive
 
 # --- The chain rule ------------------------------------------------------------------------------
@@ -78,9 +78,13 @@ class PixelModel(nn.Module):
         """x, if it is a batch of black-and-white images of the model's size."""
         return checked_binary(x, self.size, type(self).__name__)
 
+    def check_batch(self, x):
+        """Raises TypeError or ValueError for images that do not fit, values included."""
+        self.checked(x)
+
     def loss(self, x):
         """-log P(x), the mean over the batch, in nats per image."""
-        logits = self.logits(self.checked(x))
+        logits = self.logits(shaped_images(x, self.size, type(self).__name__))
         return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
 
     @torch.no_grad()

@@ -214,4 +214,5 @@ def recipe():
     images = data.mnist("train").x
     batches = TensorBatches(images, batch_size=32, transform=dynamic_binarize)
     options = {"steps": 1_500, "lr": 5e-3, "warmup": 100, "ema": 0.995, "clip": 50.0}
+    options |= {"graph": True}  # on a graphics card only
     return PixelCNN(dilations=(1, 2, 4)), batches, options

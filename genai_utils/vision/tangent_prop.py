@@ -111,6 +111,7 @@ class Classifiers(nn.Module):
         for width in widths:
             positive_int(width, "widths")
         self.register_buffer("weights", weights)
+        self.penalised = bool(weights.any())
         self.W, self.b = nn.ParameterList(), nn.ParameterList()
         for i, o in zip(widths[:-1], widths[1:], strict=True):
             bound = math.sqrt(6 / i)  # He: keeps the size of the activations through ReLUs
@@ -131,7 +132,7 @@ class Classifiers(nn.Module):
         if networks % sets:
             raise ValueError(f"{networks} networks cannot share {sets} labelled sets equally.")
         x, y = (torch.cat([t] * (networks // sets)) for t in (x, y))  # (N, B, ...)
-        if self.weights.any():
+        if self.penalised:
             direction = torch.cat([random_direction(v)] * (networks // sets))
             logits, changes = change_along(self, x, direction)  # (N, B, classes), (N, B)
         else:

@@ -29,7 +29,7 @@ from .autoencoder import (
     dense_encoder,
     gaussian_log_likelihood,
 )
-from .inputs import checked_codes, checked_images
+from .inputs import checked_codes, checked_images, shaped_images
 
 # --- The terms of the bound --------------------------------------------------------------------
 
@@ -173,7 +173,16 @@ class VAE(nn.Module):
 
     def encode(self, x):
         """The parameters of Q(c|x): x (B, 1, H, W) -> mu (B, k), logvar (B, k)."""
-        return self.encoder(checked_images(x, self.size, "VAE")).chunk(2, dim=-1)
+        self.check_batch(x)
+        return self.posterior(x)
+
+    def check_batch(self, x):
+        """Raises TypeError or ValueError for images that do not fit, values included."""
+        checked_images(x, self.size, "VAE")
+
+    def posterior(self, x):
+        """`encode` without a look at the values of x: for a loss, which should wait for nothing."""
+        return self.encoder(shaped_images(x, self.size, "VAE")).chunk(2, dim=-1)
 
     def decode(self, c):
         """The decoder's output a (logits, if Bernoulli): c (..., k) -> (..., 1, H, W)."""
@@ -194,7 +203,7 @@ class VAE(nn.Module):
 
     def loss(self, x):
         """Minus the bound: the mean over the batch, in nats, with its two terms."""
-        mu, logvar = self.encode(x)  # (B, k) each
+        mu, logvar = self.posterior(x)  # (B, k) each
         c = reparameterize(mu, logvar, torch.randn_like(mu)) if self.noise else mu
         reconstruction = -self.log_likelihood(x, self.decode(c)).mean()
         kl = gaussian_kl(mu, logvar).mean()
@@ -243,4 +252,6 @@ def recipe():
     """What `python -m genai_utils.train vae` trains: the main model of chapter 24 on MNIST."""
     images = data.mnist("train").x
     batches = TensorBatches(images, batch_size=128, transform=dynamic_binarize)
-    return VAE(), batches, {"steps": 20_000, "lr": 2e-3, "warmup": 100, "ema": 0.999}
+    options = {"steps": 20_000, "lr": 2e-3, "warmup": 100, "ema": 0.999}
+    options |= {"graph": True}  # on a graphics card only
+    return VAE(), batches, options

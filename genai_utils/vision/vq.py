@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genai_utils.evaluation.inputs import positive_int
 
-from .inputs import checked_images
+from .inputs import checked_images, shaped_images
 
 
 def nearest_entry(z: Tensor, codebook: Tensor) -> Tensor:
@@ -122,11 +122,16 @@ class VQAutoencoder(nn.Module):
 
     def vectors(self, x):
         """The encoder's output before it is rounded: (B, 1, H, W) -> (B, T, k)."""
-        x = checked_images(x, self.size, "VQAutoencoder")
+        x = shaped_images(x, self.size, "VQAutoencoder")
         return self.encoder(x).flatten(2).transpose(1, 2)
+
+    def check_batch(self, x):
+        """Raises TypeError or ValueError for images that do not fit, values included."""
+        checked_images(x, self.size, "VQAutoencoder")
 
     @torch.no_grad()
     def encode(self, x):
+        self.check_batch(x)
         return nearest_entry(self.vectors(x), self.codebook)  # (B, T)
 
     def logits(self, q):
@@ -149,30 +154,35 @@ class VQAutoencoder(nn.Module):
         rebuilt = F.binary_cross_entropy_with_logits(a, x)
         penalty = codebook_penalty(z, q, self.commitment)
         if self.training:
-            self.idle += 1
-            self.idle[tokens.unique()] = 0
+            self.idle.add_(1).index_fill_(0, tokens.flatten(), 0)
         used = (self.idle < self.patience).float().mean()
         return {"loss": rebuilt + penalty, "rebuilt": rebuilt, "penalty": penalty, "used": used}
 
     @torch.no_grad()
     def revive(self, z):
         """Entries that were idle too long move to random vectors of this batch."""
-        dead = self.idle >= self.patience
-        if dead.any():
-            pool = z.flatten(0, 1)
-            self.codebook[dead] = pool[
-                torch.randint(len(pool), (int(dead.sum()),), device=z.device)
-            ]
-            self.idle[dead] = 0
+        dead = self.idle >= self.patience  # (K,)
+        pool = z.flatten(0, 1)
+        # one vector for every entry, needed or not: to count the dead, a card would have to be
+        # waited for
+        fresh = pool[torch.randint(len(pool), (self.entries,), device=z.device)]
+        self.codebook.copy_(torch.where(dead[:, None], fresh.to(self.codebook), self.codebook))
+        self.idle.masked_fill_(dead, 0)
 
 
-def checked_tokens(tokens, length, entries):
-    """Tokens (B, length), int64 in 0 ... entries - 1, unchanged; TypeError or ValueError else."""
+def shaped_tokens(tokens, length):
+    """Tokens (B, length), int64, unchanged, whatever their values; TypeError or ValueError else."""
     if not torch.is_tensor(tokens) or tokens.dtype != torch.int64:
         kind = str(tokens.dtype) if torch.is_tensor(tokens) else type(tokens).__name__
         raise TypeError(f"expected tokens as an int64 tensor (B, {length}); got {kind}")
     if tokens.dim() != 2 or tokens.shape[1] != length:
         raise ValueError(f"expected tokens of shape (B, {length}); got {tuple(tokens.shape)}")
+    return tokens
+
+
+def checked_tokens(tokens, length, entries):
+    """Tokens (B, length), int64 in 0 ... entries - 1, unchanged; TypeError or ValueError else."""
+    shaped_tokens(tokens, length)
     if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < entries:
         raise ValueError(
             f"expected tokens in 0 ... {entries - 1}; got {tokens.min()} ... {tokens.max()}"

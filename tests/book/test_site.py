@@ -146,8 +146,12 @@ def settle(browser):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_in_a_browser(page, browser, server, site):
     folder = site.as_uri() + "/"
-    for start, width, dark in ((server, 1280, False), (server, 390, False), (folder, 390, True)):
-        browser.open(f"{start}{page}.html", width=width, dark=dark)
+    for start, width, dark, wide in (
+        (server, 1280, False, False),
+        (server, 390, False, True),  # a phone whose font is wider than this machine's
+        (folder, 390, True, False),
+    ):
+        browser.open(f"{start}{page}.html", width=width, dark=dark, wide=wide)
         settle(browser)
         assert browser.errors() == []
         asked = browser.requests()
@@ -268,3 +272,21 @@ def test_these_tests_can_fail(browser, tmp_path, server):
     assert any("127.0.0.1:9" in url for url in browser.requests())
     assert browser.js(ALT) == 1
     assert browser.js(MATHS) is False
+
+
+def test_a_wider_font_is_forced_on_text_and_on_what_formulas_hide(browser, tmp_path):
+    path = tmp_path / "font.html"
+    path.write_text(
+        '<!doctype html><meta name="viewport" content="width=device-width">'
+        "<mjx-container><i>some words</i><mjx-math><i>some words</i></mjx-math>"
+        "<mjx-assistive-mml><i>some words</i></mjx-assistive-mml></mjx-container>",
+        encoding="utf-8",
+    )
+    widths = "return [...document.querySelectorAll('i')].map(i => i.getBoundingClientRect().width)"
+    seen = []
+    for wide in (False, True, False):
+        browser.open(path, width=390, wide=wide)
+        seen.append(browser.js(widths))
+    assert seen[0] == seen[2]
+    text, formula, hidden = (b / a for a, b in zip(*seen[:2], strict=True))
+    assert text > 1.1 and formula == 1 and hidden > 1.3

@@ -2,12 +2,16 @@
 
 import io
 import json
+import re
 
+import nbformat
 import pytest
 from sphinx.application import Sphinx
 
 from genai_utils.course import address, chapters
 from genai_utils.course.book import pieces as book
+from genai_utils.course.book.notebook_page import expected
+from genai_utils.course.execute import code_sha256
 
 PLAN = {
     "decks": {k: {"title": k, "author": k, "place": k, "short": k} for k in "AB"},
@@ -36,7 +40,10 @@ CARD = {
 }  # fmt: skip
 
 
-def notebook(*cells, card=None):
+ESTIMATE = {"models": 2, "failed": 0, "minutes": {"T4": 12.4}}
+
+
+def notebook(*cells, card=None, estimate=None):
     cells = [
         {"cell_type": "markdown", "metadata": {}, "id": str(i), "source": text}
         for i, text in enumerate(cells)
@@ -52,6 +59,7 @@ def notebook(*cells, card=None):
         "metadata": {
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
             **({"genai": card} if card else {}),
+            **({"genai_estimate": estimate} if estimate else {}),
         },
     })  # fmt: skip
 
@@ -161,13 +169,22 @@ $$
 ```{results}
 ```
 
+```{run-times}
+```
+
+```{open-figures}
+02_pca: log P | at least -89.4 nats
+02_pca: log P | at most -90 nats, all
+02_pca: other | at most 3 nats
+```
+
 It reached {measured}`02_pca: log P`, and {measured}`02_pca: no such number`.
 """
 
 
-def build(root):
+def build(root, index=INDEX):
     """Build the small book; returns its folder and the warnings."""
-    (root / "index.md").write_text(INDEX)
+    (root / "index.md").write_text(index)
     for name in ("lecture_map", "errata"):
         directive = name.replace("_", "-").replace("errata", "errata-list")
         (root / f"book/{name}.md").write_text(f"# Page\n\n```{{{directive}}}\n```\n")
@@ -198,7 +215,7 @@ def test_a_figure_that_is_not_there_is_a_warning(small):
     pages, warnings = small
     assert "02_pca has no figure 'nothing' (it has: pad)" in warnings
     assert "03_nmf has no figure 'pad' (it has: no such notebook)" in warnings
-    assert warnings.count("WARNING") == 3
+    assert warnings.count("WARNING") == 4
     assert pages["index"].count('data-figure="pad"') == 1
 
 
@@ -222,7 +239,58 @@ def test_the_cost_line_and_the_run_card_come_from_the_card(small):
     pages, _ = small
     assert "6 min 52 s and 1.9 GB on CPU (2 cores), in the cpu profile." in pages["02_pca"]
     assert 'id="run-card"' in pages["02_pca"] and "-89.30" in pages["02_pca"]
+    assert "Trained</p>" not in pages["02_pca"]  # a card from before trainings were counted
     assert "6 min 52 s" in pages["index"] and "figures of the gpu profile" in pages["index"]
+
+
+def test_what_no_card_has_run_is_open(small):
+    page = small[0]["index"]
+    assert page.count("not yet run") == 2 and "at most -90 nats, all" in page
+    assert "open-figures: 02_pca has recorded no 'other' (it has: log P)" in small[1]
+    words = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "1 chapter was last run in the cpu profile, on CPU (2 cores): 6 min 52 s on" in words
+    assert "6 min 52 s on average, at most 6 min 52 s (chapter 2) and 1.9 GB." in words
+
+
+def test_a_run_on_a_card_closes_what_it_reached(root):
+    path = root / "notebooks/02_pca.ipynb"
+    training = {"models": 9, "steps": 61_000, "flops": 8e14, "seconds": 195.0}
+    card = CARD | {"profile": "gpu", "device": "NVIDIA T4", "training": training}
+    hashed = code_sha256(nbformat.read(path, as_version=4))
+    cost = "# 2  PCA\n\n*Cost: see the run card at the end of this page.*"
+    path.write_text(notebook(cost, card=card, estimate=ESTIMATE | {"code_sha256": hashed}))
+    html, warnings = build(root)
+    page = (html / "notebooks/02_pca.html").read_text()
+    told = "9 models, 61,000 steps, 0.8 PFLOP, at 4.1 TFLOP/s"
+    assert f"<p>{told}</p>" in page and "Trained</p>" in page and "estimated" not in page
+    index = (html / "index.html").read_text()
+    assert f"mnist; trained {told}." in index and "figures of the gpu profile" not in index
+    assert "not yet run" not in index and "at least -89.4" not in index  # -89.3 reaches it
+    assert "at most -90 nats, all" in index and "-89.30, missed" in index
+
+    text = INDEX.replace("at most -90 nats, all", "roughly -90").replace("02_pca: other", "09_x: y")
+    text = re.sub(r"(?s)```\{from-notebook\}.*?```\n", "", text)
+    _, warnings = build(root, text)
+    assert warnings.count("open-figures: expected `24_vae: name of a number | at most") == 2
+    assert "None: all that was asked has been reached." in (html / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("stale", "card"), [(False, CARD), (False, None), (True, CARD)])
+def test_an_estimate_stands_in_the_cost_line_while_it_is_fresh(root, stale, card):
+    path = root / "notebooks/02_pca.ipynb"
+    hashed = "0" if stale else code_sha256(nbformat.read(path, as_version=4))
+    cost = "# 2  PCA\n\n*Cost: see the run card at the end of this page.*"
+    path.write_text(notebook(cost, card=card, estimate=ESTIMATE | {"code_sha256": hashed}))
+    html, _ = build(root)
+    page = (html / "notebooks/02_pca.html").read_text()
+    told = "In the gpu profile a free T4 trains for about 12 minutes, estimated."
+    assert (told in page) == (not stale)
+
+
+def test_an_estimate_says_how_sure_it_is():
+    assert "at least 12 minutes" in expected(ESTIMATE | {"failed": 1})
+    assert "about 1 minute," in expected(ESTIMATE | {"minutes": {"T4": 0.2}})
+    assert expected(None) == expected(ESTIMATE | {"models": 0}) == ""
 
 
 def test_the_lecture_map_says_what_is_shown_and_where(small):

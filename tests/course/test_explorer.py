@@ -151,7 +151,7 @@ def state(root):
 
 @pytest.mark.parametrize("width", [1200, 390])
 def test_sliders_and_keys_change_the_picture_of_their_own_explorer(browser, page, width):
-    browser.open(page, width=width)
+    browser.open(page, width=width, wide=width < 600)
     first, second, plots = browser.driver.find_elements(By.CLASS_NAME, "genai-explorer")
     assert first.get_attribute("id") != second.get_attribute("id")
     before, untouched = state(first), state(second)

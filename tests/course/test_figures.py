@@ -49,9 +49,24 @@ def test_a_figure_has_alt_text_name_caption_and_its_size():
 def test_show_closes_the_figure_and_displays_once(monkeypatch):
     shown = []
     monkeypatch.setattr("genai_utils.course.page.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("genai_utils.course.page.get_ipython", object)
     fig = line()
     assert figures.show(fig, "A line.") is None
     assert len(shown) == 1 and not plt.fignum_exists(fig.number)
+
+
+def test_outside_ipython_the_plain_text_is_printed(capsys):
+    figures.show(line(), "A line.", caption="It rises.")
+    assert capsys.readouterr().out == "A line.\n"
+
+
+def test_ipython_in_a_terminal_that_is_no_utf_8_gets_plain_signs(monkeypatch):
+    shown = []
+    monkeypatch.setattr("genai_utils.course.page.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("genai_utils.course.page.get_ipython", object)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    figures.show(line(), "Loss → 0.")
+    assert shown[0]["text/plain"] == "Loss -> 0." and "Loss → 0." in shown[0]["text/html"]
 
 
 @pytest.mark.parametrize(

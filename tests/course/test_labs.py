@@ -16,6 +16,7 @@ def shown(monkeypatch):
     shown = []
     keep = lambda value, raw=False: shown.append(value)  # noqa: E731
     monkeypatch.setattr(page, "display", keep)
+    monkeypatch.setattr(page, "get_ipython", object)
     monkeypatch.setattr(sys.modules[lab.__module__], "display", keep)
     return shown
 

@@ -219,7 +219,7 @@ def test_pointer_and_keys_move_the_code(browser, tmp_path, width):
     points, labels = torch.randn(50, 2), [i % 10 for i in range(50)]
     bundle = pad_bundle(net, alt="A.", shape=(8, 8), points=points, labels=labels)
     page = write(tmp_path / "p.html", bundle, bundle)
-    browser.open(page, width=width)
+    browser.open(page, width=width, wide=width < 600)
     root, other = browser.driver.find_elements(By.CLASS_NAME, "genai-latent")
     square = root.find_element(By.CLASS_NAME, "genai-pad")
     output = root.find_element(By.TAG_NAME, "output")
@@ -277,7 +277,7 @@ def test_a_walk_goes_straight_from_code_to_code(browser, tmp_path, width):
     codes = torch.tensor([[0.0, 0, 0], [2, -2, 1], [-1, 3, 0], [1, 1, 1]])
     bundle = walk_bundle(net, codes, alt="A.", shape=(8, 8), labels=list("abcd"), caption="Walk.")
     page = write(tmp_path / "p.html", bundle)
-    browser.open(page, width=width)
+    browser.open(page, width=width, wide=width < 600)
     root = browser.driver.find_element(By.CLASS_NAME, "genai-walk")
     slider = root.find_element(By.TAG_NAME, "input")
 

@@ -15,6 +15,7 @@ from genai_utils.course import session
 def clean(monkeypatch):
     monkeypatch.setattr(session, "_current", None)
     monkeypatch.setenv("GENAI_PROFILE", "ci")
+    monkeypatch.delenv("GENAI_SEED", raising=False)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "false")  # start sets it; put back after the test
 
 
@@ -61,10 +62,32 @@ def test_an_odd_name_is_refused(name):
         session.start(name)
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, "0"])
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", True, 2**32])
 def test_an_odd_seed_is_refused(seed):
-    with pytest.raises(ValueError, match="seed"):
+    with pytest.raises(ValueError, match="a whole number from 0 to 4294967295; it got"):
         session.start("24_vae", seed=seed)
+
+
+def test_the_seed_comes_from_the_call_or_the_environment_or_is_0(monkeypatch, capsys):
+    def drawn(**given):
+        assert "seed" in (line := (session.start("24_vae", **given), capsys.readouterr().out)[1])
+        return int(line.rsplit(" ", 1)[1]), torch.rand(1).item()
+
+    zero, seven = drawn(seed=0), drawn(seed=7)
+    assert zero[0] == 0 and seven[0] == 7 and zero[1] != seven[1]
+    assert drawn() == zero
+    monkeypatch.setenv("GENAI_SEED", "7")
+    assert drawn() == seven and drawn(seed=0) == zero
+    assert session.current().seed == 0
+    monkeypatch.setenv("GENAI_SEED", "")
+    assert drawn() == zero
+
+
+@pytest.mark.parametrize("value", ["one", "-1", "1.0", "1e3", "٣", str(2**32), "9" * 5000])
+def test_an_odd_seed_in_the_environment_is_refused(value, monkeypatch):
+    monkeypatch.setenv("GENAI_SEED", value)
+    with pytest.raises(ValueError, match="GENAI_SEED is a whole number .* it is '.*or unset it"):
+        session.start("24_vae")
 
 
 def test_pick_wants_all_three_profiles():

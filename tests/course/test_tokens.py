@@ -130,7 +130,7 @@ def test_text_can_be_read_on_each_step_and_steps_differ_without_colour(browser, 
     page.write_text(f'<!doctype html><html lang="en"{theme}><meta charset="utf-8"><title>t</title>'
                     f'<meta name="viewport" content="width=device-width">{bundle.html}',
                     encoding="utf-8")  # fmt: skip
-    browser.open(page, width=390)
+    browser.open(page, width=390, wide=True)
     styles = browser.js("""return [...document.querySelectorAll('.genai-tokens span')].map(s => {
         const c = getComputedStyle(s);
         return [c.color, c.backgroundColor, c.textDecorationLine, c.textDecorationStyle,

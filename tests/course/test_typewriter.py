@@ -452,7 +452,7 @@ def test_pointer_finger_and_keys_show_what_was_likely(browser, tmp_path, width, 
     net = model()
     theme = ' data-theme="dark"' if dark else ""
     made = bundle(net, caption="Pocket.")
-    browser.open(write(tmp_path / "p.html", made, made, theme=theme), width=width)
+    browser.open(write(tmp_path / "p.html", made, made, theme=theme), width=width, wide=width < 600)
     written = Pocket(net).write(ids_of(PROMPT), 40, 0.8, 1.0, seed=1)
     paper = browser.driver.find_element(By.CLASS_NAME, "genai-tokens")
     said = "return document.querySelector('.genai-picked').textContent"

@@ -103,7 +103,7 @@ def test_buttons_zoom_and_a_phone_is_wide_enough(browser, tmp_path):
     page.write_text('<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
                     '<meta name="viewport" content="width=device-width, initial-scale=1">'
                     + zoom_map_bundle(**MAP).html, encoding="utf-8")  # fmt: skip
-    browser.open(page, width=390, dark=True)
+    browser.open(page, width=390, dark=True, wide=True)
     browser.wait("return document.querySelector('.genai-mapbox canvas').width > 100")
     changes(browser, lambda: browser.js("document.querySelector('.genai-map button').click()"))
     assert browser.overflow() == 0 and browser.errors() == []

@@ -1,14 +1,41 @@
-"""The judge, trained on the 8×8 digits in a second."""
+"""The judge: the networks that the package brings, and one trained on 8×8 digits in a second."""
 
+import hashlib
+import json
 import random
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from genai_utils.evaluation import Judge, frechet_distance, train_judge
-from genai_utils.evaluation.judge import JudgeNet, add_rubbish
+from genai_utils import data
+from genai_utils.evaluation import Judge, frechet_distance, load_judge, make_judge, train_judge
+from genai_utils.evaluation import judge as module
+from genai_utils.evaluation.judge import SIZES, WEIGHTS, JudgeNet, add_rubbish
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of judges that is nobody's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("GENAI_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The steps of each training of a judge while the test runs."""
+    seen, real = [], module.fit
+
+    def counted(net, batches, steps, **options):
+        seen.append(steps)
+        return real(net, batches, steps, **options)
+
+    monkeypatch.setattr(module, "fit", counted)
+    return seen
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +116,7 @@ def test_it_answers_one_image_as_it_answers_many(judge, digits, monkeypatch):
     torch.testing.assert_close(judge.logits(x[:, 0].numpy()), together)  # (N, H, W), NumPy
 
 
-def test_training_is_repeatable_and_leaves_the_random_state_alone(digits):
+def test_training_is_repeatable_and_leaves_the_random_state_alone(digits, tmp_path, monkeypatch):
     x, y = digits
 
     def draw():
@@ -102,22 +129,57 @@ def test_training_is_repeatable_and_leaves_the_random_state_alone(digits):
 
     seed_all()
     expected = draw()
+    monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "first"))
     seed_all()
     first = train_judge(x, y, steps=3)
     assert draw() == expected
+    seed_all()
+    train_judge(x, y, steps=3)  # from the cache
+    assert draw() == expected
+    monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "second"))
     again, other = train_judge(x, y, steps=3), train_judge(x, y, steps=3, seed=1)
     assert torch.equal(first.logits(x), again.logits(x))
     assert not torch.equal(first.logits(x), other.logits(x))
 
 
-def test_one_seed_orders_the_data_and_starts_the_training(digits, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        "genai_utils.evaluation.judge.fit",
-        lambda net, batches, steps, **options: seen.update(options, batches=batches, steps=steps),
-    )
-    train_judge(*digits, steps=40, seed=5)
-    assert seen["batches"].seed == seen["seed"] == 5 and seen["steps"] == 40
+def test_the_same_judge_is_trained_once(digits, trainings):
+    x, y = digits[0][:100], digits[1][:100]
+    first, again = train_judge(x, y, steps=2), train_judge(x.numpy(), y.tolist(), steps=2)
+    assert trainings == [2] and torch.equal(first.logits(x), again.logits(x))
+    assert first.record == again.record == {"images": 100, "steps": 2, "seed": 0}
+    assert str(again) == "judge trained on 100 images of 8 x 8 pixels, 2 steps, seed 0"
+    others = [
+        (x, y, "cpu", 3), (x, y, "cpu", 2, 1), (x.flip(0), y), (x, y.flip(0)), (x[1:], y[1:]),
+    ]  # fmt: skip
+    for count, call in enumerate(others, start=2):
+        train_judge(*call) if len(call) > 2 else train_judge(*call, steps=2)
+        assert len(trainings) == count
+
+
+def test_a_cache_that_is_damaged_or_closed_means_training_again(
+    digits, trainings, tmp_path, monkeypatch
+):
+    x, y = digits[0][:50], digits[1][:50]
+    monkeypatch.setenv("GENAI_CACHE", str(tmp_path))
+    expected = train_judge(x, y, steps=2).logits(x)
+    [kept] = (tmp_path / "judges").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-7])
+    assert torch.equal(train_judge(x, y, steps=2).logits(x), expected)
+    assert kept.read_bytes() == whole and len(trainings) == 2
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "file"))  # no folder can be made in it
+    assert torch.equal(train_judge(x, y, steps=2).logits(x), expected)
+    assert len(trainings) == 3
+
+
+def test_an_estimate_leaves_no_half_trained_judge(digits, trainings, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENAI_CACHE", str(tmp_path))
+    monkeypatch.setenv("GENAI_ESTIMATE", "1")
+    train_judge(*digits, steps=50)
+    monkeypatch.delenv("GENAI_ESTIMATE")
+    train_judge(*digits, steps=50)
+    assert trainings == [50, 50]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (1, 20, 9)])
@@ -188,3 +250,264 @@ def test_it_refuses_to_judge_nonsense(judge, digits):
     for confidence in (0, 1, 90):
         with pytest.raises(ValueError, match="confidence: expected between 0 and 1"):
             judge.recognised_share(x, confidence)
+
+
+# What the package brings.
+
+
+@pytest.fixture(scope="module", params=make_judge.RECIPES)
+def size(request):
+    return request.param
+
+
+def record_of(size):
+    return json.loads((WEIGHTS / f"judge_{size}.json").read_text(encoding="utf-8"))
+
+
+def uniform(*shape, n=1000):
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(3))
+
+
+def test_the_weights_are_those_of_the_record_and_small(size):
+    payload = (WEIGHTS / f"judge_{size}.safetensors").read_bytes()
+    record = record_of(size)
+    assert record["bytes"] == len(payload) < 200_000
+    assert record["sha256"] == hashlib.sha256(payload).hexdigest()
+    assert record["accuracy"]["test"] >= 0.99 and record["accuracy"]["held_out"] >= 0.99
+    assert record["recognised"]["test"] >= 0.97 and record["recognised"]["noise"] <= 0.001
+
+
+def test_the_record_has_the_settings_of_the_command(size):
+    expected = {"size": size, **make_judge.RECIPES[size], **make_judge.SETTINGS}
+    assert {key: record_of(size)[key] for key in expected} == expected
+    train = {28: 60_000, 8: 1437}[size]
+    assert record_of(size)["held_out"] == train - expected["images"] > 0
+
+
+def test_they_are_half_precision_and_loading_rounds_nothing_more(size):
+    weights = load_judge(size).net.state_dict()
+    packed = module.safetensors.torch.load((WEIGHTS / f"judge_{size}.safetensors").read_bytes())
+    assert {v.dtype for v in packed.values()} == {torch.float16}
+    for name, half in packed.items():
+        assert weights[name].dtype == torch.float32 and torch.equal(weights[name], half.float())
+    assert len(packed) == sum(v.is_floating_point() for v in weights.values())
+
+
+def test_it_reads_the_bundled_test_digits_as_the_record_says():
+    test = data.digits("test")
+    for name in ("mnist", "digits"):  # there is one for this size
+        judge = load_judge(8, name)
+        accuracy = judge.record["accuracy"]["test"]
+        assert judge.accuracy(test.x, test.y) == pytest.approx(accuracy, abs=0.003)  # one image
+        assert f"reads {100 * accuracy:.1f} % of the test digits" in str(judge)
+    assert judge.recognised_share(test.x) == pytest.approx(
+        judge.record["recognised"]["test"], abs=0.01
+    )
+
+
+@pytest.mark.parametrize("side", [28, 32])
+def test_it_reads_mnist_as_the_record_says(side, monkeypatch):
+    monkeypatch.setattr("genai_utils.data.search._stood_in", set())
+    test = data.mnist("test", size=side)
+    if "mnist" not in data.used():
+        pytest.skip("MNIST is not on this machine")
+    judge = load_judge(side)
+    assert judge.accuracy(test.x, test.y) == pytest.approx(
+        judge.record["accuracy"]["test"], abs=3e-4
+    )
+
+
+@pytest.mark.parametrize("side", [28, 30, 32])
+def test_enlarged_digits_are_judged_as_the_small_ones_are(side):
+    small = data.digits("test")
+    judge = load_judge(side, "digits")
+    large = torch.nn.functional.interpolate(small.x, size=20, mode="bilinear", align_corners=False)
+    large = torch.nn.functional.pad(large, [(side - 20) // 2] * 4)
+    if side != 30:
+        assert torch.equal(large, data.digits("test", size=side).x)
+    torch.testing.assert_close(
+        judge.logits(large), load_judge(8).logits(small.x), atol=2e-3, rtol=0
+    )
+    assert judge.features(large).shape == (360, 64)
+    assert "brought back to 8 x 8" in str(judge) and "brought" not in str(load_judge(8))
+
+
+def test_no_judge_is_sure_of_rubbish():
+    x = data.digits("test", size=28).x
+    order = torch.randperm(784, generator=torch.Generator().manual_seed(2))
+    shuffled = x.flatten(1)[:, order].reshape(x.shape)
+    for judge, rubbish in (
+        (load_judge(28), uniform(28, 28)),
+        (load_judge(28), shuffled),
+        (load_judge(28, "digits"), uniform(28, 28)),
+        (load_judge(8), uniform(8, 8)),
+    ):
+        assert judge.recognised_share(rubbish) <= 0.01
+        assert judge.logits(rubbish).softmax(1).amax(1).mean() < 0.3
+
+
+def test_of_larger_images_it_sees_the_middle():
+    judge, x = load_judge(28), data.digits("test", size=28).x[:20]
+    logits = judge.logits(x)
+    for edge in (1, 2):
+        padded = torch.nn.functional.pad(x, [edge] * 4, value=1.0)
+        assert torch.equal(judge.logits(padded), logits)
+    assert not torch.allclose(judge.logits(x.roll(1, 3)), logits, atol=0.1)
+
+
+def test_which_judge_it_is_follows_from_size_and_data():
+    for size in SIZES:
+        assert load_judge(size, "digits").record == record_of(8)
+    for names in ("mnist", ["digits", "mnist"], ["digits (stand-in for mnist)", "mnist"]):
+        assert load_judge(32, names).record == record_of(28)
+    stand_in = load_judge(28, ["photographs", "digits (stand-in for mnist)"])
+    assert stand_in.record == record_of(8) and stand_in.shape == (1, 8, 8)
+    assert "MNIST, 28 x 28" in str(load_judge()) and record_of(28)["sha256"][:8] in str(
+        load_judge()
+    )
+
+
+@pytest.mark.parametrize("names", ["cora", [], ["photographs"], ""])
+def test_it_refuses_data_that_no_judge_knows(names):
+    with pytest.raises(ValueError, match="digits: expected"):
+        load_judge(28, names)
+
+
+def test_it_refuses_other_sizes(digits):
+    for size in (7, 9, 20, 27, 33, 64):
+        with pytest.raises(ValueError, match=f"size: expected 8 or 28 to 32 pixels, got {size}"):
+            load_judge(size)
+    with pytest.raises(TypeError, match="size: expected a whole number"):
+        load_judge("28")
+    with pytest.raises(ValueError, match="device: expected"):
+        load_judge(28, device="abacus")
+    for judge in (load_judge(28), load_judge(28, "digits")):
+        for shape in ((8, 8), (27, 27), (33, 33), (64, 64), (28, 32), (28, 30)):
+            with pytest.raises(ValueError, match=f"28 to 32 pixels, got {shape[0]}×{shape[1]}"):
+                judge.logits(uniform(*shape, n=2))
+        with pytest.raises(ValueError, match=r"\(C, H, W\) = \(1,"):
+            judge.logits(uniform(3, 28, 28, n=2))
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\), got \(1, 28, 28\); load_judge"):
+        load_judge(8).logits(uniform(28, 28, n=2))
+
+
+def test_it_needs_neither_network_nor_cache_nor_training(monkeypatch, size):
+    def refuse(*args, **kwargs):
+        raise AssertionError("not here")
+
+    monkeypatch.setattr("socket.socket", refuse)
+    monkeypatch.setattr(module, "fit", refuse)
+    monkeypatch.setattr(module, "cache_dir", refuse)
+    state = torch.get_rng_state()
+    load_judge(size).logits(uniform(size, size, n=1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_on_a_card_it_computes_in_double_precision_and_says_the_same(monkeypatch):
+    x = data.digits("test", size=28).x[:50]
+    judge = load_judge(28)
+    expected = judge.logits(x)
+    judge.net, judge.dtype = judge.net.double(), torch.float64  # as on a card
+    assert judge.logits(x).dtype == torch.float32
+    torch.testing.assert_close(judge.logits(x), expected, atol=1e-4, rtol=0)
+    asked = []
+    monkeypatch.setattr(JudgeNet, "to", lambda self, *target: asked.append(target) or self)
+    Judge(JudgeNet(8, 8), (1, 8, 8), torch.device("cuda"), {})
+    Judge(JudgeNet(8, 8), (1, 8, 8), torch.device("cpu"), {})
+    assert asked == [
+        (torch.device("cuda"), torch.float64),
+        (torch.device("cpu"), torch.float32),
+    ]
+
+
+def flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[-5] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        flip,
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.unlink(),
+        lambda path: path.with_suffix(".json").unlink(),
+        lambda path: path.with_suffix(".json").write_text("{"),
+        lambda path: path.with_suffix(".json").write_text("{}"),
+        lambda path: path.with_suffix(".json").write_text("[]"),
+    ],
+    ids=["a bit", "cut off", "gone", "no record", "half a record", "empty record", "a list"],
+)
+def test_damaged_weights_are_refused(harm, tmp_path, monkeypatch):
+    for path in WEIGHTS.iterdir():
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(module, "WEIGHTS", tmp_path)
+    load_judge(8)
+    harm(tmp_path / "judge_8.safetensors")
+    with pytest.raises(
+        data.DataError, match=r"judge_8.safetensors.* damaged or missing .*--size 8"
+    ):
+        load_judge(8)
+    load_judge(28)
+
+
+def test_weights_of_another_network_are_refused(tmp_path, monkeypatch):
+    for path in WEIGHTS.iterdir():
+        shutil.copy(path, tmp_path / path.name.replace("_28", "_x").replace("_8", "_28"))
+    monkeypatch.setattr(module, "WEIGHTS", tmp_path)
+    with pytest.raises(data.DataError, match="belong to another network"):
+        load_judge(28)
+
+
+# The command that makes them.
+
+
+def test_the_command_makes_weights_that_load(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    threads = torch.get_num_threads()
+    try:
+        for folder in ("a", "b"):
+            arguments = ["--size", "8", "--steps", "60", "--out", str(tmp_path / folder)]
+            assert make_judge.main(arguments) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert "bytes" in capsys.readouterr().out
+    a, b = ((tmp_path / f / "judge_8.safetensors").read_bytes() for f in "ab")
+    assert a == b  # the seed decides
+    assert {v.dtype for v in module.safetensors.torch.load(a).values()} == {torch.float16}
+    shutil.copytree(tmp_path / "a", tmp_path / "weights")
+    monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
+    judge, test = load_judge(8), data.digits("test")
+    assert judge.record["steps"] == 60
+    assert judge.record["accuracy"]["test"] == pytest.approx(
+        judge.accuracy(test.x, test.y), abs=0.003
+    )
+    train = data.digits("train")
+    held_out = judge.accuracy(train.x[1200:], train.y[1200:])
+    assert judge.record["accuracy"]["held_out"] == pytest.approx(held_out, abs=0.005)
+    assert set(judge.record) == set(record_of(8))
+
+
+def test_it_learns_from_training_digits_only(monkeypatch):
+    seen = {}
+
+    def learn(x, y, steps, seed, **options):
+        seen.update(x=x, y=y, steps=steps, seed=seed)
+        return JudgeNet(8, 8)
+
+    monkeypatch.setattr(module, "learn", learn)
+    make_judge.make(8)
+    train = data.digits("train")
+    assert torch.equal(seen["x"], train.x[:1200]) and torch.equal(seen["y"], train.y[:1200])
+    assert seen["steps"] == 1000 and seen["seed"] == 0
+
+
+def test_the_stand_in_does_not_become_the_judge_of_mnist(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("GENAI_DATA", str(tmp_path))
+    monkeypatch.setenv("GENAI_CACHE", str(tmp_path))
+    data.forget_used()
+    threads = torch.get_num_threads()
+    assert make_judge.main(["--size", "28", "--out", str(tmp_path / "out")]) == 1
+    torch.set_num_threads(threads)
+    assert "needs MNIST" in capsys.readouterr().err and not (tmp_path / "out").exists()

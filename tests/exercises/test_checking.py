@@ -98,8 +98,9 @@ def test_html_has_the_symbol_and_escapes_what_a_student_writes(monkeypatch):
 
 def test_in_ipython_html_and_plain_text_are_shown(monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr("IPython.get_ipython", lambda: object())
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append((data, raw)))
+    page = "genai_utils.course.page"
+    monkeypatch.setattr(f"{page}.get_ipython", object)
+    monkeypatch.setattr(f"{page}.display", lambda data, raw: shown.append((data, raw)))
     check(right())
     ((data, raw),) = shown
     assert raw and list(data) == ["text/html", "text/plain"]
@@ -283,7 +284,7 @@ def test_export_writes_and_writes_over_only_its_own_reports(fresh, capsys):
     report = json.loads((fresh / "r.json").read_text())
     assert report["summary"] == "1 of 2 exercises solved."
     assert [row["state"] for row in report["exercises"]] == ["correct", "to do"]
-    assert "✓ correct" in (fresh / "r.html").read_text()
+    assert "✓ correct" in (fresh / "r.html").read_text(encoding="utf-8")
     for name in ("mine.json", "mine.html"):
         (fresh / name).write_text("my own work")
         progress(fresh / name)

@@ -31,9 +31,14 @@ def trace_tied(X, W):
     return torch.trace(P.T @ (X.T @ X / len(X)) @ P)
 
 
-def normal_equations(x, visible, V, mean):
+def normal_equations(X, visible, V, mean):
     A = V[visible]
-    return mean + V @ torch.linalg.solve(A.T @ A, A.T @ (x - mean)[visible])
+    return mean + torch.linalg.solve(A.T @ A, A.T @ (X - mean)[:, visible].T).T @ V.T
+
+
+def row_by_row(X, visible, V, mean):
+    inverse = torch.linalg.pinv(V[visible])
+    return torch.stack([mean + V @ (inverse @ (x - mean)[visible]) for x in X])
 
 
 RIGHT = [
@@ -49,8 +54,7 @@ RIGHT = [
     ("tied_loss", trace_tied),
     ("tied_loss", lambda X, W: torch.nn.functional.mse_loss(X @ W @ W.T, X) * X.shape[1]),
     ("complete", normal_equations),
-    ("complete", lambda x, visible, V, mean:
-        mean + V @ (torch.linalg.pinv(V[visible]) @ (x - mean)[visible])),
+    ("complete", row_by_row),
 ]  # fmt: skip
 
 
@@ -73,10 +77,12 @@ WRONG = [
     ("tied_loss", lambda X, W: 0.5 * (X - X @ W @ W.T).square().sum(1).mean()),
     ("tied_loss", lambda X, W: (X - X @ W.detach() @ W.T).square().sum(1).mean()),
     ("tied_loss", lambda X, W: (X - X.mean(0) - X @ W @ W.T).square().sum(1).mean()),
-    ("complete", lambda x, visible, V, mean: x),
-    ("complete", lambda x, visible, V, mean: normal_equations(x, ~visible, V, mean)),
-    ("complete", lambda x, visible, V, mean: normal_equations(x, visible, V[:, :1], mean)),
-    ("complete", lambda x, visible, V, mean: normal_equations(x, visible, V, mean)[visible]),
+    ("complete", lambda X, visible, V, mean: X),
+    ("complete", lambda X, visible, V, mean: normal_equations(X, ~visible, V, mean)),
+    ("complete", lambda X, visible, V, mean: normal_equations(X, visible, V[:, :1], mean)),
+    ("complete", lambda X, visible, V, mean: normal_equations(X, visible, V, mean)[:, visible]),
+    ("complete", lambda X, visible, V, mean:
+        normal_equations(X[:1], visible, V, mean).expand(len(X), -1)),
 ]  # fmt: skip
 
 

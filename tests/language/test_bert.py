@@ -114,9 +114,20 @@ def test_the_loss_is_the_sum_of_both_tasks_at_the_chosen_places_only(model):
     words, pair = model(inputs, segments)
     masked = F.cross_entropy(words.flatten(0, 1), labels.flatten(), ignore_index=-100)
     expected = masked + F.cross_entropy(pair, follows)
-    assert model.loss((inputs, segments, labels, follows))["loss"].item() == pytest.approx(
-        expected.item(), rel=1e-5
-    )
+    for k in (3, 5, 20):  # the number of tokens to predict in a row, and room for more
+        chosen = bert.chosen_places(labels, k)
+        loss = model.loss((inputs, segments, chosen, follows))["loss"]
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_chosen_places_come_first_and_the_rest_is_not_to_be_predicted():
+    labels = torch.full((3, 6), -100)
+    labels[0, 4], labels[0, 1], labels[2] = 7, 9, torch.arange(6)
+    places, targets = bert.chosen_places(labels, 6)
+    assert sorted(places[0].tolist()) == sorted(places[2].tolist()) == list(range(6))
+    assert torch.equal(labels.gather(1, places), targets)
+    places, targets = bert.chosen_places(labels[:2], 2)
+    assert places[0].tolist() == [1, 4] and targets.tolist() == [[9, 7], [-100, -100]]
 
 
 def test_the_classifier_differs_from_pre_training_in_its_head_only():
@@ -202,6 +213,7 @@ def test_the_shares_are_those_of_the_rule_and_special_tokens_are_never_chosen():
     chosen = labels != -100
     assert torch.equal(labels[chosen], ids[chosen]) and torch.equal(inputs[~chosen], ids[~chosen])
     assert not chosen[ids < 5].any()
+    assert torch.equal(chosen.sum(1), (0.15 * (ids >= 5).sum(1).double()).round().long())
     n = int(chosen.sum())
     assert n / int((ids >= 5).sum()) == pytest.approx(0.15, abs=5 / math.sqrt(400 * 128))
     hidden = (inputs == bert.MASK)[chosen].float().mean().item()
@@ -313,8 +325,9 @@ def test_pairs_follow_within_an_article_or_come_from_another():
     texts = [torch.arange(100 * i, 100 * i + 60) for i in range(1, 6)]  # an article's hundreds
     batches = bert.PairBatches(texts, 700, length=32, batch_size=16, rate=0.01, rule=(0, 0, 1))
     for step in range(20):
-        ids, segments, labels, follows = batches(step)
-        assert ids.shape == segments.shape == labels.shape == (16, 32)
+        ids, segments, (places, targets), follows = batches(step)
+        assert ids.shape == segments.shape == (16, 32) and places.shape == targets.shape == (16, 1)
+        assert torch.equal(ids.gather(1, places), targets)  # by this rule nothing is hidden
         assert follows.float().mean() == 0.5
         assert (ids[:, 0] == bert.CLS).all() and (ids[:, -1] == bert.SEP).all()
         assert ((ids == bert.SEP).sum(1) == 2).all()
@@ -332,7 +345,8 @@ def test_a_batch_depends_on_seed_and_step_alone():
     make = lambda seed: bert.PairBatches(texts, 50, length=20, batch_size=4, seed=seed)  # noqa: E731
     one, two, other = make(0), make(0), make(1)
     two(7)
-    assert all(torch.equal(a, b) for a, b in zip(one(3), two(3), strict=True))
+    flat = lambda ids, segments, chosen, follows: (ids, segments, *chosen, follows)  # noqa: E731
+    assert all(torch.equal(a, b) for a, b in zip(flat(*one(3)), flat(*two(3)), strict=True))
     assert not torch.equal(one(3)[0], one(4)[0]) and not torch.equal(one(3)[0], other(3)[0])
 
 

@@ -6,7 +6,8 @@
 import re
 from html.parser import HTMLParser
 
-from genai_utils.course import stubs
+from genai_utils.course import estimate, stubs
+from genai_utils.course.cards import excess, on_card
 from genai_utils.course.execute import code_sha256
 
 LIMIT = 1_500_000  # bytes of a stored notebook
@@ -157,6 +158,19 @@ def card(chapter, book, address):
         yield f"it was run on {', '.join(stand_ins)}; publish from real data"
 
 
+def gpu_training(chapter, book, address):
+    """What the gpu profile trains, by its run card or else by an estimate, keeps the bound."""
+    found, trained = estimate.load(chapter.notebook), None
+    if chapter.card and on_card(chapter.card):
+        trained = chapter.card.get("training")
+    elif found and not estimate.fresh(chapter.notebook):
+        yield "its estimate is of other code: genai_utils.course.execute --estimate --store"
+    elif found:
+        trained = found
+    for sentence in excess(trained) if trained else ():
+        yield f"in the gpu profile: {sentence}"
+
+
 class Images(HTMLParser):
     """Collects the images of some HTML that no alt text describes."""
 
@@ -194,7 +208,18 @@ def outputs(chapter, book, address):
         yield f"it is {size / 1e6:.1f} MB, at most {LIMIT / 1e6} MB"
 
 
-RULES = (opening, items, errata, parts, stubs_are_current, finished, cells, card, outputs)
+RULES = (
+    opening,
+    items,
+    errata,
+    parts,
+    stubs_are_current,
+    finished,
+    cells,
+    card,
+    gpu_training,
+    outputs,
+)
 
 
 def problems(chapter, book, address):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from genai_utils.course.chapters import Book, Chapter, address
+from genai_utils.course.execute import code_sha256
 from tests.notebooks.contract import problems
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +140,15 @@ MUTANTS = {
     "it recorded no number": lambda nb: nb.metadata.genai.update(metrics=[]),
     "publish from real data": lambda nb: nb.metadata.genai.update(
         data=["digits (stand-in for mnist)"]
+    ),
+    "its estimate is of other code": lambda nb: nb.metadata.update(
+        genai_estimate={"code_sha256": "0", "steps": 10, "flops": 1.0}
+    ),
+    "PFLOP of training, at most 4": lambda nb: nb.metadata.update(
+        genai_estimate={"code_sha256": code_sha256(nb), "steps": 10, "flops": 4.1e15}
+    ),
+    "60,001 steps of training": lambda nb: nb.metadata.genai.update(
+        profile="gpu", device="NVIDIA T4", training={"steps": 60_001, "flops": 1.0}
     ),
     "run once from top to bottom": lambda nb: code(nb).update(execution_count=1),
     "ended in ValueError": lambda nb: code(nb).outputs.append(

@@ -1,17 +1,22 @@
 """Each notebook also runs with every stub solved, and then all its checks say so.
 
-As shipped, with nothing filled in, the notebooks run under nbval: `pytest notebooks`.
+It runs on a graphics card that is only pretended (`tests.card`): what the notebook puts on the
+wrong device is found on a machine without one. As shipped, with nothing filled in, the notebooks
+run under nbval, on the processor: `pytest notebooks`.
 """
 
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from genai_utils.course.chapters import Book
 from genai_utils.course.client import Client
 from genai_utils.course.stubs import solved, stubs_in
+from tests.card import CELL, NAME
 
-BOOK = Book(Path(__file__).parents[2])
+ROOT = Path(__file__).parents[2]
+BOOK = Book(ROOT)
 
 
 def texts(cell):
@@ -28,6 +33,8 @@ def test_the_notebook_runs_with_every_stub_solved(name, tmp_path):
     left = [s.name for c in notebook.cells if c.cell_type == "code" for s in stubs_in(c.source)]
     assert shipped >= 3 and left == []
 
+    on_a_card = nbformat.v4.new_code_cell(CELL.format(root=str(ROOT)))
+    notebook.cells.insert(0, on_a_card)
     client = Client(
         notebook,
         timeout=200,
@@ -35,6 +42,7 @@ def test_the_notebook_runs_with_every_stub_solved(name, tmp_path):
         resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute()
+    assert any(NAME in text for cell in notebook.cells for text in texts(cell))
     checked = [
         cell
         for cell in notebook.cells

@@ -230,22 +230,32 @@ def test_samples_have_the_mean_and_covariance_of_the_projected_data(digits):
     assert torch.equal(again, model.sample(3, torch.Generator().manual_seed(1)))
 
 
-def test_complete_recovers_hidden_pixels_of_a_row_in_the_span(digits):
+def test_complete_recovers_hidden_pixels_of_rows_in_the_span(digits):
     model = pca.PCA(8).fit(digits)
-    x = model.reconstruct(digits[:1])[0]
+    X = model.reconstruct(digits[:3])
     visible = torch.arange(64) % 3 != 0
-    spoiled = torch.where(visible, x, torch.tensor(9.0).double())
-    torch.testing.assert_close(pca.complete(spoiled, visible, model.V, model.mean), x)
+    spoiled = torch.where(visible, X, torch.tensor(9.0).double())
+    torch.testing.assert_close(pca.complete(spoiled, visible, model.V, model.mean), X)
 
 
 def test_complete_is_least_squares_on_the_visible_pixels_only(digits):
-    model, x = pca.PCA(8).fit(digits), digits[5]
+    model, X = pca.PCA(8).fit(digits), digits[5:9]
     visible = torch.arange(64) % 4 != 0
-    filled = pca.complete(x, visible, model.V, model.mean)
-    residual = (x - filled)[visible]  # normal equations hold where we look
-    assert (model.V[visible].T @ residual).abs().max() < 1e-10
-    everything = pca.complete(x, torch.ones(64, dtype=torch.bool), model.V, model.mean)
-    torch.testing.assert_close(everything, model.reconstruct(x[None])[0])
+    filled = pca.complete(X, visible, model.V, model.mean)
+    residual = (X - filled)[:, visible]  # normal equations hold where we look
+    assert (residual @ model.V[visible]).abs().max() < 1e-10
+    everything = pca.complete(X, torch.ones(64, dtype=torch.bool), model.V, model.mean)
+    torch.testing.assert_close(everything, model.reconstruct(X))
+
+
+def test_complete_gives_each_row_what_it_gets_alone(digits):
+    model = pca.PCA(12).fit(digits)
+    visible = torch.arange(64).view(8, 8).remainder(8).lt(5).flatten()
+    together = pca.complete(digits[:50], visible, model.V, model.mean)
+    assert together.shape == (50, 64)
+    for x, filled in zip(digits[:50], together, strict=True):
+        z = torch.linalg.pinv(model.V[visible]) @ (x - model.mean)[visible]
+        torch.testing.assert_close(filled, model.mean + model.V @ z)
 
 
 # ---------------------------------------------------------------- the linear autoencoder

@@ -263,6 +263,17 @@ def test_factorise_is_the_svd_and_beats_the_best_symmetric_factorisation():
         assert (M - S @ S.T).norm() <= (M - near @ near.T).norm()
 
 
+def test_factorise_has_converged_where_the_spectrum_falls_slowly():
+    g = torch.Generator().manual_seed(0)
+    A = torch.rand(260, 260, generator=g) * (torch.rand(260, 260, generator=g) < 0.1)
+    M = A + A.T  # like a table of counts: sparse, symmetric, indefinite
+    W, Y = we.factorise(M, 20)
+    U, s, Vt = torch.linalg.svd(M.double())
+    best = U[:, :20] * s[:20] @ Vt[:20]
+    assert W.dtype == torch.float32 and W.is_contiguous() and Y.is_contiguous()
+    assert (W.double() @ Y.double().T - best).norm() < 1e-5 * best.norm()
+
+
 def test_symmetric_factor_leaves_out_the_negative_eigenvalues():
     M = slide_table()
     S = we.symmetric_factor(M, 4)

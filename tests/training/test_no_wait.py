@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 import genai_utils
 from genai_utils.evaluation.judge import JudgeNet
@@ -25,6 +26,7 @@ from genai_utils.vision import (
     vq,
 )
 from genai_utils.vision.pixel_chain import PixelModel
+from tests.card import Card
 from tests.no_wait import NoWait, Waits
 
 COUNTS = torch.arange(1.0, 12.0)
@@ -196,6 +198,17 @@ def test_no_loss_waits_for_the_card(make, batch, training):
     assert torch.isfinite(loss)
 
 
+@pytest.mark.parametrize(("make", "batch"), CASES)
+def test_no_loss_takes_anything_from_the_processor(make, batch):
+    """On the pretended card, where copies and the wrong device are seen as well."""
+    with Card():
+        torch.manual_seed(0)
+        model, batch = make().to("cuda"), tree_map(lambda x: x.to("cuda"), batch())
+        with NoWait():
+            loss = train_a_step(model, batch)
+        assert loss.is_cuda and all(p.grad is None or p.grad.is_cuda for p in model.parameters())
+
+
 WAITING = {
     "item": lambda x: x.sum().item(),
     "if": lambda x: 1 if x.sum() > 0 else 2,
@@ -224,6 +237,29 @@ def test_the_mode_notices_what_waits(name):
     WAITING[name](x)
     with pytest.raises(Waits), NoWait():
         WAITING[name](x)
+
+
+CROSSING = {
+    "to the processor": lambda x: x.cpu(),
+    "to the card": lambda x: x + torch.ones(4).to("cuda"),
+    "to that of another": lambda x: torch.ones(4).to(x),
+    "a number": lambda x: x + torch.tensor(2.0, device=x.device),
+    "an index": lambda x: x[torch.arange(3)],
+    "a list as an index": lambda x: x[[0, 2]],
+    "written": lambda x: torch.ones(4).copy_(x),
+    "written to the card": lambda x: x.copy_(torch.ones(4)),
+}
+
+
+@pytest.mark.parametrize("name", CROSSING)
+def test_the_mode_notices_what_crosses_between_processor_and_card(name):
+    with Card():
+        x = torch.ones(4, device="cuda")
+        CROSSING[name](x)
+        with pytest.raises(Waits), NoWait():
+            CROSSING[name](x)
+        with NoWait():
+            x.to("cuda").to(torch.float64).to(x)
 
 
 def test_the_mode_lets_through_what_does_not_wait():

@@ -262,9 +262,11 @@ def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match=r"\(B, 1, 8, 8\); it got \(2, 3, 8, 8\)"):
         model.encode(torch.zeros(2, 3, 8, 8))
     with pytest.raises(ValueError, match="between 0 and 1"):
-        model.loss(torch.full((2, 1, 8, 8), 255.0))
+        model.check_batch(torch.full((2, 1, 8, 8), 255.0))
     with pytest.raises(ValueError, match="between 0 and 1"):
-        model.loss(torch.full((2, 1, 8, 8), float("nan")))
+        model.encode(torch.full((2, 1, 8, 8), float("nan")))
+    with pytest.raises(ValueError, match=r"\(2, 3, 8, 8\)"):
+        model.loss(torch.zeros(2, 3, 8, 8))
     with pytest.raises(TypeError, match="floats"):
         model.encode(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"\(\.\.\., 3\) codes"):

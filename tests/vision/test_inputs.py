@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genai_utils.vision.inputs import checked_codes, checked_images
+from genai_utils.vision.inputs import checked_codes, checked_images, shaped_images
 
 
 def test_good_input_passes_through():
@@ -42,3 +42,13 @@ def test_what_is_no_tensor_of_floats_is_refused():
 def test_codes_of_another_width_are_refused():
     with pytest.raises(ValueError, match=r"\(\.\.\., 3\) codes; it got \(2, 4\)"):
         checked_codes(torch.zeros(2, 4), 3)
+
+
+def test_the_shape_alone_is_looked_at_where_values_would_have_to_be_waited_for():
+    x = torch.full((3, 1, 8, 8), 255.0)
+    assert shaped_images(x, 8, "model") is x
+    for wrong in (x[:0], x[:, 0], x[..., :4], x.repeat(1, 3, 1, 1)):
+        with pytest.raises(ValueError, match=r"\(B, 1, 8, 8\)"):
+            shaped_images(wrong, 8, "model")
+    with pytest.raises(TypeError, match="floats"):
+        shaped_images(x.long(), 8, "model")

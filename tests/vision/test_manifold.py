@@ -368,7 +368,9 @@ def test_input_that_makes_no_sense():
     with pytest.raises(ValueError, match="between 0 and 1"):
         model.encode(255 * torch.rand(2, 1, 8, 8))
     with pytest.raises(ValueError, match="between 0 and 1"):
-        model.loss(torch.rand(2, 1, 8, 8) - 0.5)
+        model.check_batch(torch.rand(2, 1, 8, 8) - 0.5)
+    with pytest.raises(ValueError, match="shape"):
+        model.loss(torch.rand(2, 1, 4, 8))
     with pytest.raises(ValueError, match="shape"):
         model.encode(torch.rand(2, 3, 8, 8))
     with pytest.raises(TypeError, match="floats"):

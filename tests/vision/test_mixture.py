@@ -10,6 +10,7 @@ from torch.distributions import Bernoulli, Categorical
 
 from genai_utils import evaluation
 from genai_utils.vision import mixture
+from tests.card import Card
 
 
 def binary(n, size, seed=0):
@@ -56,6 +57,16 @@ def test_samples_have_the_models_means_and_follow_from_their_code():
     u = torch.full((2, 1, 2, 2), 0.3)
     expected = torch.tensor([[[0.0, 1], [1, 0]], [[1.0, 0], [1, 1]]])
     assert torch.equal(model(torch.tensor([0, 1]), u)[:, 0], expected)
+
+
+def test_a_seed_draws_the_same_images_on_a_card():
+    x = binary(40, 4)
+    here = mixture.fit_mixture(x, 3, 5).sample(6, torch.Generator().manual_seed(0))
+    with Card():
+        model = mixture.fit_mixture(x.to("cuda"), 3, 5)
+        there = model.sample(6, torch.Generator().manual_seed(0))
+        assert there.device.type == "cuda" and model.log_prob(there).device.type == "cuda"
+        assert torch.equal(there.cpu(), here)
 
 
 def test_em_step_equals_the_same_in_distributions():

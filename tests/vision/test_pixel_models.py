@@ -378,7 +378,7 @@ def test_more_bad_settings():
         all_images(5)
 
 
-@pytest.mark.parametrize("call", ["loss", "log_prob"])
+@pytest.mark.parametrize("call", ["check_batch", "log_prob"])
 def test_bad_images_are_refused_in_words(call):
     model = PixelCNN(size=8, channels=4, layers=1, first=3)
     ask = getattr(model, call)
@@ -393,6 +393,9 @@ def test_bad_images_are_refused_in_words(call):
     ):
         with pytest.raises((TypeError, ValueError), match=words):
             ask(x)
+    for x in (torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 28, 28), torch.zeros(0, 1, 8, 8)):
+        with pytest.raises(ValueError, match=r"\(B, 1, 8, 8\)"):
+            model.loss(x)
 
 
 def test_bad_requests_for_samples_are_refused_in_words():

@@ -289,7 +289,11 @@ def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match=r"\(\.\.\., 3\) codes"):
         model.decode(torch.zeros(2, 4))
     with pytest.raises(ValueError, match="between 0 and 1"):
-        model.loss(torch.full((2, 1, 8, 8), 255.0))
+        model.check_batch(torch.full((2, 1, 8, 8), 255.0))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        model.encode(torch.full((2, 1, 8, 8), 255.0))
+    with pytest.raises(ValueError, match=r"\(2, 1, 28, 28\)"):
+        model.loss(torch.zeros(2, 1, 28, 28))
     for n in (0, -1, 2.0):
         with pytest.raises((TypeError, ValueError), match="n: expected"):
             model.sample(n)

@@ -6,6 +6,8 @@ Directives:
     {lecture-map} summary           how many are shown, in one sentence
     {errata-list}                   every slide erratum, linked to the cell that proves it
     {results}                       every recorded number, from the run cards
+    {run-times}                     how long the chapters took, a sentence for each profile
+    {open-figures}                  which of the named figures no run on a card has reached yet
     {data-catalogue}                every data set, from genai_utils.data.catalogue
     {from-notebook} 24_vae#pad      the stored output whose data-figure is "pad"
 

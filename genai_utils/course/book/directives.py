@@ -1,5 +1,7 @@
 """The directives: what the book's pages take from the notebooks, the lecture map and the data."""
 
+import re
+
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.util import logging
@@ -13,6 +15,7 @@ from genai_utils.course.book.pieces import (
     section,
     table,
 )
+from genai_utils.course.cards import on_card, trained
 
 log = logging.getLogger(__name__)
 
@@ -162,14 +165,88 @@ class Results(BookDirective):
 
     def chapter(self, name):
         card = self.book.chapters[name].card
-        run = f"Run on {card['date']}, on the data {', '.join(card['data']) or 'it makes itself'}."
+        run = f"Run on {card['date']}, on the data {', '.join(card['data']) or 'it makes itself'}"
+        run += f"; trained {what}." if (what := trained(card.get("training"))) else "."
         body = [paragraph(run, classes=["about"])]
         if card["metrics"]:
             body.append(metrics(card))
-        if card["profile"] == "cpu":
+        if not on_card(card):
             still = "the figures of the gpu profile, which are due when such a card is at hand."
             body.append(paragraph(nodes.strong("", "Open: "), still))
         return section(self, self.title(name), *body, name=f"results-{name}")
+
+
+class RunTimes(BookDirective):
+    """For each profile that run cards have, one sentence: how long its chapters took."""
+
+    def build(self, env):
+        profiles = {}
+        for chapter in self.book.chapters.values():
+            if chapter.card:
+                profiles.setdefault(chapter.card["profile"], []).append(chapter)
+        return [self.sentence(*profiles[name]) for name in sorted(profiles)]
+
+    def sentence(self, *chapters):
+        seconds = [chapter.card["seconds"] for chapter in chapters]
+        longest = max(chapters, key=lambda chapter: chapter.card["seconds"])
+        memory = max(chapter.card["peak_memory_gb"] for chapter in chapters)
+        many = "1 chapter was" if len(chapters) == 1 else f"{len(chapters)} chapters were"
+        devices = ", ".join(sorted({chapter.card["device"] for chapter in chapters}))
+        return paragraph(
+            f"{many} last run in the ",
+            nodes.literal("", longest.card["profile"]),
+            f" profile, on {devices}: {duration(sum(seconds) / len(seconds))} on average, at most "
+            f"{duration(max(seconds))} (chapter ",
+            link(str(int(longest.name[:2])), f"../notebooks/{longest.name}.html"),
+            f") and {memory:.1f} GB.",
+        )
+
+
+class OpenFigures(BookDirective):
+    """What is asked of a run on a graphics card and was not reached there yet.
+
+    Each line is `24_vae: -log P(x), IWAE k = 500, test | at most 86.8 nats`: the name of a recorded
+    number, and its bound. A line goes as soon as the run card of a card keeps the bound.
+    """
+
+    has_content = True
+    _LINE = re.compile(r"(\d\d_\w+):\s*(.+?)\s*\|\s*(at most|at least) (-?\d+(?:\.\d+)?)\b.*")
+
+    def build(self, env):
+        rows = []
+        for line in filter(str.strip, self.content):
+            found = self._LINE.fullmatch(line.strip())
+            if not found or found[1] not in self.book.chapters:
+                message = (
+                    "open-figures: expected `24_vae: name of a number | at most 86.8 nats`, got %r"
+                )
+                log.warning(message, line, location=(env.docname, self.lineno))
+                continue
+            name, wanted, side, bound = found.groups()
+            state = self.state_of(env, name, wanted, side, float(bound))
+            if state:
+                chapter = [link(str(int(name[:2])), f"../notebooks/{name}.html")]
+                asked = line.partition("|")[2].strip()
+                rows.append([chapter, formula(wanted), asked, state])
+        if not rows:
+            return [paragraph("None: all that was asked has been reached.")]
+        head = ["Chapter", "Figure", "Asked", "On a card"]
+        return [table(head, rows, [10, 46, 24, 20], ["open-figures"])]
+
+    def state_of(self, env, name, wanted, side, bound):
+        """What the table says of a figure; empty where it was reached."""
+        card = self.book.chapters[name].card
+        values = {metric["name"]: metric["value"] for metric in card["metrics"]} if card else {}
+        if card and wanted not in values:
+            has = "; ".join(values) or "nothing"
+            message = "open-figures: %s has recorded no %r (it has: %s)"
+            log.warning(message, name, wanted, has, location=(env.docname, self.lineno))
+            return "?"
+        if not card or not on_card(card):
+            return "not yet run"
+        value = values[wanted]
+        reached = value <= bound if side == "at most" else value >= bound
+        return "" if reached else f"{number(value)}, missed"
 
 
 def metrics(card):
@@ -252,6 +329,8 @@ DIRECTIVES = {
     "lecture-map": LectureMap,
     "errata-list": ErrataList,
     "results": Results,
+    "run-times": RunTimes,
+    "open-figures": OpenFigures,
     "data-catalogue": DataCatalogue,
     "from-notebook": FromNotebook,
 }

@@ -6,9 +6,10 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
-from genai_utils.course import chapters
+from genai_utils.course import chapters, estimate
 from genai_utils.course.book.directives import metrics
 from genai_utils.course.book.pieces import duration, link, paragraph, table, where
+from genai_utils.course.cards import on_card, trained
 
 COST = "Cost: see the run card at the end of this page."
 
@@ -70,7 +71,7 @@ class NotebookPage(SphinxTransform):
         for node in list(self.document.findall(nodes.paragraph)):
             text = node.astext().strip()
             if text == COST:
-                node.replace_self(self.cost(card))
+                node.replace_self(self.cost(card, estimate.fresh(chapter.notebook)))
             elif text.startswith("Lecture items:"):
                 row = f"../book/lecture_map.html#chapter-{chapter.name[:2]}"
                 node += [nodes.Text(" ("), link("lecture map", row), nodes.Text(")")]
@@ -108,12 +109,15 @@ class NotebookPage(SphinxTransform):
             box["ids"] = [id]
             quote.replace_self(box)
 
-    def cost(self, card):
+    def cost(self, card, estimated):
+        """What the run took, and what the gpu profile would take until it has been run."""
         if not card:
-            return paragraph("Cost: not yet measured.", classes=["cost"])
+            return paragraph("Cost: not yet measured.", expected(estimated), classes=["cost"])
         return paragraph(
             nodes.strong("", "Cost: "),
-            f"{where(card)}, in the {card['profile']} profile. ",
+            f"{where(card)}, in the {card['profile']} profile.",
+            "" if on_card(card) else expected(estimated),
+            " ",
             link("All of the run", "#run-card"),
             ".",
             classes=["cost"],
@@ -125,11 +129,12 @@ class NotebookPage(SphinxTransform):
             ("Device", card["device"]),
             ("Time", duration(card["seconds"])),
             ("Peak memory", f"{card['peak_memory_gb']:.1f} GB"),
+            ("Trained", trained(card.get("training"))),
             ("Data", ", ".join(card["data"]) or "none"),
             ("Date", card["date"]),
             ("Versions", ", ".join(f"{name} {v}" for name, v in card["versions"].items())),
         ]
-        rows = [[key, str(value)] for key, value in facts]
+        rows = [[key, str(value)] for key, value in facts if value]
         body = [
             paragraph("The outputs on this page come from this one run, top to bottom."),
             table(["Run", ""], rows, [30, 70], ["run-card"]),
@@ -157,3 +162,13 @@ class NotebookPage(SphinxTransform):
                     place = place.parent
                 if id in wanted and place is not None:
                     places.setdefault(id, (place["ids"][0], place.next_node(nodes.title).astext()))
+
+
+def expected(estimated):
+    """ " In the gpu profile a free T4 trains for about 12 minutes, estimated."; "" without one."""
+    if not estimated or not estimated["models"]:
+        return ""
+    least = "at least" if estimated["failed"] else "about"
+    minutes = max(1, round(estimated["minutes"]["T4"]))
+    minutes = "1 minute" if minutes == 1 else f"{minutes} minutes"
+    return f" In the gpu profile a free T4 trains for {least} {minutes}, estimated."

@@ -1,0 +1,106 @@
+"""Make the weights of a judge that the package brings.
+
+    python -m genai_utils.evaluation.make_judge --size 28 --out genai_utils/evaluation/weights
+
+It trains on training digits only, on a processor, in one thread: 28×28 (MNIST, which must be on
+this machine) takes a few minutes, 8×8 (scikit-learn's) a few seconds. Two files come out:
+`judge_28.safetensors`, in half precision, and `judge_28.json`, the record: the settings, how well
+the judge reads digits that it did not learn from, and the SHA-256 of the weights. The same machine
+makes the same bytes again; another processor rounds differently, and its judge differs a little.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from genai_utils import data
+from genai_utils.evaluation import judge as jury
+from genai_utils.evaluation.inputs import as_images, as_labels
+from genai_utils.printing import say
+
+# Of the training digits the first `images` are learned, the rest are held out.
+RECIPES = {
+    28: {"data": "mnist", "images": 55_000, "steps": 5_000, "seed": 0},
+    8: {"data": "digits", "images": 1_200, "steps": 1_000, "seed": 0},
+}
+SETTINGS = {
+    "batch": jury.BATCH,
+    "lr": jury.LR,
+    "warmup": jury.WARMUP,
+    "rubbish": jury.RUBBISH,
+    "features": jury.FEATURES,
+}
+
+
+def make(size, steps=None, progress=False):
+    """Train the judge of this size; returns the bytes of its weights and its record, a dict.
+
+    steps: fewer than the recipe's, for a trial. Raises DataError where MNIST cannot be had.
+    """
+    recipe = dict(RECIPES[size])
+    recipe["steps"] = steps or recipe["steps"]
+    load = getattr(data, recipe["data"])
+    train, test = load("train"), load("test")
+    if recipe["data"] == "mnist" and "mnist" not in data.used():
+        raise data.DataError("the judge of MNIST needs MNIST, not its stand-in; set GENAI_DATA")
+    x, y = as_images(train.x, dtype=torch.float32), as_labels(train.y, "y")
+    known, held_out = slice(recipe["images"]), slice(recipe["images"], None)
+
+    net = jury.learn(x[known], y[known], recipe["steps"], recipe["seed"], progress=progress)
+    payload = jury.pack(net, torch.float16)
+    net = jury.fill(jury.blank(size, size), payload)  # what a reader will load: rounded
+    judge = jury.Judge(net, x.shape[1:], torch.device("cpu"), recipe)
+    noise = torch.rand(10_000, *x.shape[1:], generator=torch.Generator().manual_seed(0))
+    record = {
+        "size": size,
+        **recipe,
+        **SETTINGS,
+        "held_out": len(x[held_out]),
+        "accuracy": {
+            "held_out": judge.accuracy(x[held_out], y[held_out]),
+            "test": judge.accuracy(test.x, test.y),
+        },
+        "recognised": {
+            "test": judge.recognised_share(test.x),
+            "noise": judge.recognised_share(noise),
+        },
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "bytes": len(payload),
+        "sha256": hashlib.sha256(payload).hexdigest(),
+        "torch": torch.__version__.split("+")[0],
+    }
+    return payload, record
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m genai_utils.evaluation.make_judge", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--size", type=int, choices=RECIPES, default=28)
+    parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
+    parser.add_argument("--out", type=Path, default=jury.WEIGHTS, help="a folder")
+    options = parser.parse_args(arguments)
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    torch.set_num_threads(1)  # sums in one order, whatever the number of cores
+    try:
+        payload, record = make(options.size, options.steps, progress=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        path = options.out / f"judge_{options.size}.safetensors"
+        path.write_bytes(payload)
+        text = json.dumps(record, indent=1) + "\n"
+        path.with_suffix(".json").write_text(text, encoding="utf-8")
+    except (data.DataError, OSError) as error:
+        say(error, file=sys.stderr)
+        return 1
+    right = 100 * record["accuracy"]["test"]
+    say(f"{path}: {record['bytes']:,} bytes, {right:.2f} % of the test digits right")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
