@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # OpenMP's threads wait for work by spinning. Where something else uses the cores too, that made a
 # training run 35 times slower; a short spin costs nothing measurable on free cores. OpenMP reads

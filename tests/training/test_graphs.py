@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from toy import Toy, toy_data
+from toy import Toy, interrupted, toy_data
 
 from genai_utils.training import TensorBatches, dynamic_binarize, fit, graphs
 from genai_utils.training import loop as loop_module
@@ -147,18 +147,8 @@ def test_checkpoints_and_looks_with_graphs(pretended, tmp_path):
     how = {"look": lambda m, s: {"norm": m.net[0].weight.norm()}, "looks": 4, "every": 10}
     whole = run(True, checkpoint=tmp_path / "whole", **how)
 
-    class Killed(Plain):
-        left = 25
-
-        def loss(self, x):
-            self.left -= 1
-            if self.left < 0:
-                raise KeyboardInterrupt
-            return super().loss(x)
-
-    Killed.__qualname__ = "Plain"
     with pytest.raises(KeyboardInterrupt):
-        run(True, Killed(), checkpoint=tmp_path / "run", **how)
+        run(True, interrupted(Plain, 25)(), checkpoint=tmp_path / "run", **how)
     again = run(True, checkpoint=tmp_path / "run", **how)
     same(whole.model, again.model, rtol=0, atol=0)
     same(whole.ema_model, again.ema_model, rtol=0, atol=0)

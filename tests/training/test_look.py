@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from toy import STEPS, Toy, toy_fit
+from toy import STEPS, Toy, interrupted, toy_fit
 
 from genai_utils.training import CheckpointError, fit
 from genai_utils.training import meter as meter_module
@@ -92,18 +92,8 @@ def test_looks_and_the_best_weights_go_through_a_checkpoint(tmp_path):
     how = {"look": look, "looks": 9, "best": "weight"}
     whole = toy_fit(tmp_path / "whole", **how)
 
-    class Killed(Toy):
-        left = 20
-
-        def loss(self, x):
-            self.left -= 1
-            if self.left < 0:
-                raise KeyboardInterrupt
-            return super().loss(x)
-
-    Killed.__qualname__ = "Toy"  # the same model, but for its end
     with pytest.raises(KeyboardInterrupt):
-        toy_fit(tmp_path / "run", model=Killed(), **how)
+        toy_fit(tmp_path / "run", model=interrupted(Toy, 20)(), **how)
     again = toy_fit(tmp_path / "run", **how)
     for name in ("step", "weight"):
         assert again.looks[name] == whole.looks[name]

@@ -40,6 +40,23 @@ class Toy(nn.Module):
         return {"loss": ((y - x) ** 2).sum(1).mean() * noise, "noise": noise}
 
 
+def interrupted(model: type, after: int) -> type:
+    """The same class of model, stopped (as by Ctrl-C) when its loss was asked for so many times."""
+
+    class Interrupted(model):
+        left = after
+
+        def loss(self, x):
+            """As before, until it stops."""
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return super().loss(x)
+
+    Interrupted.__qualname__ = model.__qualname__  # a checkpoint is to take it for the same
+    return Interrupted
+
+
 def toy_data(n: int = 50) -> torch.Tensor:
     """Grey values (n, 6)."""
     return torch.rand(n, 6, generator=torch.Generator().manual_seed(3))
