@@ -11,7 +11,7 @@ from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsW
 
 from genai_utils.language import gpt
 from genai_utils.language.gpt import GPT, GPTConfig
-from genai_utils.training import WindowBatches, fit
+from genai_utils.training import WindowBatches, adamw, fit, trapezoid
 
 
 def generator(seed=0):
@@ -92,7 +92,7 @@ def test_training_learns_a_text_by_heart():
     text = tokens(24).repeat(4)
     torch.manual_seed(0)
     model = GPT(GPTConfig(11, 16, 2, 2, 32))
-    fit(model, WindowBatches(text, 17, 16), 150, lr=3e-3, optimizer=gpt.adamw, progress=False)
+    fit(model, WindowBatches(text, 17, 16), 150, lr=3e-3, optimizer=adamw, progress=False)
     assert model.loss(text[None, :17]).item() < 0.5
     assert torch.equal(model.generate(text[:8], 8, temperature=0), text[:16])
 
@@ -352,14 +352,14 @@ def test_broken_logits_are_named():
 
 def test_weight_decay_acts_on_matrices_only():
     model = small(0.1)
-    decayed, rest = gpt.adamw(model.parameters(), lr=1e-3).param_groups
+    decayed, rest = adamw(model.parameters(), lr=1e-3).param_groups
     assert decayed["weight_decay"] == 0.1 and rest["weight_decay"] == 0
     assert all(p.ndim == 2 for p in decayed["params"]) and all(p.ndim == 1 for p in rest["params"])
     assert len(decayed["params"]) + len(rest["params"]) == len(list(model.parameters()))
 
 
 def test_trapezoid_by_hand():
-    factors = gpt.trapezoid(torch.arange(10), 10, 2, 4)
+    factors = trapezoid(torch.arange(10), 10, 2, 4)
     assert factors.tolist() == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 
 
