@@ -60,10 +60,11 @@ def nanogpt(step, steps):
 
 
 SMALL = gpt.GPTConfig(65, 64, 4, 4, 128)
+OURS = gpt.GPTConfig(65, context=128, layers=3, heads=4, dim=96)
 # name -> (config, batch size, steps, optimiser of a model, factor of the learning rate)
 RECIPES = {
     "nanoGPT's": (SMALL, 12, 2_000, by_adamw, nanogpt),
-    "the chapter's": (SMALL, 24, 1_400, by_muon, partial(trapezoid, warmup=50, decay=840)),
+    "the chapter's": (OURS, 16, 1_150, by_muon, partial(trapezoid, warmup=50, decay=690)),
 }
 
 
