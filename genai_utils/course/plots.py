@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from genai_utils.course.figures import CLASSES
 from genai_utils.course.pictures import as_array
@@ -36,12 +37,23 @@ def line_plot(curves, xlabel, ylabel, ax=None, **settings):
         ax.plot(x, y, *form, label=label)
     ticks = settings.pop("xticks", None)
     ax.set(xlabel=xlabel, ylabel=ylabel, **settings)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log" and _decades(axis) < 2:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(lambda value, _: f"{value:,g}")
+            axis.set_minor_formatter(NullFormatter())
     if ticks is not None:
         ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         ax.minorticks_off()
     if any(not label.startswith("_") for label in curves):
         ax.legend()
     return ax.figure
+
+
+def _decades(axis):
+    """How many powers of ten an axis spans; in few of them matplotlib's own labels overlap."""
+    low, high = axis.get_view_interval()
+    return np.log10(high / low) if low > 0 else np.inf
 
 
 def class_scatter(points, labels, ax=None, **settings):

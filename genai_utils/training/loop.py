@@ -121,6 +121,7 @@ def fit(
 
     accelerator = make_accelerator()
     device = accelerator.device
+
     def report(line: str) -> None:
         if progress and accelerator.is_main_process:
             say(line)

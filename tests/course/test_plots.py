@@ -52,3 +52,19 @@ def test_classes_stand_at_their_medians():
 def test_what_cannot_be_drawn_is_named(draw, says):
     with pytest.raises(ValueError, match=says):
         draw()
+
+
+def test_a_short_logarithmic_axis_has_plain_labels_that_do_not_overlap():
+    curves = {"a": ([2.5, 5, 50], [1.0, 10, 1e4])}
+    ax = plots.line_plot(curves, "x", "y", xscale="log", yscale="log").axes[0]
+    ax.figure.canvas.draw()
+
+    def shown(axis):
+        low, high = axis.get_view_interval()
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        return [t.label1 for t in ticks if low <= t.get_loc() <= high and t.label1.get_text()]
+
+    assert [label.get_text() for label in shown(ax.xaxis)] == ["5", "10", "20", "50"]
+    assert "$" in shown(ax.yaxis)[0].get_text()  # four decades: powers of ten, as usual
+    boxes = [label.get_window_extent() for label in shown(ax.xaxis)]
+    assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
