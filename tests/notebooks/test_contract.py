@@ -90,6 +90,13 @@ def without_html(nb, part):
                 output.data["text/html"] = html.replace(part, "data-other=")
 
 
+def estimated(nb, **changes):
+    """As if it had been run on a CPU, and estimated for a card."""
+    nb.metadata.genai.update(profile="cpu", device="CPU (2 cores)")
+    found = {"code_sha256": code_sha256(nb), "steps": 10, **changes}
+    nb.metadata.update(genai_estimate=found)
+
+
 def stderr(nb):
     code(nb).outputs.append(nbformat.v4.new_output("stream", name="stderr", text="Warning: x"))
 
@@ -141,12 +148,8 @@ MUTANTS = {
     "publish from real data": lambda nb: nb.metadata.genai.update(
         data=["digits (stand-in for mnist)"]
     ),
-    "its estimate is of other code": lambda nb: nb.metadata.update(
-        genai_estimate={"code_sha256": "0", "steps": 10, "flops": 1.0}
-    ),
-    "PFLOP of training, at most 4": lambda nb: nb.metadata.update(
-        genai_estimate={"code_sha256": code_sha256(nb), "steps": 10, "flops": 4.1e15}
-    ),
+    "its estimate is of other code": lambda nb: estimated(nb, code_sha256="0", flops=1.0),
+    "PFLOP of training, at most 4": lambda nb: estimated(nb, flops=4.1e15),
     "60,001 steps of training": lambda nb: nb.metadata.genai.update(
         profile="gpu", device="NVIDIA T4", training={"steps": 60_001, "flops": 1.0}
     ),
