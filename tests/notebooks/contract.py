@@ -121,9 +121,9 @@ def stubs_are_current(chapter, book, address):
     """Each stub is what the library's function gives today: its signature and its docstring."""
     for cell in chapter.code_cells:
         name = re.match(r"def (\w+)\(", cell.source)
-        if name and cell.source.rstrip().endswith("\n    ..."):
-            if cell.source.rstrip() != stubs.stub(name[1]).rstrip():
-                yield f"the stub of {name[1]} is not the library's: genai_utils.course.stubs"
+        stub = name and cell.source.rstrip().endswith("\n    ...")
+        if stub and cell.source.rstrip() != stubs.stub(name[1]).rstrip():
+            yield f"the stub of {name[1]} is not the library's: genai_utils.course.stubs"
 
 
 def finished(chapter, book, address):
