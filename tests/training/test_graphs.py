@@ -118,13 +118,14 @@ def test_what_cannot_be_a_graph_trains_as_usual_and_says_why(pretended, capsys, 
     same(result.ema_model, run(False).ema_model, rtol=1e-5, atol=1e-6)
 
 
-def test_other_errors_of_a_first_step_are_not_swallowed(pretended):
+def test_other_errors_of_a_first_step_are_not_swallowed(pretended, capsys):
     class Wrong(Plain):
         def loss(self, x):
             return self.net(x[:, :5]).sum()
 
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        run(True, Wrong())
+        run(True, Wrong(), progress=True)
+    assert "graph" not in capsys.readouterr().out  # nor blamed on the recording
 
 
 def test_one_graph_for_each_kind_of_batch(pretended, capsys):
