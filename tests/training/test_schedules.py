@@ -2,12 +2,13 @@
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from genai_utils.training import EMA, linear_warmup_cosine
+from genai_utils.training import EMA, cosine_to_floor, linear_warmup_cosine, trapezoid
 from genai_utils.training.schedules import make_schedule
 
 
@@ -18,6 +19,17 @@ def test_warmup_cosine_at_known_steps():
     assert factor[35] == pytest.approx((1 + math.sqrt(0.5)) / 2)  # a quarter of the way
     assert factor[60] == pytest.approx(0.5) and factor[110] == pytest.approx(0, abs=1e-12)
     assert linear_warmup_cosine(0, 100) == 1
+
+
+def test_cosine_to_floor_and_trapezoid_at_known_steps():
+    factor = [cosine_to_floor(step, 110, 10, 0.2) for step in range(111)]
+    assert factor[0] == pytest.approx(0.1) and factor[4] == pytest.approx(0.5)  # no floor yet
+    assert factor[10] == 1 and factor[60] == pytest.approx(0.6)
+    assert factor[110] == pytest.approx(0.2)
+    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1\], got 1.5"):
+        cosine_to_floor(0, 10, floor=1.5)
+    own = make_schedule(partial(trapezoid, steps=10, warmup=2, decay=4), 10)
+    assert [own(step) for step in (0, 1, 5, 8, 9)] == [0.5, 1, 1, 0.5, 0.25]
 
 
 def test_named_and_own_schedules():
