@@ -69,9 +69,12 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict:
 def fingerprint(tensor: torch.Tensor) -> str:
     """Shape, kind and digest of a tensor's values: "float32 (60000, 784) 3f2a…"."""
     digest = hashlib.blake2b(digest_size=12)
+    if tensor.is_quantized or tensor.layout != torch.strided:
+        raise Undescribable(
+            f"A run with a checkpoint has to be known again, and a tensor of layout "
+            f"{tensor.layout} has no digest; keep it as a dense one (to_dense())."
+        )
     flat = tensor.detach().cpu().contiguous()
-    if flat.is_quantized or flat.layout != torch.strided:
-        raise Undescribable(f"a tensor of layout {flat.layout}")
     if flat.numel():
         digest.update(memoryview(flat.view(-1).view(torch.uint8).numpy()))
     kind = str(tensor.dtype).removeprefix("torch.")
@@ -171,7 +174,9 @@ def _codes(code):
 
 
 def _constants(code):
-    return [repr(c) for c in code.co_consts if not isinstance(c, types.CodeType | frozenset)]
+    plain = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
+    # A set has another order in another process.
+    return [sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in plain]
 
 
 def _digest(value) -> str:

@@ -23,9 +23,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from .checkpoint import kept_random_state
 from .step import Note, Step
 
 WARM_UP = 3  # steps before the recording; the last one listens for waiting
+# Optimisers whose state begins at 0, which is how the warm-up's is taken back (NAdam's does not).
+FROM_ZERO = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.RMSprop)
 KINDS = 8  # graphs of one run; batches of ever new shapes are no case for graphs
 
 
@@ -56,6 +59,8 @@ class GraphStep:
         kind = type(self.step.optimizer).__name__
         if not all("capturable" in group for group in groups):
             return self._give_up(f"{kind} keeps its counters on the processor")
+        if not isinstance(self.step.optimizer, FROM_ZERO):
+            return self._give_up(f"what {kind} remembers does not begin at 0")
         for group in groups:
             group["capturable"] = True
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32).to(self.device)
@@ -122,9 +127,9 @@ class GraphStep:
         kept += [
             (t, t.clone()) for s in before.values() for t in s.values() if isinstance(t, Tensor)
         ]
-        random = random_state(self.device)
         try:
-            yield
+            with kept_random_state(self.device):
+                yield
         finally:
             with torch.no_grad():
                 for tensor, value in kept:
@@ -132,9 +137,8 @@ class GraphStep:
                 for p, state in self.step.optimizer.state.items():
                     for name, value in state.items():
                         if isinstance(value, Tensor) and name not in before.get(p, {}):
-                            value.zero_()  # all our optimisers' moments begin at 0
+                            value.zero_()
             self.step.optimizer.zero_grad(set_to_none=True)
-            set_random_state(random, self.device)
 
 
 class Recorded:
@@ -195,19 +199,6 @@ def alarm():
             yield
         finally:
             torch.cuda.set_sync_debug_mode(before)
-
-
-def random_state(device: torch.device) -> list[Tensor]:
-    """PyTorch's generators, of the processor and of the card."""
-    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    return [torch.get_rng_state(), *cuda]
-
-
-def set_random_state(state: list[Tensor], device: torch.device) -> None:
-    """Put back what `random_state` returned."""
-    torch.set_rng_state(state[0])
-    if device.type == "cuda" and len(state) > 1:
-        torch.cuda.set_rng_state(state[1], device)
 
 
 def _new_generator(state: Tensor) -> None:

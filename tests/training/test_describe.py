@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -156,6 +157,15 @@ def test_a_function_is_known_by_what_it_reads(monkeypatch):
     circle = []
     circle.append(circle)
     json.dumps(describe(circle))
+
+
+def test_sets_arrays_methods_and_what_has_no_digest():
+    assert describe(lambda s: s in {1, 2}) != describe(lambda s: s in {1, 3})
+    assert describe(np.arange(3)) == describe(np.arange(3)) != describe(np.arange(3) + 1)
+    rates = [functools.partial(pow, r) for r in (2, 3)]
+    assert describe(rates[0]) != describe(rates[1])
+    with pytest.raises(Undescribable, match="sparse_coo has no digest; keep it as a dense one"):
+        describe(torch.eye(3).to_sparse())
 
 
 def test_fingerprints():

@@ -105,6 +105,11 @@ def test_what_cannot_be_a_graph_trains_as_usual_and_says_why(pretended, capsys, 
     assert "A: the step is no CUDA graph, since SGD keeps its counters" in capsys.readouterr().out
     same(result.model, run(False, optimizer=sgd).model, rtol=0, atol=0)
 
+    nadam = lambda weights, lr: torch.optim.NAdam(weights, lr)  # noqa: E731
+    result = run(True, optimizer=nadam, progress=True, title="N")
+    assert "since what NAdam remembers does not begin at 0" in capsys.readouterr().out
+    same(result.model, run(False, optimizer=nadam).model, rtol=0, atol=0)
+
     @contextlib.contextmanager
     def alarm():
         yield
