@@ -1,0 +1,203 @@
+"""What comes in, checked at the door: one order of arguments, one wording.
+
+    steps = whole(steps, "steps", least=1)
+    # ValueError: steps: expected a whole number of at least 1, got 0.
+
+Each function takes the value, then its name in the message, and returns the value in the form that
+the rest of the code works with. A message says what was expected, what came, and, where that is
+not plain, what to do. TypeError for a value of the wrong kind, ValueError for one out of range.
+
+To look at the values of a tensor makes the processor wait for a graphics card. So a `loss` looks
+at kinds and shapes only (`values=False`); values are looked at by a model's `check_batch` and
+where a user hands something over.
+"""
+
+import math
+import operator
+
+import numpy as np
+import torch
+
+
+def refusal(name, expected, got, cure="", kind=ValueError):
+    """The error to raise: "name: expected …, got …; cure."."""
+    sentence = f"{name}: expected {expected}, got {got}"
+    return kind(f"{sentence}; {cure}." if cure else f"{sentence}.")
+
+
+def kind_of(value):
+    """How a message calls a value that is no number: "a tensor of int64", "a list", "'abc'"."""
+    if torch.is_tensor(value) or isinstance(value, np.ndarray):
+        what = "tensor" if torch.is_tensor(value) else "NumPy array"
+        return f"a {what} of {str(value.dtype).removeprefix('torch.')}"
+    if value is None or isinstance(value, (bool, int, float, str, np.generic)):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def whole(value, name, least=1, most=None):
+    """`value` as an int from `least` to `most` (None: no limit). True and 3.0 are none."""
+    expected = "a whole number"
+    if least is not None:
+        expected += f" of at least {least:,}" if most is None else f" from {least:,} to {most:,}"
+    elif most is not None:
+        expected += f" of at most {most:,}"
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        found = operator.index(value)
+    except TypeError:
+        raise refusal(name, expected, kind_of(value), kind=TypeError) from None
+    if (least is not None and found < least) or (most is not None and found > most):
+        raise refusal(name, expected, f"{found:,}")
+    return found
+
+
+def number(value, name, least=None, most=None, above=None, below=None):
+    """`value` as a finite float, least <= value <= most and above < value < below where given."""
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (
+            ("of at least", least), ("above", above), ("at most", most), ("below", below),
+        )
+        if bound is not None
+    ]  # fmt: skip
+    expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    scalar = value.ndim == 0 if hasattr(value, "ndim") else True
+    try:
+        if isinstance(value, (bool, np.bool_, str, bytes)) or not scalar:
+            raise TypeError
+        found = float(value)
+    except (TypeError, ValueError):
+        raise refusal(name, expected, kind_of(value), kind=TypeError) from None
+    inside = (
+        math.isfinite(found)
+        and (least is None or found >= least)
+        and (most is None or found <= most)
+        and (above is None or found > above)
+        and (below is None or found < below)
+    )
+    if not inside:
+        raise refusal(name, expected, f"{found:g}")
+    return found
+
+
+def one_of(value, name, choices):
+    """`value`, if it is among `choices`: type and all, so True is not 1 and 28.0 is not 28."""
+    choices = list(choices)
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise refusal(name, f"one of {', '.join(map(repr, choices))}", kind_of(value))
+    return value
+
+
+def texts(value, name):
+    """A list of strings. A bare string, which Python would take for its letters, is refused."""
+    if isinstance(value, (str, bytes)):
+        raise refusal(
+            name, "a list of texts", f"one text, {value[:20]!r}", "put it into a list: [text]",
+            kind=TypeError,
+        )  # fmt: skip
+    try:
+        found = list(value)
+    except TypeError:
+        raise refusal(name, "a list of texts", kind_of(value), kind=TypeError) from None
+    for place, text in enumerate(found):
+        if not isinstance(text, str):
+            raise refusal(f"{name}[{place}]", "a text", kind_of(text), kind=TypeError)
+    return found
+
+
+def array(values, name, dtype=None, finite=True, empty=False):
+    """Real numbers as a tensor: tensors as they are, NumPy arrays, nested lists, SciPy's sparse.
+
+    dtype: None keeps that of floats and makes whole numbers torch's default floats. finite: look
+    for NaN and infinity. empty: whether no number at all is fine too. A sparse matrix of SciPy is
+    written out.
+    """
+    what = "a torch tensor or NumPy array of numbers"
+    if hasattr(values, "toarray"):  # SciPy's sparse matrices
+        values = values.toarray()
+    try:
+        tensor = values if torch.is_tensor(values) else torch.from_numpy(np.array(values))
+    except (TypeError, ValueError) as error:
+        raise refusal(name, what, kind_of(values), kind=TypeError) from error
+    if tensor.is_complex():
+        raise refusal(name, "real numbers", kind_of(tensor), kind=TypeError)
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if dtype is None:
+        dtype = tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype()
+    tensor = tensor.to(dtype)
+    if not empty and tensor.numel() == 0:
+        raise refusal(name, "at least one number", f"none: its shape is {tuple(tensor.shape)}")
+    if finite and not torch.isfinite(tensor).all():
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise refusal(name, "finite numbers", f"{bad} NaN or infinite of {tensor.numel()}")
+    return tensor
+
+
+def matrix(values, name, rows=1, columns=None, dtype=None, finite=True):
+    """A matrix (n, d) of real numbers, n >= rows, as a tensor; see `array` for what is taken."""
+    x = array(values, name, dtype, finite=False)
+    expected = f"a matrix (n, {'d' if columns is None else columns})"
+    if x.ndim != 2 or (columns is not None and x.shape[1] != columns):
+        raise refusal(name, expected, f"the shape {tuple(x.shape)}")
+    if len(x) < rows:
+        raise refusal(name, f"{expected} of at least {rows} rows", f"{len(x)}")
+    return array(x, name, x.dtype) if finite else x
+
+
+def images(x, name, size=None, channels=1, values="unit", dtype=None):
+    """Images x (B, C, H, W) as a tensor of floats of `dtype` (None: as they come).
+
+    size: the side that both H and W must have, or None for any. values: "unit", all in [0, 1];
+    "binary", all 0 or 1; False, not looked at. NumPy arrays are taken too.
+    """
+    if isinstance(x, np.ndarray):
+        x = torch.from_numpy(x)
+    if not torch.is_tensor(x) or not x.is_floating_point():
+        raise refusal(name, "a tensor of floats in [0, 1]", kind_of(x), kind=TypeError)
+    side = ("H", "W") if size is None else (size, size)
+    if x.ndim != 4 or len(x) == 0 or x.shape[1] != channels or (
+        size is not None and tuple(x.shape[2:]) != side
+    ):  # fmt: skip
+        shape = ", ".join(map(str, ("B", channels, *side)))
+        raise refusal(name, f"images of shape ({shape})", f"{tuple(x.shape)}")
+    if values:
+        low, high = x.aminmax()
+        if not (low >= 0 and high <= 1):  # NaN fails too
+            raise refusal(
+                name, "pixels between 0 and 1", f"values from {low:.3g} to {high:.3g}",
+                "divide by 255, or undo the normalisation",
+            )  # fmt: skip
+    if values == "binary" and not ((x == 0) | (x == 1)).all():
+        raise refusal(
+            name, "pixels that are 0 or 1", "grey values",
+            "throw the coins first: dynamic_binarize(x, generator)",
+        )  # fmt: skip
+    return x if dtype is None else x.to(dtype)
+
+
+def tokens(ids, name, vocabulary, values=True):
+    """Token ids of any shape, unchanged: a tensor of whole numbers, all from 0 to vocabulary - 1.
+
+    values: whether to look at them; see the head of this file.
+    """
+    if not torch.is_tensor(ids) or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise refusal(name, "a tensor of whole numbers", kind_of(ids), kind=TypeError)
+    if values and ids.numel():
+        low, high = (int(v) for v in ids.aminmax())
+        if low < 0 or high >= vocabulary:
+            raise refusal(
+                name, f"ids from 0 to {vocabulary - 1}", f"{low} to {high}",
+                "the tokenizer and the model must have one vocabulary",
+            )  # fmt: skip
+    return ids
+
+
+__all__ = [
+    "array", "images", "kind_of", "matrix", "number", "one_of", "refusal", "texts",
+    "tokens", "whole",
+]  # fmt: skip
