@@ -1,4 +1,4 @@
-"""What a notebook is made of: session, figures, explorers, labs, exercises. Knows no model.
+"""What notebooks import: start, figures, explorers, labs, exercises. Knows no model.
 
 The names below are loaded when first used, so that `from genai_utils.course import start` is quick
 and a notebook pays only for what it shows.
@@ -7,28 +7,28 @@ and a notebook pays only for what it shows.
 from importlib import import_module
 
 _HOME = {
-    "start": "session",
-    "Run": "session",
-    "show": "figures",
-    "image_grid": "figures",
-    "table": "figures",
-    "COLORS": "figures",
-    "explore": "explorer",
-    "latent_pad": "pad",
-    "latent_walk": "pad",
-    "zoom_map": "zoom_map",
-    "typewriter": "typewriter",
-    "quantized_copy": "pocket",
-    "token_bundle": "tokens",
-    "token_figure": "tokens",
-    "token_strip": "tokens",
-    "show_source": "source",
-    "lab": "labs",
-    "check": "checking",
-    "examine": "checking",
-    "hint": "checking",
-    "solution": "checking",
-    "progress": "checking",
+    "start": "course.session",
+    "Run": "run",
+    "show": "display.figures",
+    "image_grid": "display.figures",
+    "table": "display.figures",
+    "COLORS": "display.figures",
+    "explore": "display.explorer",
+    "latent_pad": "display.latent_pad",
+    "latent_walk": "display.latent_pad",
+    "zoom_map": "display.zoom_map",
+    "typewriter": "display.typewriter",
+    "quantized_copy": "display.page_gpt",
+    "token_bundle": "display.tokens",
+    "token_figure": "display.tokens",
+    "token_strip": "display.tokens",
+    "show_source": "display.source",
+    "lab": "display.labs",
+    "check": "checks.checking",
+    "examine": "checks.checking",
+    "hint": "checks.checking",
+    "solution": "checks.checking",
+    "progress": "checks.checking",
 }
 
 __all__ = list(_HOME)
@@ -37,6 +37,6 @@ __all__ = list(_HOME)
 def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"genai_utils.course has no {name!r}; it has {', '.join(__all__)}.")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = getattr(import_module(f"genai_utils.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from genai_utils.exercises import exercise
+from genai_utils.checks import exercise
 from genai_utils.vision import autoencoder
 
 

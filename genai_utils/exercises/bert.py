@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from genai_utils.exercises import exercise
+from genai_utils.checks import exercise
 from genai_utils.language import bert
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from genai_utils.exercises import exercise
+from genai_utils.checks import exercise
 from genai_utils.vision import maskgit, vq
 
 

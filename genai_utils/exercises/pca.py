@@ -2,7 +2,7 @@
 
 import torch
 
-from genai_utils.exercises import exercise
+from genai_utils.checks import exercise
 from genai_utils.structure import pca
 
 

@@ -3,7 +3,7 @@
     ledger.note("VAE", steps=11_672, flops=2.1e15, seconds=65.0, parameters=1_200_000)
     ledger.total()      # {"models": 1, "steps": 11672, "flops": 2.1e15, "seconds": 65.0}
 
-`fit` notes; the run card and the estimate of `genai_utils.course.execute` read.
+`fit` notes; the run card and the estimate of `genai_utils.book.execute` read.
 """
 
 _trainings: list[dict] = []

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
-from genai_utils.course.chapters import Book, address
+from genai_utils.book.chapters import Book, address
 
 ROOT = Path(__file__).parents[2]
 BOOK = Book(ROOT)

@@ -8,12 +8,13 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 
+from genai_utils import run as runs
 from genai_utils.course import session
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
-    monkeypatch.setattr(session, "_current", None)
+    monkeypatch.setattr(runs, "_current", None)
     monkeypatch.setenv("GENAI_PROFILE", "ci")
     monkeypatch.delenv("GENAI_SEED", raising=False)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "false")  # start sets it; put back after the test
@@ -27,12 +28,12 @@ def test_start_seeds_everything_and_says_so_in_one_line(capsys):
     assert all(word in line for word in ("24_vae", "ci", "bundled", "seed 3", "CPU"))
     session.start("24_vae", seed=3)
     assert drawn == (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: NPY002
-    assert session.current().seed == run.seed == 3
+    assert runs.current().seed == run.seed == 3
     assert run.device.type == "cpu"
 
 
 def test_profile_comes_from_the_environment_or_the_device(monkeypatch):
-    for profile in session.PROFILES:
+    for profile in runs.PROFILES:
         monkeypatch.setenv("GENAI_PROFILE", profile)
         assert session.start("02_pca").profile == profile
     monkeypatch.delenv("GENAI_PROFILE")
@@ -78,7 +79,7 @@ def test_the_seed_comes_from_the_call_or_the_environment_or_is_0(monkeypatch, ca
     assert drawn() == zero
     monkeypatch.setenv("GENAI_SEED", "7")
     assert drawn() == seven and drawn(seed=0) == zero
-    assert session.current().seed == 0
+    assert runs.current().seed == 0
     monkeypatch.setenv("GENAI_SEED", "")
     assert drawn() == zero
 
@@ -103,7 +104,7 @@ def test_recorded_numbers_reach_the_report():
     run.record("loss", 2.0, "nats")
     run.record("loss", torch.tensor(1.5), "nats", "again")
     run.record("share", 0.25)
-    report = json.loads(session.report())
+    report = json.loads(runs.report())
     assert report["metrics"] == [
         {"name": "loss", "value": 1.5, "unit": "nats", "note": "again"},
         {"name": "share", "value": 0.25, "unit": "", "note": ""},
@@ -117,4 +118,4 @@ def test_recorded_numbers_reach_the_report():
 
 def test_no_report_without_a_start():
     with pytest.raises(RuntimeError, match="set-up cell"):
-        session.report()
+        runs.report()

@@ -2,13 +2,14 @@
 
 import pytest
 
-from genai_utils.course import checking, session
+from genai_utils import run
+from genai_utils.checks import checking
 
 
 @pytest.fixture(autouse=True)
 def fresh(tmp_path, monkeypatch):
     monkeypatch.setenv("GENAI_PROGRESS", str(tmp_path / "progress.json"))
     monkeypatch.delenv("GENAI_PUBLISH", raising=False)
-    monkeypatch.setattr(session, "_current", None)
+    monkeypatch.setattr(run, "_current", None)
     monkeypatch.setattr(checking, "_hints_shown", {})
     return tmp_path

@@ -11,12 +11,11 @@ from collections import Counter
 import pytest
 import torch
 
-from genai_utils import exercises
-from genai_utils.course import stubs
-from genai_utils.course.compare import unchanged
-from genai_utils.course.diagnosis import SEEDS, diagnose
+from genai_utils.checks import register, stubs
+from genai_utils.checks.compare import unchanged
+from genai_utils.checks.diagnosis import SEEDS, diagnose
 
-ALL = [each for topic in exercises.topics() for each in exercises.load(topic).values()]
+ALL = [each for topic in register.topics() for each in register.load(topic).values()]
 OTHER_SEEDS = [(103,), (2024,)]
 
 
@@ -25,10 +24,10 @@ def tables(topic):
 
 
 def answers(kind):
-    for topic in exercises.topics():
+    for topic in register.topics():
         for name, function in getattr(tables(topic), kind):
             label = f"{topic}-{name}-{function.__name__}"
-            yield pytest.param(exercises.load(topic)[name], function, id=label)
+            yield pytest.param(register.load(topic)[name], function, id=label)
 
 
 def with_notebook_names(code, name):
@@ -77,7 +76,7 @@ def test_each_mistake_is_caught_with_its_own_sentence(exercise, mistake, seeds):
 def test_mistakes_are_pairwise_distinguishable_whatever_their_order(exercise):
     """Caught under its own name with the declared order reversed: no other one equals it."""
     turned = dict(reversed(exercise.mistakes.items()))
-    other = exercises.Exercise(**{**vars(exercise), "mistakes": turned})
+    other = register.Exercise(**{**vars(exercise), "mistakes": turned})
     for name, (wrong, _) in turned.items():
         assert diagnose(other, wrong, (5,)).mistake == name
     sentences = [sentence for _, sentence in turned.values()]
@@ -117,9 +116,9 @@ def test_equivalent_right_answers_are_accepted(exercise, answer):
     assert verdict.state == "correct", verdict
 
 
-@pytest.mark.parametrize("topic", exercises.topics())
+@pytest.mark.parametrize("topic", register.topics())
 def test_there_are_enough_exercises_and_answers(topic):
-    shelf = exercises.load(topic)
+    shelf = register.load(topic)
     assert len(shelf) >= 3
     wrong = Counter(name for name, _ in tables(topic).WRONG)
     right = Counter(name for name, _ in tables(topic).RIGHT)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Laplace, Normal
 
-from genai_utils import exercises
-from genai_utils.course.diagnosis import diagnose
+from genai_utils.checks import register
+from genai_utils.checks.diagnosis import diagnose
 
 
 def pixels(x):
@@ -246,4 +246,4 @@ SAID = [
 
 @pytest.mark.parametrize(("name", "answer", "words"), SAID)
 def test_what_is_said_to_answers_that_nobody_declared(name, answer, words):
-    assert words in diagnose(exercises.find(name, "22_autoencoder"), answer).sentence
+    assert words in diagnose(register.find(name, "22_autoencoder"), answer).sentence

@@ -9,10 +9,10 @@ import threading
 import pytest
 import torch
 
-from genai_utils import exercises
-from genai_utils.course import checking, records, session
-from genai_utils.course.checking import check, examine, hint, progress, solution
-from genai_utils.course.records import Records
+from genai_utils import run as runs
+from genai_utils.checks import checking, records, register
+from genai_utils.checks.checking import check, examine, hint, progress, solution
+from genai_utils.checks.records import Records
 
 from .toys import NORMS, SHIFT
 
@@ -21,9 +21,9 @@ from .toys import NORMS, SHIFT
 def toys(monkeypatch):
     """The toy exercises are the book's only ones."""
     shelf = {"row_norms": NORMS, "shift": SHIFT}
-    monkeypatch.setattr(exercises, "REGISTER", {"toys": shelf})
-    monkeypatch.setattr(exercises, "topics", lambda: ["toys"])
-    monkeypatch.setattr(exercises, "import_module", lambda name: None)
+    monkeypatch.setattr(register, "REGISTER", {"toys": shelf})
+    monkeypatch.setattr(register, "topics", lambda: ["toys"])
+    monkeypatch.setattr(register, "import_module", lambda name: None)
 
 
 def named(function, name="row_norms"):
@@ -74,11 +74,11 @@ def test_check_survives_a_fault_of_the_book(monkeypatch, capsys):
 
 
 def test_the_started_notebook_says_where_to_look(monkeypatch):
-    run = session.Run("31_toys", "ci", torch.device("cpu"), 0)
-    monkeypatch.setattr(session, "_current", run)
-    with pytest.raises(exercises.UnknownExercise, match="of 31_toys"):
+    run = runs.Run("31_toys", "ci", torch.device("cpu"), 0)
+    monkeypatch.setattr(runs, "_current", run)
+    with pytest.raises(register.UnknownExercise, match="of 31_toys"):
         examine(named(lambda x: x, "gaussian_kl"))
-    monkeypatch.setattr(session, "_current", session.Run("32_none", "ci", torch.device("cpu"), 0))
+    monkeypatch.setattr(runs, "_current", runs.Run("32_none", "ci", torch.device("cpu"), 0))
     assert examine(right()).state == "correct"  # a notebook without exercises: look everywhere
 
 
@@ -98,7 +98,7 @@ def test_html_has_the_symbol_and_escapes_what_a_student_writes(monkeypatch):
 
 def test_in_ipython_html_and_plain_text_are_shown(monkeypatch, capsys):
     shown = []
-    page = "genai_utils.course.page"
+    page = "genai_utils.display.output"
     monkeypatch.setattr(f"{page}.get_ipython", object)
     monkeypatch.setattr(f"{page}.display", lambda data, raw: shown.append((data, raw)))
     check(right())

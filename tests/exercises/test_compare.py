@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genai_utils.course.compare import WrongType, agree, brief, factor, read, same, unchanged
+from genai_utils.checks.compare import WrongType, agree, brief, factor, read, same, unchanged
 
 INF, NAN = float("inf"), float("nan")
 b = torch.tensor([1.0, -2.0, 0.01], dtype=torch.float64)

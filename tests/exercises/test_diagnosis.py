@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from genai_utils.course.clues import is_stub, unused_parameters
-from genai_utils.course.diagnosis import diagnose
-from genai_utils.exercises import Exercise
+from genai_utils.checks import Exercise
+from genai_utils.checks.clues import is_stub, unused_parameters
+from genai_utils.checks.diagnosis import diagnose
 
 from .toys import DIRECTION, HURRIED, LARGEST, NORMS, PAIR, SHIFT, VALUES, matrices, row_norms
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from scipy.spatial.distance import jensenshannon
 from torch.distributions import Bernoulli, Categorical, Independent
 
-from genai_utils import exercises
-from genai_utils.course.diagnosis import diagnose
+from genai_utils.checks import register
+from genai_utils.checks.diagnosis import diagnose
 
 
 def kl_loops(log_p, log_q):
@@ -224,16 +224,16 @@ SAID = [
 
 @pytest.mark.parametrize(("name", "answer", "words"), SAID)
 def test_what_is_said_to_answers_that_nobody_declared(name, answer, words):
-    assert words in diagnose(exercises.find(name, "19_divergence"), answer).sentence
+    assert words in diagnose(register.find(name, "19_divergence"), answer).sentence
 
 
 @pytest.mark.parametrize("mistake", ["zero times infinity", "through the probabilities"])
 def test_a_zero_and_a_tiny_probability_are_among_the_cases_of_kl(mistake):
     """Without them, the exercise would accept answers that are right on paper only."""
-    exercise = exercises.find(KL, "19_divergence")
+    exercise = register.find(KL, "19_divergence")
     wrong, sentence = exercise.mistakes[mistake]
     assert diagnose(exercise, wrong).sentence == sentence
-    mild = exercises.Exercise(
+    mild = register.Exercise(
         **{**vars(exercise), "cases": lambda seed: list(exercise.cases(seed))[:1]}
     )
     assert diagnose(mild, wrong).state == "correct"

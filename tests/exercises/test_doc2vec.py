@@ -6,9 +6,9 @@
 import torch
 import torch.nn.functional as F
 
-from genai_utils import exercises
+from genai_utils.checks import register
 
-SHELF = exercises.load("06_doc2vec")
+SHELF = register.load("06_doc2vec")
 
 
 def test_there_are_four_with_hints_and_named_mistakes():

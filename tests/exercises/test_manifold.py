@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from genai_utils import exercises
-from genai_utils.course.diagnosis import diagnose
+from genai_utils.checks import register
+from genai_utils.checks.diagnosis import diagnose
 
 
 def nn_difference(distances):
@@ -213,10 +213,10 @@ SAID = [
 
 @pytest.mark.parametrize(("name", "answer", "words"), SAID)
 def test_what_is_said_to_answers_that_nobody_declared(name, answer, words):
-    assert words in diagnose(exercises.find(name, "23_manifold"), answer).sentence
+    assert words in diagnose(register.find(name, "23_manifold"), answer).sentence
 
 
 def test_a_tangent_vector_has_no_sign():
-    exercise = exercises.find(TV, "23_manifold")
+    exercise = register.find(TV, "23_manifold")
     turned = lambda J, m: -torch.linalg.svd(J, full_matrices=False).Vh[:, :m]  # noqa: E731
     assert diagnose(exercise, turned).state == "correct"

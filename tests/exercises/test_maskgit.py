@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genai_utils import exercises
-from genai_utils.course.diagnosis import diagnose
+from genai_utils.checks import register
+from genai_utils.checks.diagnosis import diagnose
 
 
 def ne_cdist(z, codebook):
@@ -159,4 +159,4 @@ SAID = [
 
 @pytest.mark.parametrize(("name", "answer", "words"), SAID)
 def test_what_is_said_to_a_right_value_with_a_wrong_gradient(name, answer, words):
-    assert words in diagnose(exercises.find(name, "21_maskgit"), answer).sentence
+    assert words in diagnose(register.find(name, "21_maskgit"), answer).sentence

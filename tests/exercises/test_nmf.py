@@ -129,8 +129,8 @@ WRONG = [
 
 
 def test_tables_name_the_exercises_of_this_chapter():
-    from genai_utils import exercises
+    from genai_utils.checks import register
 
     names = ["masked_loss", "multiplicative_update", "masked_update", "fold_in", "l1_update"]
-    assert list(exercises.load("nmf")) == names
+    assert list(register.load("nmf")) == names
     assert {name for name, _ in RIGHT + WRONG} == set(names)

@@ -4,10 +4,9 @@ import networkx as nx
 import torch
 import torch.nn.functional as F
 
-from genai_utils import exercises
-from genai_utils.course import diagnosis
+from genai_utils.checks import diagnosis, register
 
-SHELF = exercises.load("07_node_embeddings")
+SHELF = register.load("07_node_embeddings")
 
 
 def test_there_are_four_each_with_hints_and_named_mistakes():

@@ -3,10 +3,9 @@
 import numpy as np
 import torch
 
-from genai_utils import exercises
-from genai_utils.course import diagnosis
+from genai_utils.checks import diagnosis, register
 
-SHELF = exercises.load("02_pca")
+SHELF = register.load("02_pca")
 
 
 def test_there_are_five_each_with_hints_and_named_mistakes():

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Bernoulli
 
-from genai_utils import exercises
-from genai_utils.course.diagnosis import diagnose
+from genai_utils.checks import register
+from genai_utils.checks.diagnosis import diagnose
 
 
 def mw_slices(weight, kind):
@@ -236,12 +236,12 @@ SAID = [
 
 @pytest.mark.parametrize(("name", "answer", "words"), SAID)
 def test_what_is_said_to_answers_that_nobody_declared(name, answer, words):
-    assert words in diagnose(exercises.find(name, "20_pixel_models"), answer).sentence
+    assert words in diagnose(register.find(name, "20_pixel_models"), answer).sentence
 
 
 def test_the_overflow_is_refused_though_it_is_right_on_paper():
-    exercise = exercises.find(RU, "20_pixel_models")
+    exercise = register.find(RU, "20_pixel_models")
     wrong, sentence = exercise.mistakes["logarithm of the sigmoid"]
     assert diagnose(exercise, wrong).sentence == sentence
     mild = {**vars(exercise), "cases": lambda seed: list(exercise.cases(seed))[:3], "mistakes": {}}
-    assert diagnose(exercises.Exercise(**mild), wrong).state == "correct"
+    assert diagnose(register.Exercise(**mild), wrong).state == "correct"

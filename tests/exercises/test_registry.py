@@ -2,8 +2,7 @@
 
 import pytest
 
-from genai_utils import exercises
-from genai_utils.exercises import Exercise, UnknownExercise, exercise
+from genai_utils.checks import Exercise, UnknownExercise, exercise, register
 
 from .toys import matrices, row_norms
 
@@ -13,26 +12,26 @@ def shelves(monkeypatch):
     one = Exercise(row_norms, cases=matrices, topic="one")
     two = Exercise(row_norms, cases=matrices, topic="two")
     shelves = {"one": {"row_norms": one}, "two": {"row_norms": two}}
-    monkeypatch.setattr(exercises, "REGISTER", shelves)
-    monkeypatch.setattr(exercises, "topics", lambda: ["one", "two"])
-    monkeypatch.setattr(exercises, "import_module", lambda name: None)
+    monkeypatch.setattr(register, "REGISTER", shelves)
+    monkeypatch.setattr(register, "topics", lambda: ["one", "two"])
+    monkeypatch.setattr(register, "import_module", lambda name: None)
 
 
 def test_find_in_a_notebook_and_in_all(shelves):
-    assert exercises.find("row_norms", "31_two").topic == "two"
+    assert register.find("row_norms", "31_two").topic == "two"
     with pytest.raises(UnknownExercise, match="Several notebooks.*one, two"):
-        exercises.find("row_norms")
+        register.find("row_norms")
     with pytest.raises(UnknownExercise, match="of 31_two.*'row_norm'.*row_norms"):
-        exercises.find("row_norm", "31_two")
+        register.find("row_norm", "31_two")
     with pytest.raises(UnknownExercise, match="'99_none'.*one, two"):
-        exercises.load("99_none")
+        register.load("99_none")
 
 
 def test_exercise_registers_under_the_file_that_sets_it(monkeypatch):
-    monkeypatch.setattr(exercises, "REGISTER", {})
+    monkeypatch.setattr(register, "REGISTER", {})
     made = exercise(row_norms, cases=matrices)
     assert made.topic == "test_registry"
-    assert exercises.REGISTER["test_registry"]["row_norms"] is made
+    assert register.REGISTER["test_registry"]["row_norms"] is made
 
 
 @pytest.mark.parametrize(

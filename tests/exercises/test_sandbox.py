@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from genai_utils.course import sandbox
-from genai_utils.course.sandbox import call
+from genai_utils.checks import sandbox
+from genai_utils.checks.sandbox import call
 
 LIMIT = 0.15
 

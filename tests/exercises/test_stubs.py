@@ -4,9 +4,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from genai_utils import exercises
-from genai_utils.course import stubs
-from genai_utils.course.clues import is_stub
+from genai_utils.checks import register, stubs
+from genai_utils.checks.clues import is_stub
 
 from .toys import NORMS, SHIFT, matrices, row_norms
 
@@ -30,9 +29,9 @@ def undocumented(x):
 @pytest.fixture
 def toys(monkeypatch):
     shelf = {"row_norms": NORMS, "shift": SHIFT}
-    monkeypatch.setattr(exercises, "REGISTER", {"toys": shelf})
-    monkeypatch.setattr(exercises, "topics", lambda: ["toys"])
-    monkeypatch.setattr(exercises, "import_module", lambda name: None)
+    monkeypatch.setattr(register, "REGISTER", {"toys": shelf})
+    monkeypatch.setattr(register, "topics", lambda: ["toys"])
+    monkeypatch.setattr(register, "import_module", lambda name: None)
 
 
 def test_stub_is_signature_docstring_and_dots(toys):
@@ -101,7 +100,7 @@ def test_solved_replaces_stubs_of_this_notebook_and_nothing_else(toys):
 def test_solved_needs_to_know_the_notebook(toys):
     with pytest.raises(ValueError, match="start"):
         stubs.solved(notebook("x = 1"))
-    with pytest.raises(exercises.UnknownExercise, match="'32_none'"):
+    with pytest.raises(register.UnknownExercise, match="'32_none'"):
         stubs.solved(notebook("start('32_none')"))
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from genai_utils import exercises
+from genai_utils.checks import register
 
-SHELF = exercises.load("08_transformer")
+SHELF = register.load("08_transformer")
 
 
 def test_there_are_four_each_with_hints_and_named_mistakes():

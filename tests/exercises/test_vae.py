@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Bernoulli, Independent, MixtureSameFamily, Normal, kl_divergence
 
-from genai_utils import exercises
-from genai_utils.course.diagnosis import diagnose
+from genai_utils.checks import register
+from genai_utils.checks.diagnosis import diagnose
 
 
 def rp_distribution(mu, logvar, eps):
@@ -316,17 +316,17 @@ SAID = [
 
 @pytest.mark.parametrize(("name", "answer", "words"), SAID)
 def test_what_is_said_to_answers_that_nobody_declared(name, answer, words):
-    assert words in diagnose(exercises.find(name, "24_vae"), answer).sentence
+    assert words in diagnose(register.find(name, "24_vae"), answer).sentence
 
 
 @pytest.mark.parametrize("name", [IW, LL])
 def test_the_overflow_is_refused_though_it_is_right_on_paper(name):
     """Without its extreme case, the exercise would accept the answer that underflows."""
-    exercise = exercises.find(name, "24_vae")
+    exercise = register.find(name, "24_vae")
     mistake = {IW: "exponential underflows", LL: "logarithm of the sigmoid"}[name]
     wrong, sentence = exercise.mistakes[mistake]
     assert diagnose(exercise, wrong).sentence == sentence
-    mild = exercises.Exercise(
+    mild = register.Exercise(
         **{**vars(exercise), "cases": lambda seed: list(exercise.cases(seed))[:1]}
     )
     assert diagnose(mild, wrong).state == "correct"

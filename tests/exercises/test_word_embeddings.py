@@ -4,9 +4,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from genai_utils import exercises
+from genai_utils.checks import register
 
-SHELF = exercises.load("05_word_embeddings")
+SHELF = register.load("05_word_embeddings")
 
 
 def test_there_are_five_each_with_hints_and_named_mistakes():

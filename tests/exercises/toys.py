@@ -2,7 +2,7 @@
 
 import torch
 
-from genai_utils.exercises import Exercise
+from genai_utils.checks import Exercise
 
 
 def row_norms(x):

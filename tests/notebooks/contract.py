@@ -6,9 +6,10 @@
 import re
 from html.parser import HTMLParser
 
-from genai_utils.course import estimate, stubs
-from genai_utils.course.cards import excess, on_card
-from genai_utils.course.execute import code_sha256
+from genai_utils.book import estimate
+from genai_utils.checks import stubs
+from genai_utils.book.cards import excess, on_card
+from genai_utils.book.execute import code_sha256
 
 LIMIT = 1_500_000  # bytes of a stored notebook
 LINES = 25  # of a code cell, without its blank ones
@@ -123,7 +124,7 @@ def stubs_are_current(chapter, book, address):
         name = re.match(r"def (\w+)\(", cell.source)
         stub = name and cell.source.rstrip().endswith("\n    ...")
         if stub and cell.source.rstrip() != stubs.stub(name[1]).rstrip():
-            yield f"the stub of {name[1]} is not the library's: genai_utils.course.stubs"
+            yield f"the stub of {name[1]} is not the library's: genai_utils.checks.stubs"
 
 
 def finished(chapter, book, address):
@@ -144,14 +145,14 @@ def card(chapter, book, address):
     """A fresh run card, not of the ci profile, with numbers in it."""
     found = chapter.card
     if not found:
-        yield "it has no run card: python -m genai_utils.course.execute"
+        yield "it has no run card: python -m genai_utils.book.execute"
         return
     if found["notebook"] != chapter.name:
         yield f"its run card is that of {found['notebook']}"
     if found["profile"] not in ("cpu", "gpu"):
         yield f"its run card says {found['profile']}; publish from cpu or gpu"
     if found["code_sha256"] != code_sha256(chapter.notebook):
-        yield "its code has changed since it was run: python -m genai_utils.course.execute"
+        yield "its code has changed since it was run: python -m genai_utils.book.execute"
     if not found["metrics"]:
         yield "it recorded no number: run.record(...)"
     if stand_ins := [name for name in found["data"] if "stand-in" in name]:
@@ -164,7 +165,7 @@ def gpu_training(chapter, book, address):
     if chapter.card and on_card(chapter.card):
         trained = chapter.card.get("training")
     elif found and not estimate.fresh(chapter.notebook):
-        yield "its estimate is of other code: genai_utils.course.execute --estimate --store"
+        yield "its estimate is of other code: genai_utils.book.execute --estimate --store"
     elif found:
         trained = found
     for sentence in excess(trained) if trained else ():

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 import yaml
 
-from genai_utils.course.chapters import Book, Chapter, address
-from genai_utils.course.execute import code_sha256
+from genai_utils.book.chapters import Book, Chapter, address
+from genai_utils.book.execute import code_sha256
 from tests.notebooks.contract import problems
 
 ROOT = Path(__file__).parents[2]

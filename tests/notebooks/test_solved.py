@@ -10,9 +10,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from genai_utils.course.chapters import Book
-from genai_utils.course.client import Client
-from genai_utils.course.stubs import solved, stubs_in
+from genai_utils.book.chapters import Book
+from genai_utils.book.client import Client
+from genai_utils.checks.stubs import solved, stubs_in
 from tests.card import CELL, NAME
 
 ROOT = Path(__file__).parents[2]

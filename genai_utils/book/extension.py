@@ -1,0 +1,162 @@
+"""The book's Sphinx extension: what its pages take from notebooks, the lecture map and the data.
+
+Directives:
+
+    {lecture-map}                   every lecture item with its chapter and state
+    {lecture-map} summary           how many are shown, in one sentence
+    {errata-list}                   every slide erratum, linked to the cell that proves it
+    {results}                       every recorded number, from the run cards
+    {run-times}                     how long the chapters took, a sentence for each profile
+    {open-figures}                  which of the named figures no run on a card has reached yet
+    {data-catalogue}                every data set, from genai_utils.data.catalogue
+    {from-notebook} 24_vae#pad      the stored output whose data-figure is "pad"
+
+and one role, {measured}`24_vae: name of a number`, which is that number as the run card has it.
+
+On a notebook's page it turns block quotes that begin with a bold "Erratum Y05." or "Exercise 2.1"
+into boxes with an anchor, writes the cost line, and ends the page with the run card. It also serves
+MathJax from the site itself. Sources never import a model.
+"""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util import logging
+
+from genai_utils.book import chapters
+from genai_utils.book.directives import DIRECTIVES, ROLES, claim, proof
+from genai_utils.book.nodes import link
+from genai_utils.book.notebook_page import Formulas, NotebookPage
+
+log = logging.getLogger(__name__)
+_MATHJAX = (
+    "tex-chtml.js",
+    "output/chtml/fonts/woff-v2/*.woff",
+    "input/tex/extensions/*.js",
+    "a11y/*.js",
+    "sre/mathmaps/base.json",
+    "sre/mathmaps/en.json",
+)
+# Opened from a folder, a page may not read another: the search then lists pages without excerpts.
+_SEARCH = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+
+
+def begin(app):
+    """Read the lecture map, and make room for what the pages will say."""
+    app.genai_book = chapters.Book(app.srcdir)
+    for name in ("genai_items", "genai_errata"):
+        if not hasattr(app.env, name):
+            setattr(app.env, name, {})
+
+
+def purge(app, env, docname):
+    for store in (env.genai_items, env.genai_errata):
+        store.pop(docname, None)
+
+
+def merge(app, env, docnames, other):
+    env.genai_items.update(other.genai_items)
+    env.genai_errata.update(other.genai_errata)
+
+
+def rewrite(app, env):
+    """The pages that link into notebooks are written anew each time."""
+    return [name for name in ("book/lecture_map", "book/errata") if name in env.found_docs]
+
+
+def drop_thebe(app, pagename, templatename, context, doctree):
+    """Leave out Thebe, which is not used; it declares its constants twice, which is an error."""
+
+    def is_thebe(script):
+        attributes = getattr(script, "attributes", "")
+        return "thebe" in f"{getattr(script, 'filename', script)} {attributes}".lower()
+
+    scripts = context.get("script_files", [])
+    context["script_files"] = [script for script in scripts if not is_thebe(script)]
+
+
+def resolve(app, doctree, docname):
+    """Turn `claim` and `proof` into links to the pages."""
+    env, book = app.env, app.genai_book
+    page = {name: f"notebooks/{name}" for name in book.chapters}
+
+    def to(target, anchor=""):
+        return app.builder.get_relative_uri(docname, target) + (f"#{anchor}" if anchor else "")
+
+    for node in list(doctree.findall(claim)):
+        target = page[node["chapter"]]
+        anchor, title = env.genai_items.get(target, {}).get(node["item"], ("", "shown"))
+        node.replace_self(link(title, to(target, anchor)))
+    boxes = {}  # erratum -> the pages that prove it, in the order of the chapters
+    for doc, ids in sorted(env.genai_errata.items()):
+        for id in ids:
+            boxes.setdefault(id, []).append(doc)
+    for node in list(doctree.findall(proof)):
+        id = node["erratum"]
+        if id in boxes:
+            new = nodes.inline("", "proved in ")
+            for i, doc in enumerate(boxes[id]):
+                name = doc.rpartition("/")[2]
+                text = f"{int(name[:2])} {book.chapter(name).title}"
+                new += nodes.Text(", " if i else "")
+                new += link(text, to(doc, f"erratum-{id.lower()}"))
+        else:
+            titles = {plan["name"]: plan["title"] for plan in book.plan}
+            homes = ", ".join(f"{int(h[:2])} {titles[h]}" for h in node["homes"])
+            new = nodes.inline("", f"planned: {homes}" if homes else "planned", classes=["planned"])
+        node.replace_self(new)
+
+
+def kaggle_button(app, pagename, templatename, context, doctree):
+    """Add Kaggle beside Colab on a notebook's page."""
+    if not pagename.startswith("notebooks/"):
+        return
+    source = f"{chapters.address(app.srcdir)}/blob/main/{pagename}.ipynb"
+    button = {
+        "type": "link",
+        "text": "Kaggle",
+        "tooltip": "Launch on Kaggle",
+        "icon": "fab fa-kaggle",
+        "url": f"https://kaggle.com/kernels/welcome?src={source}",
+        "label": "launch-kaggle",
+    }
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "launch-buttons":
+            group["buttons"].append(button)
+
+
+def copy_mathjax(app, error):
+    """Copy the part of MathJax that the pages need, out of the package sphinx-mathjax-offline."""
+    if error or app.builder.format != "html":
+        return
+    package = find_spec("sphinx-mathjax-offline")
+    if package is None:
+        log.warning("sphinx-mathjax-offline is not installed: the pages will show no formulas")
+        return
+    source = Path(package.origin).parent / "static" / "mathjax"
+    for pattern in _MATHJAX:
+        for path in source.glob(pattern):
+            target = Path(app.outdir) / "_static" / "mathjax" / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def setup(app):
+    for name, directive in DIRECTIVES.items():
+        app.add_directive(name, directive)
+    for name, role in ROLES.items():
+        app.add_role(name, role)
+    app.add_transform(NotebookPage)
+    app.add_transform(Formulas)
+    app.add_js_file(None, body=_SEARCH)
+    app.connect("builder-inited", begin)
+    app.connect("env-purge-doc", purge)
+    app.connect("env-merge-info", merge)
+    app.connect("env-updated", rewrite)
+    app.connect("doctree-resolved", resolve)
+    app.connect("html-page-context", kaggle_button, priority=900)
+    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("build-finished", copy_mathjax)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

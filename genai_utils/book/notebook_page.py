@@ -1,0 +1,174 @@
+"""A notebook's page: boxes for errata and exercises, the cost line, the run card."""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
+from genai_utils.book import chapters, estimate
+from genai_utils.book.cards import on_card, trained
+from genai_utils.book.directives import metrics
+from genai_utils.book.nodes import duration, link, paragraph, table, where
+
+COST = "Cost: see the run card at the end of this page."
+
+
+class Formulas(SphinxTransform):
+    """On every page: numbers of formulas in their place, punctuation beside its formula."""
+
+    default_priority = 510
+
+    def apply(self):
+        self.tags()
+        self.punctuation()
+
+    def tags(self):
+        """Keep `\\tag{2.3}` outside the environment that Sphinx puts around several lines."""
+        for node in self.document.findall(nodes.math_block):
+            text = node.astext()
+            found = re.search(r"\\tag\{[^}]*\}", text)
+            if not found or r"\\" not in text:
+                continue
+            text = text.replace(found[0], "").strip()
+            if r"\begin{" not in text:
+                text = rf"\begin{{split}}{text}\end{{split}}"
+            text = rf"\[{text} {found[0]}\]"
+            node.clear()
+            node += nodes.Text(text)
+            node["nowrap"] = True
+
+    def punctuation(self):
+        """Keep a bracket before a formula and the full stop after it on the formula's line."""
+        for formula in list(self.document.findall(nodes.math)):
+            parent, place = formula.parent, formula.parent.index(formula)
+            joined = nodes.inline(classes=["joined"])
+            before = parent[place - 1] if place else None
+            after = parent[place + 1] if place + 1 < len(parent) else None
+            if isinstance(before, nodes.Text) and before.endswith("("):
+                parent[place - 1] = nodes.Text(before[:-1])
+                joined += nodes.Text("(")
+            joined += formula.deepcopy()
+            found = re.match(r"[.,;:)?!]+", after) if isinstance(after, nodes.Text) else None
+            if found:
+                parent[place + 1] = nodes.Text(after[found.end() :])
+                joined += nodes.Text(found[0])
+            if len(joined) > 1:
+                parent[place] = joined
+
+
+class NotebookPage(SphinxTransform):
+    """All that a notebook's page gets. While it is read, so that its contents list has the card."""
+
+    default_priority = 500
+
+    def apply(self):
+        if Path(self.env.doc2path(self.env.docname)).suffix != ".ipynb":
+            return
+        chapter = chapters.Chapter(Path(self.env.doc2path(self.env.docname)))
+        self.boxes()
+        card = chapter.card
+        for node in list(self.document.findall(nodes.paragraph)):
+            text = node.astext().strip()
+            if text == COST:
+                node.replace_self(self.cost(card, estimate.fresh(chapter.notebook)))
+            elif text.startswith("Lecture items:"):
+                row = f"../book/lecture_map.html#chapter-{chapter.name[:2]}"
+                node += [nodes.Text(" ("), link("lecture map", row), nodes.Text(")")]
+        if card:
+            self.append_card(card)
+        self.note_items(chapter)
+
+    def boxes(self):
+        errata = self.env.genai_errata.setdefault(self.env.docname, [])
+        for quote in list(self.document.findall(nodes.block_quote)):
+            first = quote.next_node(nodes.strong)
+            if first is None or not quote.astext().startswith(first.astext()):
+                continue
+            label = first.astext().strip()
+            if found := re.fullmatch(r"Erratum ([NY]\d\d)\.", label):
+                kind, id = "erratum", f"erratum-{found[1].lower()}"
+                errata.append(found[1])
+            elif found := re.match(r"Exercise (\d+)\.(\d+)", label):
+                kind, id = "exercise-box", f"exercise-{found[1]}-{found[2]}"
+            else:
+                continue
+            title = nodes.title("", label.rstrip("."))
+            text = first.parent
+            text.remove(first)
+            while text.children and isinstance(text[0], nodes.Text) and not text[0].strip(" .:"):
+                text.pop(0)
+            if text.children and isinstance(text[0], nodes.Text):
+                rest = text[0].lstrip(" .:")
+                # "> **Exercise 2.1** (easy). Write …": the difficulty goes into the title.
+                if found := re.match(r"\((\w+)\)\.?\s*", rest):
+                    title += nodes.inline("", found[1], classes=["tag"])
+                    rest = rest[found.end() :]
+                text[0] = nodes.Text(rest)
+            box = nodes.admonition("", title, *quote.children, classes=["book-box", kind])
+            box["ids"] = [id]
+            quote.replace_self(box)
+
+    def cost(self, card, estimated):
+        """What the run took, and what the gpu profile would take until it has been run."""
+        if not card:
+            return paragraph("Cost: not yet measured.", expected(estimated), classes=["cost"])
+        return paragraph(
+            nodes.strong("", "Cost: "),
+            f"{where(card)}, in the {card['profile']} profile.",
+            "" if on_card(card) else expected(estimated),
+            " ",
+            link("All of the run", "#run-card"),
+            ".",
+            classes=["cost"],
+        )
+
+    def append_card(self, card):
+        facts = [
+            ("Profile", card["profile"]),
+            ("Device", card["device"]),
+            ("Time", duration(card["seconds"])),
+            ("Peak memory", f"{card['peak_memory_gb']:.1f} GB"),
+            ("Trained", trained(card.get("training"))),
+            ("Data", ", ".join(card["data"]) or "none"),
+            ("Date", card["date"]),
+            ("Versions", ", ".join(f"{name} {v}" for name, v in card["versions"].items())),
+        ]
+        rows = [[key, str(value)] for key, value in facts if value]
+        body = [
+            paragraph("The outputs on this page come from this one run, top to bottom."),
+            table(["Run", ""], rows, [30, 70], ["run-card"]),
+        ]
+        if card["metrics"]:
+            body.append(metrics(card))
+        node = nodes.section("", nodes.title("", "Run card"), *body, ids=["run-card"])
+        node["names"] = ["run card"]
+        top = self.document.next_node(nodes.section)
+        (top if top is not None else self.document).append(node)
+
+    def note_items(self, chapter):
+        """Note for each lecture item the first section whose text names it."""
+        places = self.env.genai_items.setdefault(self.env.docname, {})
+        wanted = set(chapter.claims)
+        for node in self.document.findall(nodes.TextElement):
+            text = node.astext()
+            if not isinstance(node, nodes.paragraph | nodes.title):
+                continue
+            if text.startswith("Lecture items:"):
+                continue
+            for id in chapters.ITEM.findall(text):
+                place = node
+                while place is not None and not isinstance(place, nodes.section):
+                    place = place.parent
+                if id in wanted and place is not None:
+                    places.setdefault(id, (place["ids"][0], place.next_node(nodes.title).astext()))
+
+
+def expected(estimated):
+    """ " In the gpu profile a free T4 trains for about 12 minutes, estimated."; "" without one."""
+    if not estimated or not estimated["models"]:
+        return ""
+    least = "at least" if estimated["failed"] else "about"
+    minutes = max(1, round(estimated["minutes"]["T4"]))
+    minutes = "1 minute" if minutes == 1 else f"{minutes} minutes"
+    return f" In the gpu profile a free T4 trains for {least} {minutes}, estimated."

@@ -1,0 +1,179 @@
+"""The four things a notebook says about its exercises: check, hint, solution, progress.
+
+    check(gaussian_kl)            is it right? If not: one sentence, then inputs, yours, expected
+    hint("gaussian_kl")           the next hint; hint("gaussian_kl", 1) the first one again
+    solution("gaussian_kl")       the library's own source
+    progress()                    what is solved; progress("report.html") writes it to a file
+
+None of them raises, so that a notebook with nothing filled in runs to its end. How a verdict is
+reached stands in `diagnosis`, what a function is kept from doing in `sandbox`.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+
+from genai_utils.checks import diagnosis, records, register
+from genai_utils.checks.diagnosis import CORRECT, ERROR, NOT_YET, TO_DO, Verdict
+from genai_utils.display.output import Bundle
+
+__all__ = ["check", "examine", "hint", "progress", "solution"]
+
+# The symbol says it without the colour. The colours are readable on white and on black.
+SYMBOLS = {TO_DO: "○", CORRECT: "✓", NOT_YET: "✗", ERROR: "!"}
+COLOURS = {TO_DO: "#8c8c8c", CORRECT: "#009e73", NOT_YET: "#d55e00", ERROR: "#cc79a7"}
+NEUTRAL = "#56b4e9"
+_hints_shown: dict[tuple[str, str], int] = {}
+
+
+def _never_raises(tell):
+    """A fault of ours must not stop a student's notebook: it is told in one line instead."""
+
+    @functools.wraps(tell)
+    def told(*arguments, **settings):
+        try:
+            tell(*arguments, **settings)
+        except register.UnknownExercise as problem:
+            _box("!", tell.__name__, str(problem), colour=COLOURS[ERROR])
+        except Exception as problem:
+            _box(
+                "!",
+                tell.__name__,
+                f"This is a fault of the book, not of your code: {type(problem).__name__}: "
+                f"{problem}. Please report it.",
+                colour=COLOURS[ERROR],
+            )
+
+    return told
+
+
+def examine(function) -> Verdict:
+    """The verdict on a function, neither shown nor remembered."""
+    name = getattr(function, "__name__", None)
+    if not callable(function) or not isinstance(name, str):
+        got = repr(function)[:60] if isinstance(function, str) else type(function).__name__
+        sentence = f"check expects your function itself, as in check(my_function); got {got}."
+        return Verdict(ERROR, "check", sentence)
+    return diagnosis.diagnose(register.find(name, _notebook()), function)
+
+
+@_never_raises
+def check(function):
+    """Try your function on several cases and say what is wrong, if anything is."""
+    verdict = examine(function)
+    notes = []
+    if verdict.state != TO_DO and verdict.name != "check":
+        found = register.find(verdict.name, _notebook())
+        notes = records.Records().change(found.topic, found.name, state=verdict.state, tries=1)
+    symbol, colour = SYMBOLS[verdict.state], COLOURS[verdict.state]
+    sentence = " ".join([verdict.sentence, *notes])
+    _box(symbol, f"{verdict.name}: {verdict.state}", sentence, verdict.details, colour)
+
+
+@_never_raises
+def hint(function, n=None):
+    """Show the next hint for an exercise, or hint number n."""
+    found = _exercise(function)
+    key, total = (found.topic, found.name), len(found.hints)
+    if not total:
+        _box("?", f"{found.name}: no hints", f'solution("{found.name}") shows the answer.')
+        return
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= total):
+        _box("?", f"{found.name}: no such hint", f"Its hints are numbered 1 to {total}; got {n!r}.")
+        return
+    shown = _hints_shown.get(key, 0)
+    number = min(shown + 1, total) if n is None else n
+    notes = []
+    if number > shown:
+        _hints_shown[key] = number
+        notes = records.Records().change(*key, hints=number - shown)
+    after = f' This is the last one; solution("{found.name}") shows the answer.'
+    text = " ".join([found.hints[number - 1], *notes]) + (after if number == total else "")
+    _box("?", f"{found.name}: hint {number} of {total}", text)
+
+
+@_never_raises
+def solution(function):
+    """Show the library's own source, which is the answer."""
+    found = _exercise(function)
+    for note in records.Records().change(found.topic, found.name, solution=True):
+        _box("!", found.name, note)
+    from genai_utils.display.source import show_source
+
+    show_source(found.reference)
+
+
+@_never_raises
+def progress(export=None):
+    """Show what is solved in this notebook, or in all; `export` writes a .json or .html report."""
+    from genai_utils.checks import report
+
+    notebook = _notebook()
+    topics = [register.topic_of(notebook)] if notebook and export is None else register.topics()
+    kept, notes = records.Records().all()
+    rows = report.rows([e for t in topics for e in _shelf(t).values()], kept)
+    text, page = report.as_text(rows), report.as_html(rows)
+    if export is not None:
+        notes.append(report.export(export, rows))
+    if notes:
+        text = "\n".join([text, *notes])
+        page += "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    _display(page, text)
+
+
+# --- helpers ------------------------------------------------------------------------------------
+
+
+def _notebook() -> str | None:
+    """The notebook that was started, if it has exercises."""
+    from genai_utils.run import current  # torch is imported only where a check is asked for
+
+    run = current()
+    if run is None or register.topic_of(run.name) not in register.topics():
+        return None
+    return run.name
+
+
+def _exercise(function):
+    name = function if isinstance(function, str) else getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise register.UnknownExercise(
+            f"A function or its name is expected, as in hint('gaussian_kl'); "
+            f"got {type(function).__name__}."
+        )
+    return register.find(name, _notebook())
+
+
+def _shelf(topic):
+    try:
+        return register.load(topic)
+    except Exception:  # a chapter whose own packages are missing must not hide the others
+        return {}
+
+
+def _box(symbol, title, sentence, details=(), colour=NEUTRAL):
+    text = [f"{symbol} {title}. {sentence}"]
+    text += [f"  {label}:\n" + _indented(value) for label, value in details]
+    rows = "".join(
+        f'<div style="margin-top:.4em;opacity:.85">{html.escape(label)}</div>'
+        '<pre style="margin:0;padding:0 0 0 1em;background:transparent;color:inherit;border:0;'
+        f'overflow-x:auto;white-space:pre">{html.escape(value)}</pre>'
+        for label, value in details
+    )
+    page = (
+        f'<div role="status" style="border-left:.35em solid {colour};padding:.4em .8em;'
+        'margin:.4em 0;color:inherit;background:transparent">'
+        f'<strong><span aria-hidden="true">{symbol}</span> {html.escape(title)}.</strong> '
+        f"{html.escape(sentence)}{rows}</div>"
+    )
+    _display(page, "\n".join(text))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _display(page: str, text: str) -> None:
+    """In a notebook: HTML with the plain text beside it. Elsewhere: the plain text."""
+    Bundle(text_html=page, text_plain=text).display()

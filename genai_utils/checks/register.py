@@ -1,0 +1,164 @@
+"""The register of the exercises: what an exercise is, and where those of a notebook are found.
+
+The library is the answer key. An exercise names a library function; its stub, its solution and
+the reference of its check are all that one function, so they cannot drift apart. An exercise
+file holds only what the library does not know: arguments to try it on, the mistakes that people
+make, and the hints. `genai_utils/exercises/means.py` of a notebook `31_means` would read::
+
+    import torch
+
+    from genai_utils.checks import exercise
+    from genai_utils.structure import means
+
+
+    def rows(seed):
+        g = torch.Generator().manual_seed(seed)
+        return [(torch.randn(n, d, generator=g),) for n, d in ((3, 5), (7, 4))]
+
+
+    exercise(
+        means.row_means,
+        cases=rows,
+        mistakes={
+            "mean over the rows": (
+                lambda x: x.mean(0),
+                "You averaged over the rows (dimension 0). Each row has its own mean.",
+            ),
+        },
+        hints=["Which dimension should disappear?", "x.mean(dim=...) takes that dimension."],
+        grad=True,
+    )
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+
+SHELF = "genai_utils.exercises"  # the package that holds one file of exercises per notebook
+REGISTER: dict[str, dict[str, Exercise]] = {}  # topic ("vae") -> function name -> exercise
+
+
+class UnknownExercise(LookupError):
+    """No such exercise, or no such exercise file; the message says which there are."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise. All that is needed to set it, check it, hint at it and solve it.
+
+    reference   the library function that is the answer
+    cases       seed -> list of argument tuples, made afresh at each call. Let the sizes vary, and
+                let no two sizes of one case be equal, or a sum over the wrong dimension may pass
+    mistakes    name -> (wrong function, the sentence a student reads who wrote that)
+    hints       from a nudge to nearly the answer
+    grad        names of the arguments with respect to which the gradient must be right too;
+                True: all floating-point tensors
+    canonical   applied to both results before their numbers are compared, where several answers
+                are right: `lambda v: v * v[0].sign()` for a vector up to its sign
+    rtol        relative tolerance of the comparison
+    limit       seconds that one check may take
+    """
+
+    reference: Callable
+    cases: Callable[[int], Iterable[tuple]]
+    mistakes: Mapping[str, tuple[Callable, str]] = field(default_factory=dict)
+    hints: Sequence[str] = ()
+    grad: bool | Sequence[str] = False
+    canonical: Callable | None = None
+    rtol: float = 1e-4
+    limit: float = 10.0
+    topic: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.reference.__name__
+
+    def __post_init__(self):
+        if not inspect.isfunction(self.reference):
+            raise TypeError(
+                "an exercise needs a plain function of the library as its reference, "
+                f"not {type(self.reference).__name__}"
+            )
+        if not callable(self.cases):
+            raise TypeError(f"cases of {self.name} must be a function: seed -> argument tuples")
+        if isinstance(self.hints, str):
+            raise TypeError(f"hints of {self.name} must be a list of sentences, not one string")
+        for name, entry in self.mistakes.items():
+            if not (isinstance(entry, tuple) and len(entry) == 2 and callable(entry[0])):
+                raise TypeError(
+                    f"mistake {name!r} of {self.name} must be a pair (wrong function, sentence)"
+                )
+        if isinstance(self.grad, str):
+            raise TypeError(f"grad of {self.name} must be True or a list of argument names")
+        parameters = list(inspect.signature(self.reference).parameters)
+        for name in self.grad if not isinstance(self.grad, bool) else ():
+            if name not in parameters:
+                raise ValueError(f"{self.name} has no argument {name!r}; it has {parameters}")
+        if self.grad and self.canonical is not None:
+            raise ValueError(f"{self.name}: grad and canonical cannot be combined")
+
+    def arguments(self, seed: int) -> list[tuple]:
+        """The argument tuples for one seed, in order."""
+        cases = list(self.cases(seed))
+        if not cases or not all(isinstance(case, tuple) for case in cases):
+            raise TypeError(
+                f"cases({seed}) of {self.name} must give a list of argument tuples; "
+                "one argument is written (x,)"
+            )
+        return cases
+
+
+def exercise(reference: Callable, **settings) -> Exercise:
+    """Set an exercise of the calling file's topic; the settings are those of `Exercise`."""
+    caller = sys._getframe(1).f_globals.get("__name__", "")
+    made = Exercise(reference, topic=caller.rpartition(".")[2], **settings)
+    REGISTER.setdefault(made.topic, {})[made.name] = made
+    return made
+
+
+def topics() -> list[str]:
+    """The topics that have an exercise file, in alphabetical order."""
+    folders = find_spec(SHELF).submodule_search_locations
+    return sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_"))
+
+
+def topic_of(notebook: str) -> str:
+    """'24_vae' -> 'vae': a notebook, its module and its exercise file share one name."""
+    return re.sub(r"^\d+_", "", notebook)
+
+
+def load(notebook: str) -> dict[str, Exercise]:
+    """The exercises of one notebook ('24_vae' or 'vae') by function name, in their order."""
+    topic = topic_of(notebook)
+    if topic not in topics():
+        raise UnknownExercise(
+            f"There are no exercises for {notebook!r}. There are some for: {', '.join(topics())}."
+        )
+    import_module(f"{SHELF}.{topic}")
+    return REGISTER.get(topic, {})
+
+
+def find(name: str, notebook: str | None = None) -> Exercise:
+    """The exercise of that function name: in the given notebook, or in all of them."""
+    where = [topic_of(notebook)] if notebook else topics()
+    shelves = {topic: load(topic) for topic in where}
+    found = [shelf[name] for shelf in shelves.values() if name in shelf]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UnknownExercise(
+            f"Several notebooks have an exercise {name!r}: {', '.join(e.topic for e in found)}. "
+            "Run the notebook's first code cell, so that it is known which one you mean."
+        )
+    known = [known for shelf in shelves.values() for known in shelf]
+    place = f"of {notebook}" if notebook else "of this book"
+    raise UnknownExercise(
+        f"No exercise {place} is called {name!r}. They are called: {', '.join(known) or '(none)'}."
+    )

@@ -1,0 +1,88 @@
+"""The table that `progress()` shows, and the report that it writes to hand in."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from genai_utils.checks.records import write
+from genai_utils.display.figures import table_bundle
+from genai_utils.printing import plain
+
+MARK = "genai-from-scratch report"  # a file that bears it may be written over, no other
+COLUMNS = ("exercise", "notebook", "state", "tries", "hints", "solution seen", "solved on")
+
+
+def rows(exercises, kept: dict) -> list[dict]:
+    """One row per exercise, solved or not. Once solved it stays solved."""
+    found = []
+    for exercise in exercises:
+        record = kept.get(exercise.topic, {}).get(exercise.name, {})
+        state = "correct" if record.get("solved") else record.get("state") or "to do"
+        found.append(
+            {
+                "exercise": exercise.name,
+                "notebook": exercise.topic,
+                "state": state,
+                "tries": record.get("tries", 0),
+                "hints": record.get("hints", 0),
+                "solution seen": "yes" if record.get("solution") else "no",
+                "solved on": record.get("solved", "")[:10],
+            }
+        )
+    return found
+
+
+def summary(table: list[dict]) -> str:
+    """'2 of 4 exercises solved.'"""
+    solved = sum(row["state"] == "correct" for row in table)
+    return f"{solved} of {len(table)} exercises solved."
+
+
+def _cells(row: dict) -> list[str]:
+    symbols = {"to do": "○", "correct": "✓", "not yet": "✗", "error": "!"}
+    state = f"{symbols.get(row['state'], '')} {row['state']}"
+    return [state if c == "state" else str(row[c]) for c in COLUMNS]
+
+
+def as_text(table: list[dict]) -> str:
+    """The table in signs that standard output can hold."""
+    # Plain signs may be longer, so they are put in before the columns are set.
+    lines = [list(COLUMNS), *([plain(cell) for cell in _cells(row)] for row in table)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
+    padded = ["  ".join(c.ljust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines]
+    return "\n".join([*padded, summary(table)])
+
+
+def as_html(table: list[dict]) -> str:
+    if not table:
+        return f"<p>{summary(table)}</p>"
+    cells = [dict(zip(COLUMNS, _cells(row), strict=True)) for row in table]
+    return table_bundle(cells, caption=summary(table)).html
+
+
+def export(path, table: list[dict]) -> str:
+    """Write the report as .json or .html, and return the sentence that says how it went."""
+    try:
+        path = Path(path).expanduser()
+    except TypeError:
+        return f"export expects a file name such as 'progress.html'; got {type(path).__name__}."
+    if path.suffix not in (".json", ".html"):
+        return f"The report can be a .json or a .html file; {path.name} is neither."
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    if path.suffix == ".json":
+        content = {"format": MARK, "written": now, "summary": summary(table), "exercises": table}
+    else:
+        content = (
+            f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{MARK}</title>\n'
+            "<style>:root{color-scheme:light dark}body{font-family:sans-serif;margin:2em}"
+            "td,th{padding:.2em .8em}</style>\n"
+            f"<h1>Exercises</h1>\n<p>Written {now}.</p>\n{as_html(table)}</html>\n"
+        )
+    try:
+        if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+            return f"{path} is there already and is no report of this book. Nothing was written."
+        write(path, content)
+    except OSError as problem:
+        return f"The report could not be written ({problem})."
+    return f"The report is in {path}."

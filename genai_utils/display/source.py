@@ -1,0 +1,92 @@
+"""The real source of the package, shown where the notebook teaches it."""
+
+import inspect
+import textwrap
+
+from pygments import highlight, lex
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+from pygments.styles import get_style_by_name
+from pygments.token import Token
+
+from genai_utils.display.output import Bundle, escape, stylesheet
+
+LIGHT, DARK = "friendly", "github-dark"
+DARK_HOSTS = (
+    'html[data-theme="dark"]',
+    'html[theme="dark"]',
+    'body[data-jp-theme-light="false"]',
+    "body.vscode-dark",
+)
+
+
+def source_of(thing):
+    """The source text of a function, class, method or module, without common indentation."""
+    if isinstance(thing, property):
+        thing = thing.fget
+    thing = inspect.unwrap(thing) if callable(thing) else thing
+    try:
+        text = inspect.getsource(thing)
+    except (TypeError, OSError):
+        what = getattr(thing, "__qualname__", None) or f"a {type(thing).__name__}"
+        raise TypeError(
+            f"show_source() needs functions, classes, methods or modules written in Python; "
+            f"{what} has no source to show."
+        ) from None
+    return textwrap.dedent(text).strip("\n")
+
+
+def _name(thing):
+    """Where the reader finds it: ``genai_utils.vision.vae`` and the name within."""
+    if inspect.ismodule(thing):
+        return thing.__name__, ""
+    thing = thing.fget if isinstance(thing, property) else inspect.unwrap(thing)
+    return getattr(thing, "__module__", "") or "", getattr(thing, "__qualname__", "")
+
+
+def _colours(kinds):
+    """CSS for just the token kinds that occur, in a light and a dark style."""
+    rules = []
+    short = HtmlFormatter()._get_css_class
+    for name, hosts in ((LIGHT, ("",)), (DARK, DARK_HOSTS)):
+        style = get_style_by_name(name)
+        for kind in sorted(kinds, key=str):
+            look = style.style_for_token(kind)
+            css = f"color:#{look['color']};" if look["color"] else "color:inherit;"
+            css += "font-weight:600;" if look["bold"] else ""
+            css += "font-style:italic;" if look["italic"] else ""
+            where = ",".join(f"{host} .genai-source .{short(kind)}".strip() for host in hosts)
+            rules.append(f"{where}{{{css}}}")
+    return f"<style>{''.join(rules)}</style>"
+
+
+def source_bundle(*objects):
+    """The output that :func:`show_source` displays."""
+    if not objects:
+        raise ValueError("show_source() needs at least one function, class or module.")
+    texts = [source_of(thing) for thing in objects]
+    kinds = {kind for text in texts for kind, _ in lex(text, PythonLexer())}
+    kinds -= {Token.Text, Token.Text.Whitespace}
+    formatter = HtmlFormatter(nowrap=True)
+    body = ""
+    for thing, text in zip(objects, texts, strict=True):
+        module, name = _name(thing)
+        title = escape(module) + (f" · <b>{escape(name)}</b>" if name else "")
+        code = highlight(text, PythonLexer(), formatter).rstrip("\n")
+        body += f'<div class="genai-where">{title}</div>'
+        body += f'<pre tabindex="0"><code>{code}</code></pre>'
+    html = (
+        f'<div class="genai genai-source">{stylesheet("figure.css", "source.css")}'
+        f"{_colours(kinds)}{body}</div>"
+    )
+    return Bundle(text_html=html, text_plain="\n\n\n".join(texts))
+
+
+def show_source(*objects):
+    """Display the highlighted source of functions, classes, methods or modules.
+
+    Raises:
+        TypeError: something that has no Python source, such as a built-in or a number.
+        ValueError: called with nothing.
+    """
+    source_bundle(*objects).display()
