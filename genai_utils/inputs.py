@@ -14,6 +14,8 @@ where a user hands something over.
 
 import math
 import operator
+import os
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ def whole(value, name, least=1, most=None):
     elif most is not None:
         expected += f" of at most {most:,}"
     try:
-        if isinstance(value, (bool, np.bool_)):
+        if not _scalar(value):
             raise TypeError
         found = operator.index(value)
     except TypeError:
@@ -65,13 +67,14 @@ def number(value, name, least=None, most=None, above=None, below=None):
         if bound is not None
     ]  # fmt: skip
     expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
-    scalar = value.ndim == 0 if hasattr(value, "ndim") else True
     try:
-        if isinstance(value, (bool, np.bool_, str, bytes)) or not scalar:
+        if isinstance(value, (str, bytes)) or not _scalar(value):
             raise TypeError
-        found = float(value)
+        found = float(value.detach() if torch.is_tensor(value) else value)
     except (TypeError, ValueError):
         raise refusal(name, expected, kind_of(value), kind=TypeError) from None
+    except OverflowError:  # a whole number beyond floats
+        found = math.inf if value > 0 else -math.inf
     inside = (
         math.isfinite(found)
         and (least is None or found >= least)
@@ -84,12 +87,38 @@ def number(value, name, least=None, most=None, above=None, below=None):
     return found
 
 
+def _scalar(value):
+    """Whether this can be one number: no truth value, no array with axes."""
+    truth = isinstance(value, (bool, np.bool_)) or str(getattr(value, "dtype", "")).endswith("bool")
+    return not truth and getattr(value, "ndim", 0) == 0
+
+
 def one_of(value, name, choices):
     """`value`, if it is among `choices`: type and all, so True is not 1 and 28.0 is not 28."""
     choices = list(choices)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise refusal(name, f"one of {', '.join(map(repr, choices))}", kind_of(value))
     return value
+
+
+def path(value, name):
+    """The name of a file or folder (text, bytes, path) as a Path; a leading ~ is the home folder.
+
+    Whether something lies there is not looked at.
+    """
+    expected = "a path (text, bytes or pathlib.Path)"
+    try:
+        found = os.fsdecode(value)
+    except TypeError:
+        raise refusal(name, expected, kind_of(value), kind=TypeError) from None
+    if not found or "\0" in found:
+        raise refusal(name, expected, repr(found))
+    try:
+        return Path(found).expanduser()
+    except RuntimeError:  # a user without an entry in the password file
+        raise refusal(
+            name, expected, repr(found), "no home folder is known for ~, so write the path in full"
+        ) from None
 
 
 def texts(value, name):
@@ -120,8 +149,8 @@ def array(values, name, dtype=None, finite=True, empty=False):
     if hasattr(values, "toarray"):  # SciPy's sparse matrices
         values = values.toarray()
     try:
-        tensor = values if torch.is_tensor(values) else torch.from_numpy(np.array(values))
-    except (TypeError, ValueError) as error:
+        tensor = values if torch.is_tensor(values) else _from_numpy(np.array(values))
+    except (TypeError, ValueError, RuntimeError) as error:  # the last: a list of tensors with grad
         raise refusal(name, what, kind_of(values), kind=TypeError) from error
     if tensor.is_complex():
         raise refusal(name, "real numbers", kind_of(tensor), kind=TypeError)
@@ -136,6 +165,14 @@ def array(values, name, dtype=None, finite=True, empty=False):
         bad = int((~torch.isfinite(tensor)).sum())
         raise refusal(name, "finite numbers", f"{bad} NaN or infinite of {tensor.numel()}")
     return tensor
+
+
+def _from_numpy(values):
+    """A NumPy array as a tensor; copied where torch refuses it: foreign bytes, reversed, locked."""
+    if not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
+    plain = values.flags.writeable and all(stride >= 0 for stride in values.strides)
+    return torch.from_numpy(values if plain else values.copy())
 
 
 def matrix(values, name, rows=1, columns=None, dtype=None, finite=True):
@@ -155,8 +192,8 @@ def images(x, name, size=None, channels=1, values="unit", dtype=None):
     size: the side that both H and W must have, or None for any. values: "unit", all in [0, 1];
     "binary", all 0 or 1; False, not looked at. NumPy arrays are taken too.
     """
-    if isinstance(x, np.ndarray):
-        x = torch.from_numpy(x)
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.itemsize <= 8:
+        x = _from_numpy(x)
     if not torch.is_tensor(x) or not x.is_floating_point():
         raise refusal(name, "a tensor of floats in [0, 1]", kind_of(x), kind=TypeError)
     side = ("H", "W") if size is None else (size, size)
@@ -183,9 +220,14 @@ def images(x, name, size=None, channels=1, values="unit", dtype=None):
 def tokens(ids, name, vocabulary, values=True):
     """Token ids of any shape, unchanged: a tensor of whole numbers, all from 0 to vocabulary - 1.
 
-    values: whether to look at them; see the head of this file.
+    values: whether to look at them; see the head of this file. NumPy arrays are taken too.
     """
-    if not torch.is_tensor(ids) or ids.is_floating_point() or ids.dtype == torch.bool:
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
+        ids = _from_numpy(ids)
+    other = torch.is_tensor(ids) and (
+        ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool
+    )
+    if not torch.is_tensor(ids) or other:
         raise refusal(name, "a tensor of whole numbers", kind_of(ids), kind=TypeError)
     if values and ids.numel():
         low, high = (int(v) for v in ids.aminmax())
@@ -198,6 +240,6 @@ def tokens(ids, name, vocabulary, values=True):
 
 
 __all__ = [
-    "array", "images", "kind_of", "matrix", "number", "one_of", "refusal", "texts",
+    "array", "images", "kind_of", "matrix", "number", "one_of", "path", "refusal", "texts",
     "tokens", "whole",
 ]  # fmt: skip

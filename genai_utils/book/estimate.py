@@ -12,12 +12,12 @@ import datetime
 from pathlib import Path
 
 from genai_utils.book.cards import CARDS, minutes
+from genai_utils.book.digest import code_sha256
 from genai_utils.book.running import (
     CellError,
     CellTimeout,
     Kernel,
     NotebookError,
-    code_sha256,
     read,
     write,
 )
@@ -60,7 +60,7 @@ def estimate(path, profile="gpu", timeout=600, log=None):
         "flops": sum(t["flops"] for t in trainings),
         "minutes": {card: round(minutes(trainings, card), 2) for card in CARDS},
         "failed": len(failed),
-        "code_sha256": code_sha256(notebook),
+        "code_sha256": code_sha256(notebook, profile),
         "date": datetime.date.today().isoformat(),
     }
     return found, failed
@@ -73,7 +73,7 @@ def store(path, found):
     """
     path = Path(path)
     notebook, _ = read(path)
-    if code_sha256(notebook) != found["code_sha256"]:
+    if code_sha256(notebook, found["profile"]) != found["code_sha256"]:
         raise ValueError(f"{path} has changed while it was estimated; estimate it again.")
     notebook.metadata[KEY] = found
     write(notebook, path)
@@ -87,7 +87,9 @@ def load(notebook):
 def fresh(notebook):
     """The stored estimate, or None where there is none or the code has changed since."""
     found = load(notebook)
-    return found if found and found["code_sha256"] == code_sha256(notebook) else None
+    if found and found["code_sha256"] == code_sha256(notebook, found["profile"]):
+        return found
+    return None
 
 
 HEAD = (

@@ -28,7 +28,8 @@ from pathlib import Path
 
 from genai_utils.book import estimate as estimates
 from genai_utils.book.cards import excess, on_card, trained
-from genai_utils.book.running import Kernel, NotebookError, code_sha256, read, write
+from genai_utils.book.digest import code_sha256
+from genai_utils.book.running import Kernel, NotebookError, read, write
 from genai_utils.printing import say
 from genai_utils.run import PROFILES
 
@@ -59,7 +60,7 @@ def execute(path, profile=None, timeout=TIMEOUT, log=None):
         for index in range(len(notebook.cells)):
             kernel.run(index)
         card = json.loads(kernel.ask("genai_utils.run", "report"))
-    card["code_sha256"] = code_sha256(notebook)
+    card["code_sha256"] = code_sha256(notebook, card["profile"])
     card["date"] = datetime.date.today().isoformat()
     _clean(notebook, card)
     if path.read_text(encoding="utf-8") != text:

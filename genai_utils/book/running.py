@@ -7,7 +7,6 @@ but the machine: the kernel has its own process, folder and ports, and keeps no 
 import ast
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -25,8 +24,6 @@ from genai_utils.book.client import Client
 TRIES = 3  # of starting a kernel: another program may take its port in the meantime
 PATIENCE = 60  # seconds that an interrupted cell has to stop
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# The repository's address may change (genai_utils.book.address) without making results stale.
-_ADDRESS = re.compile(r"https://[^\"'\s]+")
 
 
 class NotebookError(RuntimeError):
@@ -43,15 +40,6 @@ class CellTimeout(NotebookError):
 
 class KernelDied(NotebookError):
     """The kernel was killed or crashed."""
-
-
-def code_sha256(notebook):
-    """SHA-256 of the code cells, in order; URLs are left out, and so is trailing white space."""
-    digest = hashlib.sha256()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            digest.update(_ADDRESS.sub("<address>", cell.source.rstrip()).encode() + b"\0")
-    return digest.hexdigest()
 
 
 def read(path):

@@ -37,10 +37,13 @@ def source(reference) -> str:
     return "\n".join(text.splitlines()[definition.lineno - 1 : definition.end_lineno]) + "\n"
 
 
-def stub(exercise) -> str:
-    """The source text of an exercise's stub. Takes an exercise, a library function or a name."""
+def stub(exercise, notebook: str | None = None) -> str:
+    """The source text of an exercise's stub. Takes an exercise, a library function or a name.
+
+    notebook: where an exercise of that name is looked for ("24_vae"); two may share a name.
+    """
     if isinstance(exercise, str):
-        exercise = register.find(exercise)
+        exercise = register.find(exercise, notebook)
     text = source(getattr(exercise, "reference", exercise))
     body = _definition(text).body
     if not _is_docstring(body[0]):
@@ -93,6 +96,11 @@ def solved(notebook):
 
 def _definition(text: str) -> ast.FunctionDef:
     return next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef))
+
+
+def docstring_of(function: ast.FunctionDef) -> ast.Expr | None:
+    """The node of a function's docstring, or None."""
+    return function.body[0] if _is_docstring(function.body[0]) else None
 
 
 def _is_docstring(node) -> bool:

@@ -5,7 +5,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from genai_utils.book import estimate as estimates
-from genai_utils.book.execute import code_sha256, main
+from genai_utils.book.digest import code_sha256
+from genai_utils.book.execute import main
 
 START = "from genai_utils.course import start\nrun = start('24_vae')"
 TRAIN = """\
@@ -103,7 +104,7 @@ def test_an_estimate_of_other_code_is_neither_stored_nor_fresh(tmp_path):
 
     stored = nbformat.read(path, as_version=4)
     assert estimates.fresh(stored) is None
-    estimates.store(path, FOUND | {"code_sha256": code_sha256(stored)})
+    estimates.store(path, FOUND | {"code_sha256": code_sha256(stored, "gpu")})
     stored = nbformat.read(path, as_version=4)
     assert estimates.fresh(stored)["models"] == 2
     stored.cells[1].source = "x = 2"

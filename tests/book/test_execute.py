@@ -11,7 +11,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from genai_utils import run as runs
 from genai_utils.book import estimate
 from genai_utils.book.client import Client
-from genai_utils.book.execute import _clean, code_sha256, execute, load_card, main
+from genai_utils.book.digest import code_sha256
+from genai_utils.book.execute import _clean, execute, load_card, main
 from genai_utils.book.running import CellError, CellTimeout, KernelDied
 from genai_utils.course import session
 from genai_utils.training import ledger
@@ -52,7 +53,7 @@ def test_outputs_and_run_card_are_stored(path, monkeypatch):
     assert card["metrics"] == [{"name": "six", "value": 6.0, "unit": "nats", "note": ""}]
     assert (card["notebook"], card["profile"]) == ("24_vae", "ci")
     assert card["training"] == {"models": 1, "steps": 50, "flops": 1e9, "seconds": 2.5}
-    assert card["code_sha256"] == code_sha256(stored)
+    assert card["code_sha256"] == code_sha256(stored, card["profile"])
     assert set(stored.metadata) == {"kernelspec", "language_info", "genai"}  # no widget state
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
@@ -174,19 +175,12 @@ def test_an_estimate_stays_until_a_card_has_run_the_code():
         (CARD, "other", False),
     ):
         run = notebook("x = 1")
-        run.metadata[estimate.KEY] = {"code_sha256": code or code_sha256(run)}
+        run.metadata[estimate.KEY] = {
+            "profile": "gpu",
+            "code_sha256": code or code_sha256(run, "gpu"),
+        }
         _clean(run, card)
         assert (estimate.KEY in run.metadata) == stays
-
-
-def test_the_hash_sees_code_and_nothing_else():
-    one = notebook("x = 1", "url = 'https://here.example/book'")
-    same = notebook("x = 1  \n", "url = 'https://there.example/fork'")
-    same.cells[0].source = "# Another title"
-    assert code_sha256(one) == code_sha256(same)
-    for other in (notebook("x = 2", one.cells[2].source), notebook(one.cells[2].source, "x = 1")):
-        assert code_sha256(other) != code_sha256(one)
-    assert code_sha256(notebook("ab", "c")) != code_sha256(notebook("a", "bc"))
 
 
 def test_foreseeable_mistakes_are_named(tmp_path, capsys):

@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 
 from genai_utils.book import address, chapters
 from genai_utils.book import nodes as book
-from genai_utils.book.execute import code_sha256
+from genai_utils.book.digest import code_sha256
 from genai_utils.book.notebook_page import expected
 
 PLAN = {
@@ -40,7 +40,7 @@ CARD = {
 }  # fmt: skip
 
 
-ESTIMATE = {"models": 2, "failed": 0, "minutes": {"T4": 12.4}}
+ESTIMATE = {"profile": "gpu", "models": 2, "failed": 0, "minutes": {"T4": 12.4}}
 
 
 def notebook(*cells, card=None, estimate=None):
@@ -256,7 +256,7 @@ def test_a_run_on_a_card_closes_what_it_reached(root):
     path = root / "notebooks/02_pca.ipynb"
     training = {"models": 9, "steps": 61_000, "flops": 8e14, "seconds": 195.0}
     card = CARD | {"profile": "gpu", "device": "NVIDIA T4", "training": training}
-    hashed = code_sha256(nbformat.read(path, as_version=4))
+    hashed = code_sha256(nbformat.read(path, as_version=4), "gpu")
     cost = "# 2  PCA\n\n*Cost: see the run card at the end of this page.*"
     path.write_text(notebook(cost, card=card, estimate=ESTIMATE | {"code_sha256": hashed}))
     html, warnings = build(root)
@@ -278,7 +278,7 @@ def test_a_run_on_a_card_closes_what_it_reached(root):
 @pytest.mark.parametrize(("stale", "card"), [(False, CARD), (False, None), (True, CARD)])
 def test_an_estimate_stands_in_the_cost_line_while_it_is_fresh(root, stale, card):
     path = root / "notebooks/02_pca.ipynb"
-    hashed = "0" if stale else code_sha256(nbformat.read(path, as_version=4))
+    hashed = "0" if stale else code_sha256(nbformat.read(path, as_version=4), "gpu")
     cost = "# 2  PCA\n\n*Cost: see the run card at the end of this page.*"
     path.write_text(notebook(cost, card=card, estimate=ESTIMATE | {"code_sha256": hashed}))
     html, _ = build(root)

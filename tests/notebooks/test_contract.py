@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from genai_utils.book.chapters import Book, Chapter, address
-from genai_utils.book.execute import code_sha256
+from genai_utils.book.digest import code_sha256
 from tests.notebooks.contract import problems
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ def without_html(nb, part):
 def estimated(nb, **changes):
     """As if it had been run on a CPU, and estimated for a card."""
     nb.metadata.genai.update(profile="cpu", device="CPU (2 cores)")
-    found = {"code_sha256": code_sha256(nb), "steps": 10, **changes}
+    found = {"code_sha256": code_sha256(nb, "gpu"), "profile": "gpu", "steps": 10, **changes}
     nb.metadata.update(genai_estimate=found)
 
 

@@ -1,0 +1,172 @@
+"""Renew what a notebook took from the package, without running it: stubs and shown source.
+
+    python -m genai_utils.book.renew                        all of notebooks/
+    python -m genai_utils.book.renew notebooks/24_vae.ipynb
+
+A stub is written anew as the library's function gives it today, and what `show_source(...)` stored
+is what it would show today. Neither changes what a run computes. Where a stub gets another
+signature, the notebook has to be run again, and this says so.
+
+Run cards whose digest was made the old way, of the code cells as they are, are checked against the
+code and get today's digest (`genai_utils.book.digest`).
+"""
+
+import argparse
+import ast
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+from genai_utils.book import estimate
+from genai_utils.book.digest import code_sha256
+from genai_utils.book.running import read, write
+from genai_utils.checks import register, stubs
+from genai_utils.display.source import source_bundle
+from genai_utils.printing import say
+
+MARK = "genai-source"  # a class of every output of show_source
+
+
+class Stale(ValueError):
+    """Something that cannot be renewed without a run. The message says what and why."""
+
+
+def renewed_stubs(notebook, name):
+    """Write the stubs of exercises anew. Returns the names of those that changed."""
+    try:
+        known = register.load(name)
+    except register.UnknownExercise:
+        return []
+    changed = []
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        for node in stubs.stubs_in(cell.source):
+            if node.name not in known:
+                continue
+            lines = cell.source.splitlines()
+            fresh = stubs.stub(known[node.name]).rstrip().splitlines()
+            if lines[node.lineno - 1 : node.end_lineno] != fresh:
+                lines[node.lineno - 1 : node.end_lineno] = fresh
+                cell.source = "\n".join(lines)
+                changed.append(node.name)
+    return changed
+
+
+def shown_sources(notebook):
+    """(index of the cell, output, what `show_source` would store there today), for each output.
+
+    The names are looked up in the package, by the imports of the notebook; nothing else is run.
+    Raises Stale where the calls of a cell and its stored outputs do not go together, or a name is
+    none of an import.
+    """
+    names = {}
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        try:
+            tree = ast.parse(cell.source)
+        except SyntaxError:  # %magics
+            continue
+        calls = []
+        for node in tree.body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                # The notebook's own import line, of the package and what the package needs.
+                exec(compile(ast.Module([node], []), "<imports>", "exec"), names)
+            elif ast.unparse(node).startswith("show_source("):
+                calls.append(node.value)
+        outputs = [o for o in cell.outputs if MARK in o.get("data", {}).get("text/html", "")]
+        if len(calls) != len(outputs):
+            raise Stale(f"cell {index} calls show_source {len(calls)} times and stores "
+                        f"{len(outputs)} outputs of it: run the notebook.")  # fmt: skip
+        for call, output in zip(calls, outputs, strict=True):
+            try:
+                things = [_thing(argument, names) for argument in call.args]
+            except (KeyError, AttributeError) as error:
+                raise Stale(
+                    f"cell {index} shows {ast.unparse(call)}: {error} is not there."
+                ) from None
+            yield index, output, source_bundle(*things).data
+
+
+def _thing(node, names):
+    """The object that a dotted name stands for."""
+    if isinstance(node, ast.Attribute):
+        return getattr(_thing(node.value, names), node.attr)
+    return names[node.id]
+
+
+def stale_sources(notebook):
+    """The indices of cells whose stored source is no longer that of the package."""
+    return [
+        index
+        for index, output, fresh in shown_sources(notebook)
+        if output["data"]["text/plain"] != fresh["text/plain"]
+    ]
+
+
+def plain_sha256(notebook):
+    """The digest of run cards before November 2026: of the code cells as they are."""
+    digest = hashlib.sha256()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            source = re.sub(r"https://[^\"'\s]+", "<address>", cell.source.rstrip())
+            digest.update(source.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def renew(path):
+    """Renew one notebook in place. Returns what was changed, in sentences; none: nothing was.
+
+    Raises FileNotFoundError, ValueError (no notebook) or Stale; the file is then as it was.
+    """
+    path = Path(path)
+    notebook, _ = read(path)
+    done = []
+    kept = [k for k in (notebook.metadata.get("genai"), estimate.load(notebook)) if k]
+    fresh = []
+    for card in kept:
+        if card["code_sha256"] == plain_sha256(notebook):
+            card["code_sha256"] = code_sha256(notebook, card["profile"])
+            done.append("a digest of today's kind")
+        fresh.append(card["code_sha256"] == code_sha256(notebook, card["profile"]))
+    if changed := renewed_stubs(notebook, path.stem):
+        done.append(f"stubs: {', '.join(changed)}")
+    sources = 0
+    for _, output, data in shown_sources(notebook):
+        if output["data"]["text/plain"] != data["text/plain"]:
+            output["data"], sources = data, sources + 1
+    if sources:
+        done.append(f"{sources} shown sources")
+    for card, was in zip(kept, fresh, strict=True):
+        if was and card["code_sha256"] != code_sha256(notebook, card["profile"]):
+            done.append("a stub has another signature now: run the notebook again")
+    if done:
+        write(notebook, path)
+    return done
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m genai_utils.book.renew", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("notebooks", nargs="*", help="paths; all of notebooks/ when none is named")
+    paths = parser.parse_args(arguments).notebooks
+    paths = paths or sorted(map(str, Path("notebooks").glob("*.ipynb")))
+    if not paths:
+        parser.error("no notebook named, and there is none in notebooks/")
+    failed = False
+    for path in paths:
+        try:
+            done = renew(path)
+        except (OSError, ValueError) as error:
+            failed = True
+            say(f"{path}: left as it was. {error}", sys.stderr)
+        else:
+            say(f"{path}: {'; '.join(done) or 'up to date'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
