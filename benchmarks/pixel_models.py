@@ -18,7 +18,7 @@ import torch
 
 from genai_utils.vision.pixel_models import PixelCNN
 
-SIZES = {"channels": 32, "layers": 6, "dilations": (1, 2, 4)}  # as in the chapter
+SIZES = {"width": 32, "layers": 6, "dilations": (1, 2, 4)}  # as in the chapter
 
 
 def timed(clock, function):
@@ -36,7 +36,9 @@ def draw(model, clock, repeats, batch):
     for _ in range(repeats):
         images = {}
         for cached in times:
-            seconds, images[cached] = timed(clock, lambda c=cached: model.sample(batch, c, u=u))
+            seconds, images[cached] = timed(
+                clock, lambda c=cached: model.sample(batch, cached=c, u=u)
+            )
             times[cached].append(seconds / batch)
         if not torch.equal(images[False], images[True]):
             raise SystemExit("The two ways drew different images.")

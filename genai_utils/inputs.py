@@ -121,12 +121,14 @@ def path(value, name):
         ) from None
 
 
-def texts(value, name):
-    """A list of strings. A bare string, which Python would take for its letters, is refused."""
+def texts(value, name, cure="put it into a list: [text]"):
+    """A list of strings. A bare string, which Python would take for its letters, is refused.
+
+    cure: what to do with a bare string.
+    """
     if isinstance(value, (str, bytes)):
         raise refusal(
-            name, "a list of texts", f"one text, {value[:20]!r}", "put it into a list: [text]",
-            kind=TypeError,
+            name, "a list of texts", f"one text, {value[:20]!r}", cure, kind=TypeError
         )  # fmt: skip
     try:
         found = list(value)
@@ -138,11 +140,21 @@ def texts(value, name):
     return found
 
 
+def tensor(value, name):
+    """A tensor, unchanged, or a NumPy array of numbers as a tensor of its kind; nothing else."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.itemsize <= 8:
+        value = _from_numpy(value)
+    if not torch.is_tensor(value):
+        raise refusal(name, "a torch tensor or NumPy array", kind_of(value), kind=TypeError)
+    return value
+
+
 def array(values, name, dtype=None, finite=True, empty=False):
     """Real numbers as a tensor: tensors as they are, NumPy arrays, nested lists, SciPy's sparse.
 
-    dtype: None keeps that of floats and makes whole numbers torch's default floats. finite: look
-    for NaN and infinity. empty: whether no number at all is fine too. A sparse matrix of SciPy is
+    dtype: None keeps that of floats and makes whole numbers torch's default floats, or float64 if
+    one is so large that it would lose digits, as a Unix time would. finite: look for NaN and
+    infinity. empty: whether no number at all is fine too. A sparse matrix of SciPy is
     written out.
     """
     what = "a torch tensor or NumPy array of numbers"
@@ -157,7 +169,7 @@ def array(values, name, dtype=None, finite=True, empty=False):
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     if dtype is None:
-        dtype = tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype()
+        dtype = tensor.dtype if tensor.is_floating_point() else _floats_for(tensor)
     tensor = tensor.to(dtype)
     if not empty and tensor.numel() == 0:
         raise refusal(name, "at least one number", f"none: its shape is {tuple(tensor.shape)}")
@@ -165,6 +177,15 @@ def array(values, name, dtype=None, finite=True, empty=False):
         bad = int((~torch.isfinite(tensor)).sum())
         raise refusal(name, "finite numbers", f"{bad} NaN or infinite of {tensor.numel()}")
     return tensor
+
+
+def _floats_for(whole_numbers):
+    """The default floats, or float64 if they would round one of these whole numbers."""
+    usual = torch.get_default_dtype()
+    if whole_numbers.dtype in (torch.bool, torch.uint8) or not whole_numbers.numel():
+        return usual
+    low, high = whole_numbers.double().aminmax()  # aminmax itself knows no uint16
+    return usual if max(-low, high) <= 2 / torch.finfo(usual).eps else torch.float64
 
 
 def _from_numpy(values):
@@ -180,7 +201,8 @@ def matrix(values, name, rows=1, columns=None, dtype=None, finite=True):
     x = array(values, name, dtype, finite=False)
     expected = f"a matrix (n, {'d' if columns is None else columns})"
     if x.ndim != 2 or (columns is not None and x.shape[1] != columns):
-        raise refusal(name, expected, f"the shape {tuple(x.shape)}")
+        cure = "x.flatten(1) makes each example a row" if x.ndim > 2 else ""
+        raise refusal(name, expected, f"the shape {tuple(x.shape)}", cure)
     if len(x) < rows:
         raise refusal(name, f"{expected} of at least {rows} rows", f"{len(x)}")
     return array(x, name, x.dtype) if finite else x
@@ -217,20 +239,39 @@ def images(x, name, size=None, channels=1, values="unit", dtype=None):
     return x if dtype is None else x.to(dtype)
 
 
+def labels(y, name, classes, values=True):
+    """Class labels (n,) as int64, all from 0 to classes - 1: a tensor, NumPy array or list.
+
+    values: whether to look at them; see the head of this file.
+    """
+    found = y
+    if not torch.is_tensor(y) and np.asarray(y).dtype.kind in "iu":
+        found = torch.from_numpy(np.array(y))
+    if not torch.is_tensor(found) or found.is_floating_point() or found.dtype == torch.bool:
+        raise refusal(name, "class labels, whole numbers", kind_of(y), kind=TypeError)
+    if found.ndim != 1:
+        raise refusal(name, "class labels of shape (n,)", f"the shape {tuple(found.shape)}")
+    if values and found.numel():
+        low, high = (int(v) for v in found.aminmax())
+        if low < 0 or high >= classes:
+            raise refusal(name, f"labels from 0 to {classes - 1}", f"{low} to {high}")
+    return found.long()
+
+
 def tokens(ids, name, vocabulary, values=True):
     """Token ids of any shape, unchanged: a tensor of whole numbers, all from 0 to vocabulary - 1.
 
     values: whether to look at them; see the head of this file. NumPy arrays are taken too.
     """
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
-        ids = _from_numpy(ids)
+        ids = _from_numpy(ids.astype(np.int64))
     other = torch.is_tensor(ids) and (
         ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool
     )
     if not torch.is_tensor(ids) or other:
         raise refusal(name, "a tensor of whole numbers", kind_of(ids), kind=TypeError)
     if values and ids.numel():
-        low, high = (int(v) for v in ids.aminmax())
+        low, high = (int(v) for v in ids.long().aminmax())
         if low < 0 or high >= vocabulary:
             raise refusal(
                 name, f"ids from 0 to {vocabulary - 1}", f"{low} to {high}",
@@ -240,6 +281,6 @@ def tokens(ids, name, vocabulary, values=True):
 
 
 __all__ = [
-    "array", "images", "kind_of", "matrix", "number", "one_of", "path", "refusal", "texts",
-    "tokens", "whole",
+    "array", "images", "kind_of", "labels", "matrix", "number", "one_of", "path", "refusal",
+    "tensor", "texts", "tokens", "whole",
 ]  # fmt: skip

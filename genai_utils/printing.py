@@ -7,6 +7,7 @@ such as the writing of trained weights, is lost.
     say("loss 2.31 → 0.47")      # in ASCII: loss 2.31 -> 0.47
 """
 
+import contextlib
 import re
 import sys
 import unicodedata
@@ -26,10 +27,15 @@ PLAIN = {
 GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)( SYMBOL)?$")
 
 
-def say(text="", file=None) -> None:
-    """Print a text to a stream (default: sys.stdout), with plain signs where it holds no others."""
+def say(text="", file=None, flush=False) -> None:
+    """Print a text to a stream (default: sys.stdout), with plain signs where it holds no others.
+
+    flush: show it at once. Where nobody can read it any more (a closed pipe, a full disk), it is
+    lost, and the work goes on.
+    """
     file = sys.stdout if file is None else file
-    print(plain(text, file), file=file)
+    with contextlib.suppress(OSError):
+        print(plain(text, file), file=file, flush=flush)
 
 
 def plain(text, stream=None) -> str:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from genai_utils.inputs import path
 from genai_utils.printing import say
 from genai_utils.training import CheckpointError, TrainingError, fit, save_model
 
@@ -61,7 +62,7 @@ def train(arguments: argparse.Namespace) -> None:
     if isinstance(options["steps"], int) and options["steps"] > 0 and "warmup" in options:
         # A run that is cut short warms up in its first tenth at most.
         options["warmup"] = min(options["warmup"], options["steps"] // 10)
-    out = Path(arguments.out)
+    out = path(arguments.out, "--out")
     result = fit(model, batches, checkpoint=out / "checkpoint", **options)
     if PartialState().is_main_process:
         save_model(result.model, out / "model.safetensors")
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", help="auto, fp32 or bf16 (default: auto)")
     try:
         train(parser.parse_args(argv))
-    except (CheckpointError, TrainingError, ValueError, OSError) as error:
+    except (CheckpointError, TrainingError, ValueError, TypeError, OSError) as error:
         say(f"train: {error}", sys.stderr)
         return 1
     return 0

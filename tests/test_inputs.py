@@ -78,7 +78,7 @@ def test_whole_numbers_have_limits():
     [
         (3.0, "3.0"),
         (True, "True"),
-        (np.bool_(True), "np.True_"),
+        (np.bool_(True), repr(np.bool_(True))),
         (torch.tensor(True), "a tensor of bool"),
         (torch.tensor(3.0), "a tensor of float32"),
         (torch.tensor([3]), "a tensor of int64"),
@@ -225,6 +225,19 @@ def test_a_bare_string_is_no_list_of_texts():
     refused(TypeError, "t[0]: expected a text, got a list.", inputs.texts, [["a"]], "t")
 
 
+# tensor
+
+
+def test_tensors_stay_and_arrays_become_tensors_of_their_kind():
+    x = torch.zeros(2, 3)
+    assert inputs.tensor(x, "x") is x
+    for kind, expected in (("i4", torch.int32), (">f8", torch.float64), (bool, torch.bool)):
+        assert inputs.tensor(np.ones((2, 3), kind)[::-1], "x").dtype == expected
+    what = "x: expected a torch tensor or NumPy array, got "
+    refused(TypeError, f"{what}a list.", inputs.tensor, [1.0], "x")
+    refused(TypeError, f"{what}a NumPy array of object.", inputs.tensor, np.array([None]), "x")
+
+
 # array
 
 
@@ -255,6 +268,15 @@ def test_an_array_keeps_its_floats_unless_told_otherwise():
     assert inputs.array(x, "x") is x
     assert inputs.array([], "x", empty=True).shape == (0,)
     assert math.isnan(inputs.array([math.nan], "x", finite=False))
+
+
+def test_whole_numbers_keep_all_their_digits():
+    assert inputs.array([2**24], "x").dtype == torch.float32
+    times = [1_700_000_000, 1_700_000_001]  # one second apart: float32 has steps of 128 there
+    for made in (torch.tensor(times), np.array(times), times, [-t for t in times]):
+        found = inputs.array(made, "x")
+        assert found.dtype == torch.float64 and abs(found[1] - found[0]) == 1
+    assert inputs.array(times, "x", dtype=torch.float32).dtype == torch.float32
 
 
 def test_what_is_changed_in_place_is_not_the_readers_array():
@@ -295,12 +317,15 @@ def test_a_matrix_has_two_axes():
     assert inputs.matrix([[1, 2]], "X", dtype=torch.float64).dtype == torch.float64
     for values, options, sentence in [
         ([1.0, 2.0], {}, "X: expected a matrix (n, d), got the shape (2,)."),
-        (x[None], {}, "X: expected a matrix (n, d), got the shape (1, 3, 2)."),
+        (
+            x[None], {}, "X: expected a matrix (n, d), got the shape (1, 3, 2); "
+            "x.flatten(1) makes each example a row.",
+        ),
         (x, {"columns": 3}, "X: expected a matrix (n, 3), got the shape (3, 2)."),
         (x, {"rows": 4}, "X: expected a matrix (n, d) of at least 4 rows, got 3."),
         (x * math.nan, {}, "X: expected finite numbers, got 6 NaN or infinite of 6."),
         (x[:0], {}, "X: expected at least one number, got none: its shape is (0, 2)."),
-    ]:
+    ]:  # fmt: skip
         refused(ValueError, sentence, inputs.matrix, values, "X", **options)
     assert inputs.matrix(x * math.nan, "X", finite=False).shape == (3, 2)
 
@@ -362,6 +387,8 @@ def test_tokens_are_whole_numbers_of_a_vocabulary():
     ids = torch.tensor([[0, 4]])
     assert inputs.tokens(ids, "ids", 5) is ids
     assert torch.equal(inputs.tokens(ids.numpy(), "ids", 5), ids)
+    assert torch.equal(inputs.tokens(ids.numpy().astype(np.uint16), "ids", 5), ids)
+    assert inputs.tokens(ids.to(torch.uint16), "ids", 5).dtype == torch.uint16
     assert inputs.tokens(ids.to(torch.uint8), "ids", 5).dtype == torch.uint8
     assert inputs.tokens(ids[:0], "ids", 5).numel() == 0
     assert inputs.tokens(ids + 9, "ids", 5, values=False).max() == 13
@@ -381,6 +408,36 @@ def test_tokens_are_whole_numbers_of_a_vocabulary():
         )  # fmt: skip
 
 
+# labels
+
+
+def test_labels_are_whole_numbers_of_some_classes():
+    y = torch.tensor([0, 2, 1])
+    assert inputs.labels(y, "y", 3) is y
+    for same in (y.numpy(), y.tolist(), y.to(torch.uint8)):
+        assert torch.equal(inputs.labels(same, "y", 3), y)
+        assert inputs.labels(same, "y", 3).dtype == torch.int64
+    assert inputs.labels(y + 9, "y", 3, values=False).max() == 11
+    for values, called in [
+        (y.float(), "a tensor of float32"), (y > 0, "a tensor of bool"), (1.5, "1.5"),
+        ([0.0, 1.0], "a list"), (y.double().numpy(), "a NumPy array of float64"), ("abc", "'abc'"),
+        (None, "None"),
+    ]:  # fmt: skip
+        refused(
+            TypeError, f"y: expected class labels, whole numbers, got {called}.",
+            inputs.labels, values, "y", 3,
+        )  # fmt: skip
+    refused(
+        ValueError, "y: expected class labels of shape (n,), got the shape (1, 3).",
+        inputs.labels, y[None], "y", 3,
+    )  # fmt: skip
+    for shift, range_ in ((1, "1 to 3"), (-1, "-1 to 1")):
+        refused(
+            ValueError, f"y: expected labels from 0 to 2, got {range_}.",
+            inputs.labels, y + shift, "y", 3,
+        )  # fmt: skip
+
+
 def test_all_that_is_offered_is_named():
     functions = {
         name for name, value in vars(inputs).items()
@@ -388,3 +445,8 @@ def test_all_that_is_offered_is_named():
         and not name.startswith("_")
     }  # fmt: skip
     assert functions == set(inputs.__all__)
+
+
+def test_the_cure_of_a_bare_string_can_be_another():
+    sentence = "documents[0]: expected a list of texts, got one text, 'the cat'; cut it."
+    refused(TypeError, sentence, inputs.texts, "the cat", "documents[0]", "cut it")

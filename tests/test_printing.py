@@ -78,6 +78,22 @@ def test_the_package_prints_by_say_alone():
     assert bare == [], "print with genai_utils.printing.say"
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError, OSError])
+def test_what_nobody_can_read_is_lost_and_the_work_goes_on(monkeypatch, error):
+    """A pipe whose reader has ended, or a full disk."""
+
+    class Full(io.StringIO):
+        def flush(self):
+            raise error
+
+    say("loss 2.3", Full(), flush=True)
+    Full.write = lambda self, text: self.flush()
+
+    say("loss 2.3", Full())
+    monkeypatch.setattr(sys, "stdout", Full())
+    say("loss 2.3", flush=True)
+
+
 def test_say_prints_to_the_stream_that_is_there_now(capsys):
     say("a → b")
     say("c", sys.stderr)

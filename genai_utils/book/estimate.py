@@ -13,14 +13,9 @@ from pathlib import Path
 
 from genai_utils.book.cards import CARDS, minutes
 from genai_utils.book.digest import code_sha256
-from genai_utils.book.running import (
-    CellError,
-    CellTimeout,
-    Kernel,
-    NotebookError,
-    read,
-    write,
-)
+from genai_utils.book.running import CellError, CellTimeout, Kernel, NotebookError, read, write
+from genai_utils.inputs import one_of
+from genai_utils.run import PROFILES
 
 KEY = "genai_estimate"  # in the notebook's metadata
 
@@ -32,8 +27,10 @@ def estimate(path, profile="gpu", timeout=600, log=None):
     for each card, "failed" (the number of cells), "code_sha256" and "date". What failed is a list
     of sentences. timeout: seconds for one cell. log: as in `Kernel`.
 
-    Raises FileNotFoundError, ValueError (not a notebook), NotebookError (no kernel starts).
+    Raises FileNotFoundError, ValueError (not a notebook, unknown profile), NotebookError (no kernel
+    starts, or it was stopped).
     """
+    one_of(profile, "profile", PROFILES)
     path = Path(path)
     notebook, _ = read(path)
     trainings, failed = [], []
@@ -52,6 +49,8 @@ def estimate(path, profile="gpu", timeout=600, log=None):
                 if cell.cell_type == "code":
                     trainings = kernel.ask("genai_utils.training.ledger", "trainings")
         except NotebookError as error:
+            if kernel.stopped:
+                raise
             failed.append(f"{error} The cells after it were not run.")
     found = {
         "profile": profile,

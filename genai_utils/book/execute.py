@@ -8,6 +8,7 @@ The run card, in the notebook's metadata under "genai", says what the stored out
 profile, device, versions, seconds, peak memory, data sets, what was trained, the recorded metrics,
 and the SHA-256 of the code cells. A notebook that fails is left as it was and named with its cell;
 the others are run. `--log FILE` and `-v` write a line for each cell while the notebooks run.
+Ctrl-C ends the kernels and all that they began; what is stored by then stays.
 
 `--estimate` needs no graphics card. It runs the notebooks with each training cut to two steps and
 prints models, steps, FLOPs and the minutes of training on several cards (`genai_utils.book.cards`
@@ -17,19 +18,24 @@ the chapter shows it until there is a run card of a graphics card.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
+import signal
 import sys
 import threading
+import time
 import traceback
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from genai_utils.book import estimate as estimates
 from genai_utils.book.cards import excess, on_card, trained
 from genai_utils.book.digest import code_sha256
-from genai_utils.book.running import Kernel, NotebookError, read, write
+from genai_utils.book.running import Kernel, NotebookError, check_writable, read, stop, write
+from genai_utils.inputs import one_of, whole
 from genai_utils.printing import say
 from genai_utils.run import PROFILES
 
@@ -46,13 +52,15 @@ def execute(path, profile=None, timeout=TIMEOUT, log=None):
 
     timeout: seconds for one cell. log: called with a line for each cell, or None.
 
-    Raises FileNotFoundError, ValueError (not a notebook, unknown profile, changed by somebody
-    else while it ran) or NotebookError; in each case the file is left as it was.
+    Raises OSError (no such file, read-only, no room), ValueError (not a notebook, unknown profile,
+    changed by somebody else while it ran) or NotebookError; in each case the file is left as it
+    was.
     """
     path = Path(path)
-    if profile is not None and profile not in PROFILES:
-        raise ValueError(f"The profile is one of {', '.join(PROFILES)}; it is {profile!r}.")
+    if profile is not None:
+        one_of(profile, "profile", PROFILES)
     notebook, text = read(path)
+    check_writable(path)
     environment = {"GENAI_ESTIMATE": None}  # what is stored was really trained
     if profile:
         environment["GENAI_PROFILE"] = profile
@@ -63,7 +71,10 @@ def execute(path, profile=None, timeout=TIMEOUT, log=None):
     card["code_sha256"] = code_sha256(notebook, card["profile"])
     card["date"] = datetime.date.today().isoformat()
     _clean(notebook, card)
-    if path.read_text(encoding="utf-8") != text:
+    now = None
+    with contextlib.suppress(OSError, UnicodeError):
+        now = path.read_text(encoding="utf-8")
+    if now != text:
         raise ValueError(f"{path} has changed while it ran; run it again.")
     write(notebook, path)
     return card
@@ -88,8 +99,7 @@ def _clean(notebook, card):
 
 def _print(text):
     """Say it at once: who follows a log file does not wait for the end."""
-    say(text)
-    sys.stdout.flush()
+    say(text, flush=True)
 
 
 def _reason(error):
@@ -117,6 +127,8 @@ def _estimate(path, options, log):
     """Estimate one notebook and say so. Returns whether it keeps its bound."""
     profile = options.profile or "gpu"
     try:
+        if options.store and Path(path).exists():
+            check_writable(path)
         found, failed = estimates.estimate(path, profile, options.timeout or ESTIMATE_TIMEOUT, log)
         if options.store:
             estimates.store(path, found)
@@ -135,35 +147,70 @@ def _estimate(path, options, log):
     return not over
 
 
-def _logger(options):
-    """A function that writes a line to where it was asked for, or None."""
-    if not options.log and not options.verbose:
-        return None
-    lock = threading.Lock()
+def _logger(options, paths):
+    """A function `log(path)` of a notebook: what writes its lines to where it was asked for."""
+    lock, lost = threading.Lock(), []
+    names = Counter(Path(path).stem for path in paths)
 
-    def log(line):
+    def write_line(line):
         with lock:
             if options.verbose:
                 say(line, sys.stderr)
-            if options.log:
-                with open(options.log, "a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            if options.log and not lost:
+                try:
+                    with open(options.log, "a", encoding="utf-8") as file:
+                        file.write(line + "\n")
+                except OSError as error:  # no reason to lose the run
+                    lost.append(error)
+                    say(f"The log ends here: {error}", sys.stderr)
+
+    def log(path):
+        if not options.log and not options.verbose:
+            return None
+        # A line begins with the notebook's name, which two folders may have in common.
+        before = f"{Path(path).parent}/" if names[Path(path).stem] > 1 else ""
+        return lambda line: write_line(before + line)
 
     return log
 
 
 def _all(paths, jobs, work):
-    """Call `work` for each path, so many at once. Returns the paths for which it returned False."""
-    if jobs == 1:
-        return [path for path in paths if not work(path)]
+    """Call `work` for each path, so many at once. Returns the paths for which it returned False.
+
+    Raises KeyboardInterrupt, after all of it has ended.
+    """
     pool = ThreadPoolExecutor(jobs)
+    running = {pool.submit(work, path): path for path in paths}
     try:
-        running = {pool.submit(work, path): path for path in paths}
         return [running[done] for done in as_completed(running) if not done.result()]
     except KeyboardInterrupt:
-        # Threads would go on to the end of their notebooks; kernels end with this process.
         say("Stopped. What was running is not stored.", sys.stderr)
-        os._exit(130)
+        pool.shutdown(wait=False, cancel_futures=True)
+        while not all(work.done() for work in running):  # a kernel may just be starting
+            stop()
+            time.sleep(0.2)
+        raise
+
+
+@contextlib.contextmanager
+def _stoppable():
+    """The signals by which a time limit or a closed terminal ends a program act as Ctrl-C."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # One that is ignored stays so: `nohup` asks for that.
+    kinds = [kind for kind in kinds if signal.getsignal(kind) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        kinds = []  # Python hands signals to the main thread alone
+    for kind in kinds:
+        signal.signal(kind, interrupt)
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            signal.signal(kind, signal.SIG_DFL)
 
 
 def main(arguments=None):
@@ -181,19 +228,33 @@ def main(arguments=None):
     add("-v", "--verbose", action="store_true", help="write these lines to stderr")
     options = parser.parse_args(arguments)
     paths = options.notebooks or sorted(map(str, Path("notebooks").glob("*.ipynb")))
+    # A notebook that is named twice is run once: two runs would write the same file.
+    once = {}
+    for path in paths:
+        once.setdefault(os.path.realpath(path), path)
+    paths = list(once.values())
     if not paths:
         parser.error("no notebook named, and there is none in notebooks/")
     if options.store and not options.estimate:
         parser.error("--store belongs to --estimate; a run is always stored")
     if options.store and options.profile not in (None, "gpu"):
         parser.error("--store keeps an estimate of the gpu profile, which the pages show")
-    if options.jobs < 1 or (options.timeout is not None and options.timeout < 1):
-        parser.error("--jobs and --timeout are expected as whole numbers of at least 1")
-    log = _logger(options)
+    try:
+        whole(options.jobs, "--jobs")
+        whole(1 if options.timeout is None else options.timeout, "--timeout")
+        if options.log:
+            open(options.log, "a", encoding="utf-8").close()
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    log = _logger(options, paths)
     if options.estimate:
         _print(estimates.HEAD)
     work = _estimate if options.estimate else _run
-    failed = _all(paths, options.jobs, lambda path: work(path, options, log))
+    try:
+        with _stoppable():
+            failed = _all(paths, options.jobs, lambda path: work(path, options, log(path)))
+    except KeyboardInterrupt:
+        return 130
     if failed and len(paths) > 1:
         what = "over the bound or without an estimate" if options.estimate else "not stored"
         say(f"{len(failed)} of {len(paths)} {what}: {', '.join(sorted(failed))}", sys.stderr)

@@ -3,6 +3,7 @@
 import re
 
 from docutils import nodes
+from docutils.parsers.rst import Directive
 
 # Formula text in lectures.json: x_t, W_{3x3}, P_data, x^(t-1), R^k; names such as p_sample stay.
 _SCRIPT = re.compile(r"([_^])(\{[^}]+\}|\([^()]+\)|data\b|[A-Za-z0-9Α-ω]{1,2}(?![A-Za-z0-9Α-ω]))")
@@ -88,3 +89,17 @@ def number(value):
 def where(card):
     """ "6 min 52 s and 1.9 GB on CPU (2 cores)"."""
     return f"{duration(card['seconds'])} and {card['peak_memory_gb']:.1f} GB on {card['device']}"
+
+
+class BookDirective(Directive):
+    """What the directives share: the book, and a note that the page depends on it."""
+
+    has_content = False
+
+    def run(self):
+        env = self.state.document.settings.env
+        self.book = env.app.genai_book
+        env.note_dependency(str(self.book.source))
+        for chapter in self.book.chapters.values():
+            env.note_dependency(str(chapter.path))
+        return self.build(env)

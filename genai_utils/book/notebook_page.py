@@ -8,8 +8,8 @@ from sphinx.transforms import SphinxTransform
 
 from genai_utils.book import chapters, estimate
 from genai_utils.book.cards import on_card, trained
-from genai_utils.book.directives import metrics
 from genai_utils.book.nodes import duration, link, paragraph, table, where
+from genai_utils.book.results import metrics
 
 COST = "Cost: see the run card at the end of this page."
 

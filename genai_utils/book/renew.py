@@ -22,7 +22,7 @@ from genai_utils.book import estimate
 from genai_utils.book.digest import code_sha256
 from genai_utils.book.running import read, write
 from genai_utils.checks import register, stubs
-from genai_utils.display.source import source_bundle
+from genai_utils.checks.shown import shown_bundle
 from genai_utils.printing import say
 
 MARK = "genai-source"  # a class of every output of show_source
@@ -54,7 +54,7 @@ def renewed_stubs(notebook, name):
     return changed
 
 
-def shown_sources(notebook):
+def shown_sources(notebook, name):
     """(index of the cell, output, what `show_source` would store there today), for each output.
 
     The names are looked up in the package, by the imports of the notebook; nothing else is run.
@@ -87,7 +87,7 @@ def shown_sources(notebook):
                 raise Stale(
                     f"cell {index} shows {ast.unparse(call)}: {error} is not there."
                 ) from None
-            yield index, output, source_bundle(*things).data
+            yield index, output, shown_bundle(*things, notebook=name).data
 
 
 def _thing(node, names):
@@ -97,13 +97,18 @@ def _thing(node, names):
     return names[node.id]
 
 
-def stale_sources(notebook):
-    """The indices of cells whose stored source is no longer that of the package."""
+def stale_sources(notebook, name):
+    """The indices of cells that store another source than the package's, or an answer unfolded."""
     return [
         index
-        for index, output, fresh in shown_sources(notebook)
-        if output["data"]["text/plain"] != fresh["text/plain"]
+        for index, output, fresh in shown_sources(notebook, name)
+        if _seen(output["data"]) != _seen(fresh)
     ]
+
+
+def _seen(data):
+    """What a reader sees of a shown source, but for its colours: the text, and what is folded."""
+    return data["text/plain"], data["text/html"].count("<summary")
 
 
 def plain_sha256(notebook):
@@ -134,8 +139,8 @@ def renew(path):
     if changed := renewed_stubs(notebook, path.stem):
         done.append(f"stubs: {', '.join(changed)}")
     sources = 0
-    for _, output, data in shown_sources(notebook):
-        if output["data"]["text/plain"] != data["text/plain"]:
+    for _, output, data in shown_sources(notebook, path.stem):
+        if dict(output["data"]) != data:
             output["data"], sources = data, sources + 1
     if sources:
         done.append(f"{sources} shown sources")

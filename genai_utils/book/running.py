@@ -1,15 +1,17 @@
 """A notebook in a kernel of its own, one cell after the other; failures name notebook and cell.
 
 Cells are counted from 0, text cells too, as in `notebook.cells`. Nothing is shared with other runs
-but the machine: the kernel has its own process, folder and ports, and keeps no history.
+but the machine: the kernel has its own process, folder and ports, keeps no history, and does not
+read the settings of IPython in the home folder. Processes that it began end with it.
 """
 
 import ast
-import asyncio
 import contextlib
 import json
 import os
 import re
+import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -19,11 +21,14 @@ import nbformat
 from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from genai_utils.book.client import Client
+from genai_utils.book.client import MOST_OUTPUT, Client, TooMuchOutput
+from genai_utils.inputs import whole
 
 TRIES = 3  # of starting a kernel: another program may take its port in the meantime
 PATIENCE = 60  # seconds that an interrupted cell has to stop
+ANSWER = 600  # seconds for a question to the kernel; the first one may import torch
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_kernels = set()  # those that run in this process
 
 
 class NotebookError(RuntimeError):
@@ -35,11 +40,11 @@ class CellError(NotebookError):
 
 
 class CellTimeout(NotebookError):
-    """A cell took longer than it may; it still runs until `Kernel.interrupt`."""
+    """A cell took longer or showed more than it may; it may run until `Kernel.interrupt`."""
 
 
 class KernelDied(NotebookError):
-    """The kernel was killed or crashed."""
+    """The kernel was killed, crashed or ended itself, or none starts."""
 
 
 def read(path):
@@ -52,20 +57,67 @@ def read(path):
         raise FileNotFoundError(f"There is no notebook at {path}.")
     try:
         text = path.read_text(encoding="utf-8")
-        return nbformat.reads(text, as_version=4), text
+        notebook = nbformat.reads(text, as_version=4)
+        nbformat.validate(notebook)  # `write` would find it out when all has run
+        return notebook, text
+    except OSError:
+        raise
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as a notebook: {error}") from error
+        raise ValueError(f"{path} cannot be read as a notebook: {_first_line(error)}") from error
 
 
 def write(notebook, path):
-    """Write beside the file, then rename: a reader never sees half a notebook."""
-    nbformat.validate(notebook)
+    """Write beside the file, then rename: a reader never sees half a notebook.
+
+    Raises ValueError where the notebook keeps no format, OSError where there is no room or right.
+    """
+    path = Path(path).resolve()  # what a link names is replaced, not the link
+    try:
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        raise ValueError(f"{path} would be no valid notebook: {_first_line(error)}") from error
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         nbformat.write(notebook, beside)
+        if path.exists():
+            shutil.copymode(path, beside)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_writable(path):
+    """Raises PermissionError where `write` would not be allowed, or a file is marked read-only."""
+    path = Path(path).resolve()
+    for place in (path, path.parent):
+        if not os.access(place, os.W_OK):
+            raise PermissionError(f"{place} is read-only, so nothing could be stored in it.")
+
+
+def stop():
+    """End all kernels of this process; what runs in them raises KernelDied."""
+    for kernel in list(_kernels):
+        kernel.stopped = True
+        kernel.client.kill()
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _places(folder):
+    """Variables of a kernel that lead what it writes by itself into its folder.
+
+    They make a kernel start where the home is read-only, and where there is none: no HOME, and no
+    entry in the password file.
+    """
+    found = {"IPYTHONDIR": f"{folder}/ipython", "JUPYTER_RUNTIME_DIR": f"{folder}/jupyter"}
+    try:
+        if not os.access(Path.home(), os.W_OK):
+            found["MPLCONFIGDIR"] = f"{folder}/matplotlib"  # it would complain in the outputs
+    except RuntimeError:
+        found["HOME"] = str(folder)
+    return found
 
 
 class Kernel:
@@ -77,41 +129,65 @@ class Kernel:
     """
 
     def __init__(self, path, notebook, timeout, log=None, forgiving=False, **environment):
-        self.name, self.notebook, self.timeout, self.log = path.stem, notebook, timeout, log
+        self.name, self.notebook, self.log = path.stem, notebook, log
+        self.timeout = whole(timeout, "timeout")
         # Without this, the kernel may refuse what is asked of it right after an error.
         self.forgiving = forgiving
         quiet = {"GENAI_PUBLISH": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}
-        merged = {**os.environ, **quiet, **environment}
-        self.environment = {key: value for key, value in merged.items() if value is not None}
+        self.environment = quiet | environment
+        self.stopped = False
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="genai-", ignore_cleanup_errors=True)
             )
+            here = Path(folder, "notebook")
+            here.mkdir()
+            places = {k: v for k, v in _places(folder).items() if k not in self.environment}
+            merged = {**os.environ, **places, **self.environment}
+            environment = {key: value for key, value in merged.items() if value is not None}
+            stack.callback(_kernels.discard, self)
             for last in range(1 - TRIES, 1):
                 self.client = Client(
                     self.notebook,
                     timeout=self.timeout,
                     kernel_name="python3",
-                    resources={"metadata": {"path": folder}},
+                    resources={"metadata": {"path": str(here)}},
                     record_timing=False,
-                    coalesce_streams=True,
                     allow_errors=self.forgiving,
                     extra_arguments=["--log-level=50", "--HistoryManager.enabled=False"],
                 )
+                stack.callback(self.client.kill)  # of a kernel that died, its children are left
+                _kernels.add(self)
                 try:
-                    stack.enter_context(self.client.setup_kernel(env=self.environment))
+                    self.client.create_kernel_manager().connection_file = f"{folder}/kernel.json"
+                    stack.enter_context(self.client.setup_kernel(env=environment))
                     break
-                except RuntimeError as error:
-                    if not last:
-                        raise KernelDied(f"{self.name}: no kernel starts: {error}") from error
+                except Exception as error:
+                    if not last or self.stopped:
+                        reason = "it was stopped" if self.stopped else _first_line(error)
+                        raise KernelDied(f"{self.name}: no kernel starts: {reason}") from error
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *problem):
-        run_sync(asyncio.sleep)(0.01)  # what nbclient has cancelled ends, and does not complain
         return self._stack.__exit__(*problem)
+
+    def _death(self):
+        """Why the kernel is no more, or an empty text."""
+        process = self.client.kernel
+        code = process.poll() if process else None
+        if self.stopped:
+            return "it was stopped"
+        if code is None:
+            return ""
+        if code >= 0:
+            return f"it ended with exit code {code}"
+        reason = f"{signal.strsignal(-code) or 'unknown'}, signal {-code}"
+        if -code == getattr(signal, "SIGKILL", None):
+            reason += "; the usual reason is memory that ran out"
+        return reason
 
     def run(self, index):
         """Run one cell; text cells are passed over. Raises a NotebookError."""
@@ -128,13 +204,19 @@ class Kernel:
         except CellExecutionError as error:
             how = f" {error.ename}"
             raise CellError(f"{place}: {_COLOURS.sub('', str(error)).strip()}") from None
+        except nbformat.ValidationError as error:
+            how = " shows no valid output"
+            raise CellError(f"{place} shows no valid output: {_first_line(error)}") from None
         except CellTimeoutError:
             how = " took too long"
             raise CellTimeout(f"{place} took more than {self.timeout} seconds.") from None
+        except TooMuchOutput:
+            how = " showed too much"
+            most = f"{MOST_OUTPUT / 1e6:.0f} million characters"
+            raise CellTimeout(f"{place} shows more than {most}.") from None
         except DeadKernelError:
             how = " killed its kernel"
-            reason = "The usual reason is memory that ran out."
-            raise KernelDied(f"{place}: the kernel died in it. {reason}") from None
+            raise KernelDied(f"{place}: the kernel died in it: {self._death()}.") from None
         finally:
             if self.log:
                 self.log(f"{place} {time.perf_counter() - began:.1f} s{how}")
@@ -147,13 +229,17 @@ class Kernel:
         message = self.client.kc.execute(
             "", user_expressions={"asked": expression}, silent=False, store_history=False
         )
-        self.client.timeout = None  # the limit is for cells; the first question may import torch
+        # The limit is for cells. After this one the reply is None, and the kernel interrupted.
+        self.client.timeout, self.client.interrupt_on_timeout = ANSWER, True
         try:
-            answer = self.client.wait_for_reply(message)["content"]["user_expressions"]["asked"]
+            reply = self.client.wait_for_reply(message)
         except DeadKernelError:
-            raise KernelDied(f"{self.name}: the kernel died.") from None
+            raise KernelDied(f"{self.name}: the kernel died: {self._death()}.") from None
         finally:
-            self.client.timeout = self.timeout
+            self.client.timeout, self.client.interrupt_on_timeout = self.timeout, False
+        if reply is None:
+            raise NotebookError(f"{self.name}: the kernel gives no answer in {ANSWER} seconds.")
+        answer = reply["content"]["user_expressions"]["asked"]
         if answer["status"] != "ok":
             raise NotebookError(f"{self.name} gives no {call}: {answer['evalue']}")
         # The kernel answers with the repr of a JSON string.
@@ -169,4 +255,6 @@ class Kernel:
             with contextlib.suppress(Empty):
                 if listen(timeout=1)["parent_header"].get("msg_id") == waiting:
                     return
+            if self.client.kernel and self.client.kernel.poll() is not None:
+                raise KernelDied(f"{self.name}: the kernel died: {self._death()}.")
         raise CellTimeout(f"{self.name}: the cell cannot be interrupted.")

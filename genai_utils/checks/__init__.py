@@ -2,7 +2,9 @@
 
 register   what an exercise is; the files of `genai_utils.exercises` fill it
 checking   what a notebook says: check, hint, solution, progress
-diagnosis  how a verdict is reached, with trials, clues and compare
+diagnosis  the order of the questions that lead to a verdict: calling (how it is called, what it
+           does) and answers (what it returned); with trials, results, compare and clues
+verdict    what a check found, and how that is worded
 sandbox    what a student's function is kept from doing
 records    what was solved, and report, what is handed in
 stubs      from the library's function to the cell that a student fills in, and back

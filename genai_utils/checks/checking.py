@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import functools
 import html
+import inspect
 
 from genai_utils.checks import diagnosis, records, register
-from genai_utils.checks.diagnosis import CORRECT, ERROR, NOT_YET, TO_DO, Verdict
+from genai_utils.checks.results import article, brief
+from genai_utils.checks.verdict import CORRECT, ERROR, NOT_YET, TO_DO, Verdict
 from genai_utils.display.output import Bundle
 
 __all__ = ["check", "examine", "hint", "progress", "solution"]
@@ -29,17 +31,23 @@ _hints_shown: dict[tuple[str, str], int] = {}
 
 def _never_raises(tell):
     """A fault of ours must not stop a student's notebook: it is told in one line instead."""
+    name, takes = tell.__name__, inspect.signature(tell)
 
     @functools.wraps(tell)
     def told(*arguments, **settings):
         try:
+            takes.bind(*arguments, **settings)
+        except TypeError as problem:
+            _box("!", name, f"It is called as {name}{takes}: {problem}.", colour=COLOURS[ERROR])
+            return
+        try:
             tell(*arguments, **settings)
         except register.UnknownExercise as problem:
-            _box("!", tell.__name__, str(problem), colour=COLOURS[ERROR])
+            _box("!", name, str(problem), colour=COLOURS[ERROR])
         except Exception as problem:
             _box(
                 "!",
-                tell.__name__,
+                name,
                 f"This is a fault of the book, not of your code: {type(problem).__name__}: "
                 f"{problem}. Please report it.",
                 colour=COLOURS[ERROR],
@@ -50,21 +58,15 @@ def _never_raises(tell):
 
 def examine(function) -> Verdict:
     """The verdict on a function, neither shown nor remembered."""
-    name = getattr(function, "__name__", None)
-    if not callable(function) or not isinstance(name, str):
-        got = repr(function)[:60] if isinstance(function, str) else type(function).__name__
-        sentence = f"check expects your function itself, as in check(my_function); got {got}."
-        return Verdict(ERROR, "check", sentence)
-    return diagnosis.diagnose(register.find(name, _notebook()), function)
+    return _examined(function)[0]
 
 
 @_never_raises
 def check(function):
     """Try your function on several cases and say what is wrong, if anything is."""
-    verdict = examine(function)
+    verdict, found = _examined(function)
     notes = []
-    if verdict.state != TO_DO and verdict.name != "check":
-        found = register.find(verdict.name, _notebook())
+    if found is not None and verdict.state != TO_DO:
         notes = records.Records().change(found.topic, found.name, state=verdict.state, tries=1)
     symbol, colour = SYMBOLS[verdict.state], COLOURS[verdict.state]
     sentence = " ".join([verdict.sentence, *notes])
@@ -80,7 +82,8 @@ def hint(function, n=None):
         _box("?", f"{found.name}: no hints", f'solution("{found.name}") shows the answer.')
         return
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= total):
-        _box("?", f"{found.name}: no such hint", f"Its hints are numbered 1 to {total}; got {n!r}.")
+        sentence = f"Its hints are numbered 1 to {total}; got {brief(n, 1, 60)}."
+        _box("?", f"{found.name}: no such hint", sentence)
         return
     shown = _hints_shown.get(key, 0)
     number = min(shown + 1, total) if n is None else n
@@ -99,9 +102,9 @@ def solution(function):
     found = _exercise(function)
     for note in records.Records().change(found.topic, found.name, solution=True):
         _box("!", found.name, note)
-    from genai_utils.display.source import show_source
+    from genai_utils.display.source import source_bundle
 
-    show_source(found.reference)
+    source_bundle(found.reference).display()
 
 
 @_never_raises
@@ -135,14 +138,45 @@ def _notebook() -> str | None:
     return run.name
 
 
-def _exercise(function):
-    name = function if isinstance(function, str) else getattr(function, "__name__", None)
-    if not isinstance(name, str):
+def _examined(function) -> tuple[Verdict, register.Exercise | None]:
+    """The verdict on a function and the exercise that it answers, if it is a function at all."""
+    if not callable(function) or _name(function) is None:
+        got = repr(function[:60]) if type(function) is str else article(function)
+        sentence = (
+            "check expects your function itself, written with def, as in check(my_function); "
+            f"got {got}."
+        )
+        return Verdict(ERROR, "check", sentence), None
+    found = _exercise(function)
+    return diagnosis.diagnose(found, function), found
+
+
+def _exercise(function) -> register.Exercise:
+    """The exercise of that function or name, in the notebook that was started."""
+    name = function if type(function) is str else _name(function)
+    if name is None:
         raise register.UnknownExercise(
             f"A function or its name is expected, as in hint('gaussian_kl'); "
-            f"got {type(function).__name__}."
+            f"got {article(function)}."
         )
-    return register.find(name, _notebook())
+    try:
+        return register.find(name, _notebook())
+    except register.UnknownExercise as problem:
+        why = ""
+        if name == "<lambda>":
+            why = " A lambda has no name: write your function with def."
+        elif "<locals>" in str(getattr(function, "__qualname__", "")):
+            why = " A decorator gives your function its own name, unless it uses functools.wraps."
+        raise register.UnknownExercise(f"{problem}{why}") from None
+
+
+def _name(function) -> str | None:
+    """The name that a function was defined with; None where there is none."""
+    try:
+        name = function.__name__
+    except Exception:  # an object may fail in its own way
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _shelf(topic):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dis
+import inspect
+import types
 from fractions import Fraction
 
 import torch
@@ -24,9 +26,11 @@ def gradients_of(function, arguments) -> list:
         parts = [p for p in parts if isinstance(p, torch.Tensor) and p.requires_grad]
         asked = [a for a in leaves if isinstance(a, torch.Tensor) and a.requires_grad]
         found = [None] * len(asked)
-        if parts:
+        if parts and asked:
             total = sum(
-                (p.double() * torch.linspace(0.5, 1.5, p.numel()).view(p.shape)).sum()
+                (
+                    p.double() * torch.linspace(0.5, 1.5, p.numel(), device=p.device).view(p.shape)
+                ).sum()
                 for p in parts
             )
             found = torch.autograd.grad(total, asked, allow_unused=True)
@@ -38,7 +42,7 @@ def gradients_of(function, arguments) -> list:
 
 def shape_clue(yours, expected, rtol) -> str:
     """What one would have to do to the expected result to get a result of this shape."""
-    if yours.numel() == expected.numel():
+    if yours.numel() == expected.numel() > 0:
         if agree(yours.reshape(expected.shape), expected, rtol):
             return " The numbers are right."
         if yours.dim() == 2 and agree(yours.T.reshape(expected.shape), expected, rtol):
@@ -71,13 +75,29 @@ def brief_text(text: str, lines: int = 8, width: int = 200) -> str:
     return "\n".join(kept)
 
 
+def text_of(error: BaseException) -> str:
+    """The message of an error, or nothing where it cannot say it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def unwrapped(function):
+    """The function that was written, without the decorators that tell what they wrap."""
+    try:
+        return inspect.unwrap(function)
+    except Exception:  # wrapped around itself, or an object that fails at any touch
+        return function
+
+
 def is_stub(function) -> bool:
     """Is the body nothing but a docstring, `...`, `pass` or `return None`?
 
     Read from the byte code, since a function typed into a notebook may have no source file.
     """
     code = getattr(function, "__code__", None)
-    if code is None:
+    if not isinstance(code, types.CodeType):
         return False
     idle = {"RESUME", "NOP", "POP_TOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
     steps = list(dis.get_instructions(code))
@@ -88,9 +108,9 @@ def is_stub(function) -> bool:
 def unused_parameters(function) -> list[str]:
     """Arguments that the function's code never reads."""
     code = getattr(function, "__code__", None)
-    if code is None:
+    if not isinstance(code, types.CodeType):
         return []
-    names = code.co_varnames[: code.co_argcount]
+    names = code.co_varnames[inspect.ismethod(function) : code.co_argcount]  # without self
     read_names = set(code.co_cellvars)
     for step in dis.get_instructions(code):
         if "LOAD" in step.opname:

@@ -2,14 +2,16 @@
 
 One JSON file for all notebooks. `GENAI_PROGRESS` names another file (or a folder for it); on Colab
 it lies in the mounted Drive, else beside the notebook; on Kaggle beside the notebook. Nothing is
-kept while the book is published (GENAI_PUBLISH=1). A file that cannot be written costs a note,
-never the check; a file that cannot be read is moved aside, never overwritten.
+kept while the book is published (GENAI_PUBLISH=1). Where nothing can be kept (no home folder, a
+disk that is full or read-only), that costs a note, never the check; on a disk without locks it is
+kept without one; a file that cannot be read is moved aside, never overwritten.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import sys
@@ -21,20 +23,28 @@ import platformdirs
 
 FORMAT = "genai-from-scratch progress"
 VERSION = 1
+FAILURES = (OSError, RuntimeError, ValueError)  # of a disk, of a missing home, of an odd path
 FIELDS = {"state": str, "solved": str, "last": str, "tries": int, "hints": int, "solution": bool}
+_told: set[str] = set()  # why there was no lock: said once
 
 
 class Records:
-    """The progress file. Its methods return the notes to show, and do not raise OSError."""
+    """The progress file. `change` and `all` return the notes to show; a disk never stops them."""
 
     def __init__(self, path: Path | None = None):
-        self.path = Path(path) if path else place()
+        self.named = path
         self.notes: list[str] = []
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """The file's place, which is looked for when it is needed: there may be none."""
+        return Path(self.named) if self.named else place()
 
     def read(self) -> dict:
         """notebook -> exercise -> record. Empty if there is no file yet."""
+        path = self.path
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # an editor may put a mark before it
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as problem:
@@ -47,7 +57,7 @@ class Records:
                 raise ValueError
             notebooks = content["notebooks"]
             shelves = {n: {e: _clean(r) for e, r in s.items()} for n, s in notebooks.items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._set_aside()
             return {}
         if content["version"] > VERSION:
@@ -66,7 +76,7 @@ class Records:
             return []
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{self.path}.lock", timeout=3):
+            with _locked(self.path) as no_lock:
                 shelves = self.read()  # again, inside the lock: another notebook may have written
                 record = shelves.setdefault(notebook, {}).setdefault(name, _clean({}))
                 for key, value in changes.items():
@@ -76,7 +86,10 @@ class Records:
                 if record["state"] == "correct" and not record["solved"]:
                     record["solved"] = record["last"]
                 write(self.path, {"format": FORMAT, "version": VERSION, "notebooks": shelves})
-        except (OSError, filelock.Timeout) as problem:
+            if no_lock is not None and str(no_lock) not in _told:  # once: nothing was lost
+                _told.add(str(no_lock))
+                self.notes.append(f"Your progress is kept without a lock ({no_lock}).")
+        except FAILURES as problem:
             self.notes.append(f"Your progress could not be saved ({problem}).")
         return self._told()
 
@@ -84,12 +97,26 @@ class Records:
         """The records and the notes."""
         try:
             return self.read(), self._told()
-        except OSError as problem:
+        except FAILURES as problem:
             return {}, [f"Your progress could not be read ({problem}).", *self._told()]
 
     def _told(self) -> list[str]:
         notes, self.notes = self.notes, []
         return notes
+
+
+@contextlib.contextmanager
+def _locked(path: Path):
+    """Keep other notebooks from writing. Yields None, or why the disk has no lock for it."""
+    lock, why = filelock.FileLock(f"{path}.lock", timeout=3), None
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise
+    except (OSError, NotImplementedError) as problem:
+        lock, why = contextlib.nullcontext(), problem
+    with lock:
+        yield why
 
 
 def _clean(record) -> dict:
@@ -117,7 +144,11 @@ def place() -> Path:
         return (drive / "genai-from-scratch" if drive.is_dir() else Path.cwd()) / "progress.json"
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         return Path.cwd() / "progress.json"
-    return Path(platformdirs.user_data_dir("genai-from-scratch", appauthor=False)) / "progress.json"
+    with contextlib.suppress(RuntimeError):  # no HOME, and no entry in the password file
+        folder = Path(platformdirs.user_data_dir("genai-from-scratch", appauthor=False))
+        if folder.is_absolute():  # older platformdirs leave a ~ that nobody can expand
+            return folder / "progress.json"
+    raise OSError("you have no home folder; GENAI_PROGRESS can name a file to keep it in")
 
 
 def write(path: Path, content: dict | str) -> None:
@@ -127,7 +158,8 @@ def write(path: Path, content: dict | str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(name, 0o644)
+        with contextlib.suppress(OSError):  # some disks know no permissions
+            os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -141,14 +141,26 @@ def load(notebook: str) -> dict[str, Exercise]:
         raise UnknownExercise(
             f"There are no exercises for {notebook!r}. There are some for: {', '.join(topics())}."
         )
-    import_module(f"{SHELF}.{topic}")
+    try:
+        import_module(f"{SHELF}.{topic}")
+    except ImportError as problem:
+        raise UnknownExercise(
+            f"The exercises for {notebook!r} could not be loaded: {problem}."
+        ) from problem
     return REGISTER.get(topic, {})
 
 
 def find(name: str, notebook: str | None = None) -> Exercise:
     """The exercise of that function name: in the given notebook, or in all of them."""
     where = [topic_of(notebook)] if notebook else topics()
-    shelves = {topic: load(topic) for topic in where}
+    shelves, lost = {}, []
+    for topic in where:
+        try:
+            shelves[topic] = load(topic)
+        except UnknownExercise as problem:
+            if notebook:
+                raise
+            lost.append(f" {problem}")  # a chapter that cannot be loaded must not hide the others
     found = [shelf[name] for shelf in shelves.values() if name in shelf]
     if len(found) == 1:
         return found[0]
@@ -161,4 +173,5 @@ def find(name: str, notebook: str | None = None) -> Exercise:
     place = f"of {notebook}" if notebook else "of this book"
     raise UnknownExercise(
         f"No exercise {place} is called {name!r}. They are called: {', '.join(known) or '(none)'}."
+        + "".join(lost)
     )

@@ -67,6 +67,8 @@ def export(path, table: list[dict]) -> str:
         path = Path(path).expanduser()
     except TypeError:
         return f"export expects a file name such as 'progress.html'; got {type(path).__name__}."
+    except RuntimeError as problem:  # a ~ where there is no home folder
+        return f"The report could not be written ({problem})."
     if path.suffix not in (".json", ".html"):
         return f"The report can be a .json or a .html file; {path.name} is neither."
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -83,6 +85,6 @@ def export(path, table: list[dict]) -> str:
         if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
             return f"{path} is there already and is no report of this book. Nothing was written."
         write(path, content)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:  # ValueError: a name that no file can have
         return f"The report could not be written ({problem})."
     return f"The report is in {path}."

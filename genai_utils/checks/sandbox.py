@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ def call(function: Callable, arguments: tuple, *, limit: float, seed: int = 0) -
                 contextlib.redirect_stdout(stream),
                 contextlib.redirect_stderr(stream),
                 _time_limit(limit),
+                _settings_kept(),  # also here: what follows must not run under its settings
             ):
                 outcome.value = _run(function, outcome.arguments)
         except TimeUp:
@@ -245,11 +247,16 @@ def _random_state_kept():
 
 @contextlib.contextmanager
 def _settings_kept():
+    depth, floats = sys.getrecursionlimit(), np.geterr()
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
-    depth = sys.getrecursionlimit()
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        sys.setrecursionlimit(depth)
+    device = torch.get_default_device()
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(depth)
+            np.seterr(**floats)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
+            if torch.get_default_device() != device:
+                torch.set_default_device(None if device.type == "cpu" else device)

@@ -6,9 +6,11 @@ import contextlib
 import copy
 from dataclasses import dataclass
 
+import torch
+
 from genai_utils.checks import sandbox
 from genai_utils.checks.clues import gradients_of
-from genai_utils.checks.compare import Values, read
+from genai_utils.checks.results import Values, read
 
 
 @dataclass
@@ -21,6 +23,11 @@ class Trial:
     gradients: list | None
     outcome: sandbox.Outcome | None = None
     yours: Values | None = None
+
+    @property
+    def size(self) -> int:
+        """How many numbers its arguments hold."""
+        return sum(a.numel() for a in self.arguments if isinstance(a, torch.Tensor))
 
 
 def prepare(exercise, seeds) -> list[Trial]:

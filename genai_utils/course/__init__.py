@@ -22,7 +22,7 @@ _HOME = {
     "token_bundle": "display.tokens",
     "token_figure": "display.tokens",
     "token_strip": "display.tokens",
-    "show_source": "display.source",
+    "show_source": "checks.shown",
     "lab": "display.labs",
     "check": "checks.checking",
     "examine": "checks.checking",

@@ -16,9 +16,10 @@ from .entries import (
     forget_used,
     used,
 )
+from .films import movielens
 from .graphs import Citations, cora, graph
 from .images import Images, digits, mnist, photographs
-from .ratings import Ratings, movielens
+from .ratings import Ratings
 from .search import cache_dir, fetch, read_bytes
 from .simulated import simulated_genotypes, simulated_homes, simulated_ratings
 from .text import Article, Docstring, Lee, docstrings, lee, shakespeare, wikipedia
@@ -57,7 +58,6 @@ __all__ = [
     "simulated_genotypes",
     "simulated_homes",
     "simulated_ratings",
-    "train",
     "used",
     "wikipedia",
     "word_similarity",

@@ -12,48 +12,54 @@ import sys
 import time
 import zipfile
 import zlib
+from contextlib import suppress
 from hashlib import sha256
 
 import pooch
 import requests
 from tqdm.auto import tqdm
 
+from .cache import Unwritable
+from .reasons import TIMEOUT, Reason, reason_of
+
 # Seconds to wait before a transfer that had begun is taken up again; bytes gained start it anew.
 PAUSES = (0.5, 2.0, 5.0)
 CHUNK = 1 << 14  # bytes; at most so many are asked for twice
-TIMEOUT = (10, 30)  # seconds to connect, seconds of silence
 
 
-def download(file, target):
+def download(file, target, locked=True):
     """Fetch `file` to `target` from the first of its addresses that gives the right bytes.
 
-    Returns (reasons, absent): why each address failed (none: `target` is in place), and whether
-    all of them just could not be reached. Call it while holding the file's lock.
+    Returns the Reason why each address failed; none: `target` is in place. Call it while holding
+    the file's lock; locked=False: there is none, so nothing is shared with another process. Raises
+    Unwritable where the folder cannot be written to, or its disk is full.
     """
-    reasons, absent = [], True
+    reasons = []
     for url in file.urls:
-        transfer = Transfer(file, part_of(target, url))
+        part = part_of(target, url) if locked else part_of(target, f"{url} {os.getpid()}")
+        transfer = Transfer(file, part)
         try:
             try:
                 _retrieve(url, file, target, transfer)
-            except ValueError:
+            except Different:
                 # The part may have been the beginning of an older file: once more from the start.
                 if not transfer.resumed:
                     raise
                 _retrieve(url, file, target, transfer)
-            return [], False
-        except ValueError:
-            how = " (SHA-256 does not match)" if file.sha256 else ""
-            reasons.append(f"{url} gave a damaged or different file{how}")
-            absent = False
+            return []
+        except Different as error:
+            reasons.append(Reason(url, str(error)))
         except requests.RequestException as error:
-            status = getattr(error.response, "status_code", None)
-            reasons.append(f"{url} ({f'HTTP {status}' if status else type(error).__name__})")
+            reasons.append(reason_of(error, url, transfer.gained))
         except OSError as error:
-            reasons.append(f"{target.parent} cannot be written to ({error.strerror or error})")
-            transfer.part.unlink(missing_ok=True)
-            return reasons, False  # a full disk is no reason for a stand-in
-    return reasons or ["no address is known"], absent
+            with suppress(OSError):
+                transfer.part.unlink(missing_ok=True)
+            raise Unwritable(f"{target.parent}: {error.strerror or error}") from None
+    return reasons or [Reason("", "no address is known")]
+
+
+class Different(Exception):
+    """What came is not the file; str() says what it is."""
 
 
 def part_of(target, url):
@@ -74,20 +80,26 @@ def _retrieve(url, file, target, transfer):
             path=target.parent,
             downloader=transfer,
         )
+    except ValueError:  # as pooch calls a wrong digest
+        raise Different("a damaged or different file came (SHA-256 does not match)") from None
     finally:
         log.setLevel(level)
-    target.chmod(0o644)  # pooch's temporary file is the owner's alone; a class may share a cache
+    with suppress(OSError):  # some disks know no modes
+        target.chmod(0o644)  # pooch's temporary file is the owner's; a class may share a cache
 
 
 class Transfer:
-    """A pooch downloader of two halves: `complete` the part, then unpack it for pooch to check."""
+    """A pooch downloader of two halves: `complete` the part, then unpack it for pooch to check.
+
+    resumed: whether it goes on from an earlier part. gained: bytes that came since.
+    """
 
     def __init__(self, file, part):
-        self.file, self.part, self.resumed = file, part, False
+        self.file, self.part, self.resumed, self.gained = file, part, False, 0
 
     def complete(self, url):
         """Bring the part to its end, going on where an earlier transfer stopped."""
-        begun, pauses = False, list(PAUSES)
+        pauses = list(PAUSES)
         self.resumed = self._have() > 0
         while True:
             before = self._have()
@@ -95,17 +107,23 @@ class Transfer:
                 self._stream(url)
                 break
             except requests.RequestException as error:
-                gained = self._have() > before
-                begun = begun or gained
                 refused = error.response is not None and error.response.status_code < 500
-                if gained:
+                if (gained := self._have() - before) > 0:
+                    self.gained += gained
                     pauses = list(PAUSES)
-                if refused or not begun or not pauses:
+                if refused or not self.gained or not pauses:
                     raise
                 time.sleep(pauses.pop(0))
 
     def __call__(self, url, output_file, pooch, check_only=False):
         try:
+            with open(self.part, "rb") as stream:
+                head = stream.read(200).lstrip().lower()
+            if head.startswith((b"<!doctype html", b"<html")):
+                raise Different(
+                    "a web page came instead of the file: open the address in a browser, the "
+                    "network may want you to log in"
+                )
             self._unpack(url, output_file)
         finally:
             self.part.unlink(missing_ok=True)
@@ -119,7 +137,7 @@ class Transfer:
         headers = {"Accept-Encoding": "identity"}  # else offsets would count other bytes
         if have:
             headers["Range"] = f"bytes={have}-"
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        with _asked(url, headers) as answer:
             said = answer.headers.get("Content-Range", "")
             if have and answer.status_code == 416 and said == f"bytes */{have}":
                 return  # it was complete already
@@ -154,16 +172,27 @@ class Transfer:
             with gzip.open(self.part, "rb") as stream, open(output_file, "wb") as out:
                 shutil.copyfileobj(stream, out, 1 << 20)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{url} is no whole gzip file") from error
+            raise Different("a damaged or different file came (no whole gzip file)") from error
 
     def _member(self, url, output_file):
         try:
             with zipfile.ZipFile(self.part) as archive:
                 raw = archive.read(self.file.path)  # checks the member's CRC
         except (zipfile.BadZipFile, KeyError, zlib.error) as error:
-            raise ValueError(f"{url} is no whole zip file with {self.file.path}") from error
+            what = f"no whole zip file that holds {self.file.path}"
+            raise Different(f"a damaged or different file came ({what})") from error
         with open(output_file, "wb") as out:
             out.write(raw)
+
+
+def _asked(url, headers):
+    """The answer of a server. Whatever else is wrong before one comes is a RequestException too."""
+    try:
+        return requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+    except requests.RequestException:
+        raise
+    except (OSError, ValueError) as error:  # a file of certificates that is not there, a bad name
+        raise requests.RequestException(str(error)) from error
 
 
 def _bar(title, start, total):

@@ -18,7 +18,8 @@ class File:
     `path` is its place below GENAI_DATA and below the cache; `urls` are tried in this order. An
     address that ends in .gz while `path` does not is unpacked on arrival; from one that ends in
     .zip, the member of the name `path` is taken. A table that its owners may bring up to date has
-    no fixed digest: it is known by its `columns`, the header line, instead.
+    no fixed digest: it is known by its `columns`, the header line, instead. `also`: other paths
+    under which people have the same file.
     """
 
     path: str
@@ -26,6 +27,7 @@ class File:
     sha256: str | None = None
     size: int | None = None
     columns: str | None = None
+    also: tuple = ()
 
     @property
     def name(self):
@@ -54,8 +56,8 @@ def _mnist(name, size, sha256):
     return File(f"mnist/{name}", tuple(f"{m}{name}.gz" for m in mirrors), sha256, size)
 
 
-def _github(path, address, sha256, size):
-    return File(path, (f"https://raw.githubusercontent.com/{address}",), sha256, size)
+def _github(path, address, sha256, size, also=()):
+    return File(path, (f"https://raw.githubusercontent.com/{address}",), sha256, size, also=also)
 
 
 def _movielens(name, columns):
@@ -171,6 +173,7 @@ _ENTRIES = [
                 f"{_CHAR_RNN}/data/tinyshakespeare/input.txt",
                 "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
                 1_115_394,
+                also=("tinyshakespeare/input.txt",),
             ),
         ),
         stand_in="wikipedia",
@@ -188,12 +191,14 @@ _ENTRIES = [
                 f"{_EXAMPLES}/word_language_model/data/wikitext-2/valid.txt",
                 "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8",
                 1_121_681,
+                also=("wikitext-2/valid.txt", "wikitext-2/wiki.valid.tokens"),
             ),
             _github(
                 "text/wikitext2-test.txt",
                 f"{_EXAMPLES}/word_language_model/data/wikitext-2/test.txt",
                 "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
                 1_256_449,
+                also=("wikitext-2/test.txt", "wikitext-2/wiki.test.tokens"),
             ),
         ),
     ),
@@ -210,12 +215,14 @@ _ENTRIES = [
                 f"{_CNN}/rt-polarity.pos",
                 "2da124ec187a9d5a29c9f04e91c540e02baed5af8868f550a26bd6fd4dbf8bf0",
                 626_139,
+                also=("rt-polaritydata/rt-polarity.pos",),
             ),
             _github(
                 "reviews/rt-polarity.neg",
                 f"{_CNN}/rt-polarity.neg",
                 "4ace77d558c3714723843f1d65b60c01e3417b208180f0728808d76ad0eeeaca",
                 612_256,
+                also=("rt-polaritydata/rt-polarity.neg",),
             ),
         ),
         stand_in="review_sample",

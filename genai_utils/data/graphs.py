@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
 
-from ._arguments import one_of
+from genai_utils.inputs import one_of
+
 from .entries import DataError, mark_used
+from .packages import optional
 from .search import fetch, read_bytes
-from .text import optional
 
 GRAPHS = {
     "karate": "karate_club_graph",
@@ -29,7 +30,7 @@ def graph(name):
 
     Raises ValueError for another name, DataError where networkx is not installed.
     """
-    one_of("the graph's name", name, GRAPHS)
+    one_of(name, "name", GRAPHS)
     made = getattr(optional("networkx", "graphs"), GRAPHS[name])()
     mark_used("graphs")
     return made

@@ -1,13 +1,15 @@
 """Images: the digits that come with scikit-learn, MNIST, and two photographs."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ._arguments import one_of, positive_int
+from genai_utils.inputs import one_of, whole
+
 from .entries import DataError, mark_used
 from .search import fetch_or_stand_in, read_bytes
 
@@ -31,8 +33,8 @@ def digits(split="train", size=8):
     Returns Images. Raises ValueError for another split or size.
     Source: Alpaydin & Kaynak 1998.
     """
-    one_of("split", split, ("train", "test", "all"))
-    one_of("size", size, (8, 28, 32))
+    one_of(split, "split", ("train", "test", "all"))
+    one_of(size, "size", (8, 28, 32))
     images = _resized_digits(split, size)
     mark_used("digits")
     return images
@@ -70,10 +72,10 @@ def mnist(split="train", size=28, n=None):
     files that are damaged.
     Source: LeCun et al. 1998.
     """
-    one_of("split", split, ("train", "test", "all"))
-    one_of("size", size, (28, 32))
+    one_of(split, "split", ("train", "test", "all"))
+    one_of(size, "size", (28, 32))
     if n is not None:
-        n = positive_int("n", n, most={"train": 60_000, "test": 10_000, "all": 70_000}[split])
+        n = whole(n, "n", most={"train": 60_000, "test": 10_000, "all": 70_000}[split])
     # All four files, whichever split: train and test must never come from different data sets.
     paths = fetch_or_stand_in("mnist")
     if paths is None:
@@ -92,11 +94,13 @@ def mnist(split="train", size=28, n=None):
 
 def _idx(path, dimensions):
     """The uint8 array of an IDX file: magic 0 0 8 d, then d big-endian sizes, then the bytes."""
-    raw = read_bytes(path)
-    shape = tuple(np.frombuffer(raw, ">i4", count=dimensions, offset=4))
-    if raw[:4] != bytes([0, 0, 8, dimensions]):
-        raise DataError(f"{path} is no IDX file of {dimensions}-dimensional bytes")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    raw, head = read_bytes(path), 4 + 4 * dimensions
+    if len(raw) < head or raw[:4] != bytes([0, 0, 8, dimensions]):
+        raise DataError(f"mnist: {path} is no IDX file of {dimensions}-dimensional bytes")
+    shape = tuple(int(side) for side in np.frombuffer(raw[4:head], ">i4"))
+    if min(shape) < 0 or len(raw) != head + math.prod(shape):
+        raise DataError(f"mnist: {path} says {shape}, and holds {len(raw) - head:,} bytes")
+    return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 
 def photographs():

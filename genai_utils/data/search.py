@@ -5,42 +5,42 @@ removed and fetched again; GENAI_DATA belongs to the user and may be read-only, 
 not used, and named.
 """
 
-import csv
-import gzip
-import hashlib
-import io
 import os
-import zlib
-from contextlib import contextmanager, suppress
-from pathlib import Path
-
-import filelock
-import platformdirs
+from contextlib import suppress
+from typing import NamedTuple
 
 from genai_utils.printing import say
 
 from . import download
+from .cache import LASTS, Unwritable, alone, cache_dir, exists, for_now, note, remove
 from .entries import DataError, dataset
+from .places import around, user_folder, usual
+from .reasons import Reason
+from .verify import damage, read_bytes
+
+__all__ = ["cache_dir", "fetch", "fetch_or_stand_in", "in_ci", "read_bytes"]
 
 
 class Absent(DataError):
-    """Nothing was found and nothing was damaged: the case for which stand-ins exist."""
+    """Nothing was found, and no network: the case for which stand-ins exist. `why`: in a clause."""
 
 
 def fetch(name):
     """Local paths of a data set's files, each verified just now: dict file name -> Path.
 
-    A path under GENAI_DATA may be packed (.gz): read it with `read_bytes`, which handles both.
+    A path under GENAI_DATA may be packed (.gz) or bear another common name: read it with
+    `read_bytes`. Where nothing can be written to, files are kept in a folder that Python removes
+    when it ends, and a line says so.
 
-    Raises ValueError for an unknown name, DataError where a file cannot be had or is damaged.
+    Raises ValueError for an unknown name, DataError where a file cannot be had or is damaged: the
+    message says where it was looked for, what came of it, and what to do.
     """
-    return {file.name: _locate(name, file) for file in dataset(name).files}
-
-
-def read_bytes(path):
-    """The contents of a fetched file, unpacked."""
-    with _opened(Path(path)) as stream:
-        return stream.read()
+    files = dataset(name).files
+    mine = _from_user(name, files)
+    paths = {f.name: mine.paths.get(f.name) or _kept_or_fetched(name, f, mine) for f in files}
+    for line in mine.wrong:
+        note(f"{name}: not used: {line}")
+    return paths
 
 
 _stood_in = set()
@@ -49,7 +49,9 @@ _stood_in = set()
 def fetch_or_stand_in(name):
     """Like fetch, but None (and one printed line, once) where the bundled stand-in must serve.
 
-    A stand-in is for what is absent, never for what is damaged: damage stays an error.
+    A stand-in is for a missing network (or the ci profile, which uses none) and for nothing else:
+    where a server or a proxy refuses, or GENAI_DATA holds a part of the files, or damaged ones,
+    the error stays an error.
     """
     entry = dataset(name)
     # Once it stood in, it goes on to: half of an experiment on each data set would be worse, and
@@ -62,10 +64,9 @@ def fetch_or_stand_in(name):
     except Absent as missing:
         if entry.stand_in is None:
             raise
-        why = "the ci profile uses no network" if in_ci() else "no network"
         say(
-            f"{entry.title} is not on this machine ({why}): "
-            f"using the bundled {entry.stand_in} instead{missing.removed}."
+            f"{entry.title} is not on this machine ({missing.why}): "
+            f"using the bundled {entry.stand_in} instead."
         )
         _stood_in.add(where)
         return None
@@ -75,152 +76,112 @@ def in_ci():
     return os.environ.get("GENAI_PROFILE") == "ci"
 
 
-def cache_dir():
-    """The user's cache: GENAI_CACHE, or the platform's usual place."""
-    chosen = os.environ.get("GENAI_CACHE")
-    return Path(chosen or platformdirs.user_cache_dir("genai_utils", appauthor=False)).expanduser()
+class Mine(NamedTuple):
+    """Of a data set in GENAI_DATA: paths, dict file name -> verified copy; wrong, damaged copies,
+    in words; lines, what a message says of the rest; meant: whether the user put any of it there.
+    """
+
+    paths: dict
+    wrong: list
+    lines: list
+    meant: bool
 
 
-def _locate(name, file):
-    """A verified local path of `file`, downloaded if need be."""
-    damaged = []
-    for path in _user_copies(name, file):
+def _from_user(name, files):
+    """What GENAI_DATA has of a data set; names are told apart only where the usual ones fail."""
+    paths, wrong, lines = {}, [], []
+    folder = user_folder(name) if files else None
+    if folder is None:
+        return Mine(paths, wrong, lines, False)
+    for file in files:
+        _take(file, [(path, True) for path in usual(folder, file)], paths, wrong)
+    if len(paths) == len(files):
+        return Mine(paths, wrong, lines, True)
+    seen = around(name, folder)
+    for file in files:
+        if file.name not in paths:
+            _take(file, seen.copies[file.name], paths, wrong)
+    missing = [file.path for file in files if file.name not in paths]
+    if missing:
+        lines.append(
+            f"not below GENAI_DATA ({folder}), nor under a like name: {', '.join(missing)}"
+        )
+    lines += [f"not used: {line}" for line in (*wrong, *seen.closed)]
+    lines += [f"not known to be one of its files: {path}" for path in seen.others[:5]]
+    return Mine(paths, wrong, lines, bool(paths or wrong or seen.closed or seen.others))
+
+
+def _take(file, copies, paths, wrong):
+    """Put the first right copy of `file` into `paths`, and what is wrong with others in `wrong`."""
+    for path, sure in copies:
         problem = damage(path, file)
         if problem is None:
-            return _found(name, path, damaged)
-        damaged.append(f"{path} {problem}")
+            paths[file.name] = path
+            return
+        if sure and f"{path} {problem}" not in wrong:
+            wrong.append(f"{path} {problem}")
 
-    target, removed = cache_dir() / file.path, ""
-    if _exists(target):
-        problem = damage(target, file)
+
+def _kept_or_fetched(name, file, mine):
+    """A verified path of `file` in the cache, downloaded if need be."""
+    cached, removed = cache_dir() / file.path, ""
+    if exists(cached):
+        problem = damage(cached, file)
         if problem is None:
-            return _found(name, target, damaged)
+            return cached
         removed = f" (a copy there {problem}: not used)"
     if in_ci():
         with suppress(OSError):  # the cache may be read-only; then the next call refuses it again
-            target.unlink(missing_ok=True)
-        reasons, absent = ["the ci profile uses no network"], True
+            cached.unlink(missing_ok=True)
+        reasons = [Reason("", "the ci profile uses no network", absent=True)]
     else:
-        with _locked(name, target):
-            # Another process may have finished it, or repaired it, while this one waited.
-            if _exists(target) and damage(target, file) is None:
-                return _found(name, target, damaged)
-            if _exists(target):
-                _remove(target)
-            reasons, absent = download.download(file, target)
-            # What has no digest is checked here: its owners may have changed its columns.
-            if not reasons and file.columns and (problem := damage(target, file)):
-                _remove(target)
-                reasons, absent = [f"what {file.urls[0]} gives {problem}"], False
-    if not reasons:
-        return _found(name, target, damaged)
+        path, reasons = _download(file, cached)
+        if not reasons:
+            return path
 
     folder = os.environ.get("GENAI_DATA") or "<folder>"
     message = "\n".join(
         [f"{name}: the file {file.name} is not on this machine and could not be fetched."]
-        + [f"  not used: {line}" for line in damaged]
-        + [f"  not in the cache: {target}{removed}"]
+        + [f"  {line}" for line in mine.lines]
+        + [f"  not in the cache: {cached}{removed}"]
         + [f"  not fetched: {reason}" for reason in reasons]
-        + [f"Get it from {' or '.join(file.urls)}"]
+        + [f"Get it from {' or '.join(file.urls)}" if file.urls else "Get it"]
         + [f"and put it, packed or not, at {folder}/{file.path}, with GENAI_DATA set to {folder}."]
     )
-    error = Absent(message) if absent and not damaged else DataError(message)
-    error.removed = removed
+    if mine.meant or not all(reason.absent for reason in reasons):
+        raise DataError(message)
+    error = Absent(message)
+    error.why = f"{reasons[0].why if in_ci() else f'no network: {reasons[0].why}'}{removed}"
     raise error
 
 
-def _found(name, path, damaged):
-    """`path`, after saying which other copies were passed over."""
-    for line in damaged:
-        say(f"{name}: not used: {line}")
-    return path
-
-
-def _user_copies(name, file):
-    """The places below GENAI_DATA that hold the file, unpacked first."""
-    chosen = os.environ.get("GENAI_DATA")
-    if not chosen:
-        return []
-    folder = Path(chosen).expanduser()
-    if not folder.is_dir():
-        raise DataError(
-            f"{name}: GENAI_DATA is {chosen!r}, which is no folder on this machine. Set it to the "
-            f"folder that holds {file.path}, or unset it to use the cache and the network."
-        )
-    return [p for p in (folder / file.path, folder / f"{file.path}.gz") if _exists(p)]
-
-
-def damage(path, file):
-    """What is wrong with the copy of `file` at `path`, in words; None where it is right."""
-    digest, size = hashlib.sha256(), 0
+def _download(file, cached):
+    """(path, reasons): where the file now is, in the cache if it can be; or why it is nowhere."""
     try:
-        with _opened(path) as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-                size += len(chunk)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        return "is no whole gzip file"
-    except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
-    if file.columns is not None:
-        return _no_table(read_bytes(path), file.columns)
-    if size != file.size:
-        return f"has {size:,} bytes instead of {file.size:,}"
-    if digest.hexdigest() != file.sha256:
-        return f"has SHA-256 {digest.hexdigest()[:12]}… instead of {file.sha256[:12]}…"
-    return None
-
-
-def _no_table(raw, columns):
-    """What keeps `raw` from being a whole CSV table of these columns, in words; None if nothing."""
+        return cached, _bring(file, cached)
+    except Unwritable as error:
+        unwritable = error
+    kept = for_now() / file.path
     try:
-        rows = csv.reader(io.StringIO(raw.decode("utf-8")))
-        if (header := ",".join(next(rows, []))) != columns:
-            return f"has the columns {header[:60]!r} instead of {columns!r}"
-        ragged = sum(len(row) != columns.count(",") + 1 for row in rows)
-    except (UnicodeDecodeError, csv.Error) as error:
-        return f"is no table ({error})"
-    if ragged or not raw.endswith(b"\n") or raw.count(b"\n") < 2:
-        return "is no whole table: a line is cut off, or there is none"
-    return None
+        reasons = _bring(file, kept)
+    except Unwritable as error:  # a full disk is no reason for a stand-in
+        return kept, [Reason("", f"{where} cannot be written to") for where in (unwritable, error)]
+    if not reasons:
+        note(f"The cache cannot be written to ({unwritable}): {LASTS}.")
+    return kept, reasons
 
 
-def _opened(path):
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
-
-
-def _exists(path):
-    try:
-        return path.is_file()
-    except OSError:  # a parent is a file, or may not be entered
-        return False
-
-
-def _remove(path):
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{path} is damaged and cannot be removed ({error.strerror}). Remove it, or set "
-            "GENAI_CACHE to a folder that you may write to."
-        ) from None
-
-
-@contextmanager
-def _locked(name, target):
-    """Hold the file's inter-process lock: two notebooks started at once download it once."""
-    lock = filelock.FileLock(f"{target}.lock")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:  # the second: no locks on this file system
-        why = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"{name}: the cache folder {target.parent} cannot be written to ({why}). Set "
-            "GENAI_CACHE to a folder that you may write to, or GENAI_DATA to one that already "
-            f"holds {target.parent.name}/{target.name}."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _bring(file, target):
+    """Download `file` to `target` unless another process did. Returns the reasons why not."""
+    with alone(target) as locked:
+        # Another process may have finished it, or repaired it, while this one waited.
+        if exists(target):
+            if damage(target, file) is None:
+                return []
+            remove(target)
+        reasons = download.download(file, target, locked)
+        # What has no digest is checked here: its owners may have changed its columns.
+        if not reasons and file.columns and (problem := damage(target, file)):
+            remove(target)
+            return [Reason(file.urls[0], f"what it gives {problem}")]
+        return reasons

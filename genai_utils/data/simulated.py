@@ -5,7 +5,8 @@ import math
 import numpy as np
 import torch
 
-from ._arguments import positive_int, seed_int
+from genai_utils.inputs import number, whole
+
 from .entries import mark_used
 from .ratings import Ratings
 
@@ -42,8 +43,8 @@ def simulated_genotypes(n=1000, snps=20000, seed=0):
     Raises TypeError or ValueError where n or snps is not a whole number >= 1.
     Source: a linear version of isolation by distance, Novembre & Stephens 2008; lecture item B20.
     """
-    n, snps = positive_int("n", n), positive_int("snps", snps)
-    rng = np.random.default_rng(seed_int(seed))
+    n, snps = whole(n, "n"), whole(snps, "snps")
+    rng = np.random.default_rng(whole(seed, "seed", least=0))
     place = rng.random((n, 2))  # (n, 2) in [0, 1): south to north, west to east
     south_west = np.array([LATITUDES[0], LONGITUDES[0]])
     north_east = np.array([LATITUDES[1], LONGITUDES[1]])
@@ -80,12 +81,9 @@ def simulated_homes(n=1000, seed=0, noise=0.0):
     Raises TypeError or ValueError where n is not a whole number >= 1 or noise is negative.
     Source: lecture items B17, B18 (column redundancy).
     """
-    n = positive_int("n", n)
-    if isinstance(noise, bool) or not isinstance(noise, (int, float)):
-        raise TypeError(f"noise must be a number >= 0, not {noise!r}")
-    if not (0 <= noise < math.inf):
-        raise ValueError(f"noise must be a finite number >= 0, not {noise!r}")
-    rng = np.random.default_rng(seed_int(seed))
+    n = whole(n, "n")
+    noise = number(noise, "noise", least=0)
+    rng = np.random.default_rng(whole(seed, "seed", least=0))
     bedrooms = rng.integers(1, 7, n)
     bathrooms = np.maximum(1, bedrooms - rng.integers(0, 4, n)) + 0.5 * rng.integers(0, 2, n)
     sqft = np.round(500 + 400 * bedrooms + 150 * bathrooms + 250 * np.abs(rng.normal(size=n)))
@@ -122,13 +120,10 @@ def simulated_ratings(users=120, items=80, rank=4, density=0.25, noise=0.25, see
     Raises TypeError or ValueError for sizes below 1, a density outside (0, 1] or negative noise.
     Source: planted factors, lecture items A6-A8.
     """
-    users, items = positive_int("users", users), positive_int("items", items)
-    rank = positive_int("rank", rank)
-    if not 0 < density <= 1:
-        raise ValueError(f"density must be above 0 and at most 1, not {density!r}")
-    if not 0 <= noise < math.inf:
-        raise ValueError(f"noise must be a finite number >= 0, not {noise!r}")
-    rng = np.random.default_rng(seed_int(seed))
+    users, items = whole(users, "users"), whole(items, "items")
+    rank = whole(rank, "rank")
+    density, noise = number(density, "density", above=0, most=1), number(noise, "noise", least=0)
+    rng = np.random.default_rng(whole(seed, "seed", least=0))
     likes = _sparse_factors(rng, users, rank)  # (users, rank), rows sum to 1
     belongs = _sparse_factors(rng, items, rank)  # (items, rank), rows sum to 1
     match = likes @ belongs.T / np.max(likes @ belongs.T)  # (users, items) in [0, 1]

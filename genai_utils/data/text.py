@@ -3,7 +3,6 @@
 import ast
 import bz2
 import functools
-import importlib
 import importlib.util
 import inspect
 import os
@@ -13,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from genai_utils.inputs import one_of, texts, whole
 from genai_utils.printing import say
 
-from ._arguments import one_of, positive_int
 from .entries import DataError, mark_used
+from .packages import AGAIN, damaged, gensim_file, gensim_lines, optional
 from .search import fetch_or_stand_in, read_bytes
 
 WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -49,28 +49,6 @@ class Docstring(NamedTuple):
     see_also: tuple
 
 
-def optional(package, what):
-    """Import a package that only some loaders need; DataError that says what to install."""
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        top = package.split(".")[0]
-        raise DataError(
-            f"{what} comes with the package {top}, which is not installed here. "
-            f"Install it with: pip install {top}"
-        ) from None
-
-
-def _gensim_file(name, what):
-    path = Path(optional("gensim.test.utils", what).datapath(name))
-    if not path.is_file():
-        raise DataError(
-            f"{what} should come with gensim, but {path} is missing. "
-            "Install gensim from its wheel: pip install --force-reinstall gensim"
-        )
-    return path
-
-
 def wikipedia(n=None):
     """About 100 real Wikipedia articles, cleaned of wiki markup, case and punctuation kept.
 
@@ -79,25 +57,24 @@ def wikipedia(n=None):
     Raises ValueError or TypeError for a wrong n, DataError where gensim is not installed.
     Source: gensim's shortened English dump.
     """
-    if n is not None:
-        n = positive_int("n", n)
+    n = None if n is None else whole(n, "n")
     articles = _all_articles()
     if n is not None:
-        positive_int("n", n, most=len(articles))
+        whole(n, "n", most=len(articles))
     mark_used("wikipedia")
     return list(articles[:n])
 
 
 @functools.lru_cache(maxsize=1)
 def _all_articles():
-    path = _gensim_file(WIKIPEDIA, "wikipedia")
+    path = gensim_file(WIKIPEDIA, "wikipedia")
     wikicorpus = optional("gensim.corpora.wikicorpus", "wikipedia")
-    with bz2.open(path) as stream:
-        pages = [
-            (title, markup)
-            for title, markup, _ in wikicorpus.extract_pages(stream, filter_namespaces=("0",))
-            if not markup.lstrip().lower().startswith("#redirect")
-        ]
+    try:
+        with bz2.open(path) as stream:
+            found = [*wikicorpus.extract_pages(stream, filter_namespaces=("0",))]
+    except (OSError, EOFError, SyntaxError) as error:  # the last: XML that breaks off
+        raise DataError(f"wikipedia: {path} is damaged ({error}). {AGAIN}") from None
+    pages = [(t, markup) for t, markup, _ in found if not re.match(r"\s*#redirect", markup, re.I)]
     articles = (Article(title, _tidied(wikicorpus.filter_wiki(markup))) for title, markup in pages)
     return tuple(article for article in articles if article.text)
 
@@ -142,12 +119,30 @@ def lee():
     Raises DataError where gensim is not installed.
     Source: Lee, Pincombe & Welsh 2005.
     """
-    files = [_gensim_file(f, "lee") for f in ("lee_background.cor", "lee.cor")]
-    background, documents = (f.read_text("latin-1").strip().split("\n") for f in files)
-    upper = np.triu(np.loadtxt(_gensim_file("similarities0-1.txt", "lee")))  # (50, 50), below: 0
+    background, documents = (
+        [line for _, line in gensim_lines(name, "lee", "latin-1")]
+        for name in ("lee_background.cor", "lee.cor")
+    )
+    upper = np.triu(_judgements("similarities0-1.txt", len(documents)))  # (50, 50), below: 0
     similarity = upper + np.triu(upper, 1).T
     mark_used("lee")
     return Lee(background, documents, similarity)
+
+
+def _judgements(name, n):
+    """The (n, n) numbers in [0, 1] of a file of gensim."""
+    rows = []
+    for number, line in gensim_lines(name, "lee"):
+        try:
+            row = [float(value) for value in line.split()]
+        except ValueError:
+            row = []
+        if len(row) != n or not all(0 <= value <= 1 for value in row):
+            raise damaged(name, "lee", number, f"{n} numbers from 0 to 1", line)
+        rows.append(row)
+    if len(rows) != n:
+        raise damaged(name, "lee", len(rows) + 1, f"{n} lines in all", f"{len(rows)} lines")
+    return np.array(rows)
 
 
 def docstrings(packages=PACKAGES):
@@ -160,10 +155,8 @@ def docstrings(packages=PACKAGES):
     Returns a list of Docstring, in the order of packages and files.
     Raises ValueError for a package that is not in PACKAGES, TypeError for a bare string.
     """
-    if isinstance(packages, str):
-        raise TypeError(f"packages must be a list such as [{packages!r}], not a bare string")
-    packages = [one_of("package", package, PACKAGES) for package in packages]
-    missing = [p for p in packages if importlib.util.find_spec(p) is None]
+    packages = [one_of(p, "package", PACKAGES) for p in texts(packages, "packages")]
+    missing = [p for p in packages if _folder(p) is None]
     if missing:
         say(f"docstrings: not installed here, passed over: {', '.join(missing)}")
     found = [doc for p in packages if p not in missing for doc in _docstrings_of(p)]
@@ -171,9 +164,19 @@ def docstrings(packages=PACKAGES):
     return found
 
 
+def _folder(package):
+    """The folder of an installed package; None where there is none of that name."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # something else of that name was put among the imported modules
+        return None
+    folders = spec and spec.submodule_search_locations  # a reader's own networkx.py has none
+    return Path(folders[0]) if folders else None
+
+
 @functools.cache
 def _docstrings_of(package):
-    root = Path(importlib.util.find_spec(package).submodule_search_locations[0])
+    root = _folder(package)
     found, seen = [], set()
     for folder, inner, files in os.walk(root):
         # Private folders are the packages' own affair, but numpy keeps its functions in one.
@@ -200,7 +203,7 @@ def _file_docstrings(path):
     """(name, text) of what is public in one source file."""
     try:
         tree = ast.parse(path.read_bytes())
-    except SyntaxError:  # a template, or meant for another version of Python
+    except (SyntaxError, ValueError, OSError):  # a template, for another Python, not for us
         return
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":

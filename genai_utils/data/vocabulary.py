@@ -6,18 +6,23 @@ from typing import NamedTuple
 
 import torch
 
-from ._arguments import one_of, positive_int
-from .entries import mark_used
-from .search import fetch_or_stand_in, read_bytes
-from .text import _gensim_file
+from genai_utils.inputs import kind_of, one_of, refusal, texts, whole
 
+from .entries import mark_used
+from .packages import damaged, gensim_lines
+from .search import fetch_or_stand_in, read_bytes
+
+CUT = "cut it into words: data.words(text)"
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")  # letters of any alphabet, inner apostrophes
 
 
 def words(text):
     """The words of a text, lower case: "Don't stop at 2.5!" -> ["don't", "stop", "at"]."""
     if not isinstance(text, str):
-        raise TypeError(f"text must be a string, got {type(text).__name__}")
+        raise refusal(
+            "text", "a text", kind_of(text), "take texts one by one: [words(t) for t in texts]",
+            kind=TypeError,
+        )  # fmt: skip
     return [word.replace("’", "'") for word in WORD.findall(text.lower())]
 
 
@@ -33,13 +38,16 @@ class Vocabulary:
     """
 
     def __init__(self, documents, min_count=1, max_size=None):
-        min_count = positive_int("min_count", min_count)
-        if max_size is not None:
-            max_size = positive_int("max_size", max_size)
+        min_count = whole(min_count, "min_count")
+        max_size = None if max_size is None else whole(max_size, "max_size")
+        if isinstance(documents, (str, bytes)) or not hasattr(documents, "__iter__"):
+            raise refusal(
+                "documents", "a list of lists of words", kind_of(documents),
+                "cut each text into words: [data.words(text)]", kind=TypeError,
+            )  # fmt: skip
         counter = Counter()
-        for document in documents:
-            _not_a_string(document)
-            counter.update(document)
+        for place, document in enumerate(documents):
+            counter.update(texts(document, f"documents[{place}]", CUT))
         kept = [(word, n) for word, n in counter.items() if n >= min_count]
         kept = sorted(kept, key=lambda pair: (-pair[1], pair[0]))[:max_size]
         if not kept:
@@ -62,17 +70,12 @@ class Vocabulary:
 
     def encode(self, words):
         """The numbers (m,) int64 of a list of words; those it does not know are left out."""
-        _not_a_string(words)
+        words = texts(words, "words", CUT)
         return torch.tensor([self.index[w] for w in words if w in self.index], dtype=torch.int64)
 
     def decode(self, ids):
-        """The words of a list or tensor of numbers."""
-        return [self.words[int(i)] for i in ids]
-
-
-def _not_a_string(words):
-    if isinstance(words, str):
-        raise TypeError("expected a list of words, got a bare string: cut it with data.words(text)")
+        """The words of a list or tensor of numbers, each from 0 to V - 1."""
+        return [self.words[whole(i, "ids", least=0, most=len(self) - 1)] for i in ids]
 
 
 class Reviews(NamedTuple):
@@ -80,6 +83,9 @@ class Reviews(NamedTuple):
 
     texts: list
     labels: torch.Tensor
+
+
+SAMPLE = "pang_lee_polarity.cor"
 
 
 def reviews():
@@ -93,9 +99,7 @@ def reviews():
     """
     paths = fetch_or_stand_in("reviews")
     if paths is None:
-        lines = _gensim_file("pang_lee_polarity.cor", "reviews").read_text("latin-1").split("\n")
-        pairs = [line.strip().split(" ", 1) for line in lines if line.strip()]
-        pairs = [(text, int(label == "__label__pos")) for label, text in pairs]
+        pairs = [_labelled(*line) for line in gensim_lines(SAMPLE, "reviews", "latin-1")]
         mark_used("review_sample (stand-in for reviews)")
     else:
         pairs = []
@@ -110,6 +114,14 @@ def reviews():
     )
 
 
+def _labelled(number, line):
+    """(text, 1 or 0) of a line "__label__pos text"."""
+    label, _, text = line.strip().partition(" ")
+    if label not in ("__label__pos", "__label__neg") or not text:
+        raise damaged(SAMPLE, "reviews", number, "__label__pos or __label__neg and a text", line)
+    return text, int(label == "__label__pos")
+
+
 SIMILARITY = {"wordsim353": "wordsim353.tsv", "simlex999": "simlex999.txt"}
 
 
@@ -122,11 +134,24 @@ def word_similarity(name):
     Raises ValueError for another name, DataError where gensim is not installed.
     Source: Finkelstein et al. 2002; Hill, Reichart & Korhonen 2015.
     """
-    one_of("name", name, SIMILARITY)
-    lines = _gensim_file(SIMILARITY[name], "word_benchmarks").read_text("utf-8").splitlines()
-    rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
+    one_of(name, "name", SIMILARITY)
+    lines = gensim_lines(SIMILARITY[name], "word_benchmarks")
+    found = [_scored(name, *line) for line in lines if not line[1].startswith("#")]
     mark_used("word_benchmarks")
-    return [(a.lower(), b.lower(), float(score)) for a, b, score in rows if _is_number(score)]
+    return found
+
+
+def _scored(name, number, line):
+    """(word, word, score) of a line of the three, with tabs between them."""
+    try:
+        a, b, score = line.split("\t")
+        score = float(score)
+        if not (a and b and 0 <= score <= 10):
+            raise ValueError
+    except ValueError:
+        expected = "two words and a score from 0 to 10"
+        raise damaged(SIMILARITY[name], "word_benchmarks", number, expected, line) from None
+    return a.lower(), b.lower(), score
 
 
 def analogies():
@@ -134,20 +159,15 @@ def analogies():
 
     Source: Mikolov et al. 2013.
     """
-    sections, questions = {}, None
-    text = _gensim_file("questions-words.txt", "word_benchmarks").read_text("utf-8")
-    for line in text.splitlines():
+    name, sections, questions = "questions-words.txt", {}, None
+    for number, line in gensim_lines(name, "word_benchmarks"):
+        words = tuple(line.lower().split())
         if line.startswith(":"):
             questions = sections.setdefault(line[1:].strip(), [])
-        elif line.strip():
-            questions.append(tuple(line.lower().split()))
+        elif questions is None or len(words) != 4:
+            expected = "a line with four words, below one with a colon"
+            raise damaged(name, "word_benchmarks", number, expected, line)
+        else:
+            questions.append(words)
     mark_used("word_benchmarks")
     return sections
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -17,6 +17,7 @@ from genai_utils.display.output import (
     require_text,
     stylesheet,
 )
+from genai_utils.inputs import number, whole
 
 # Okabe & Ito 2008: told apart with every common form of colour blindness.
 COLORS = {
@@ -143,10 +144,8 @@ def image_grid(images, columns=8, titles=None, suptitle=None, scale=1.0, signed=
     """
     array = _pixels(images, signed)
     count, rows_px, columns_px = array.shape[:3]
-    if not isinstance(columns, int) or columns < 1:
-        raise ValueError(f"columns must be a positive whole number, got {columns!r}.")
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale!r}.")
+    whole(columns, "columns")
+    number(scale, "scale", above=0)
     if titles is not None and len(titles) != count:
         raise ValueError(f"titles must name each of the {count} images, got {len(titles)}.")
     columns = min(columns, count)

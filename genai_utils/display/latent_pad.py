@@ -21,6 +21,7 @@ from genai_utils.display.output import (
     stylesheet,
     unique_id,
 )
+from genai_utils.inputs import array, number, refusal
 
 MOST_POINTS = 1_200
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -28,15 +29,9 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 def _codes(values, what, ndim):
     """A float tensor on the CPU with ``ndim`` axes and no NaN."""
-    try:
-        codes = torch.as_tensor(pictures.as_array(values), dtype=torch.float32)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{what} must be an array of numbers: {error}") from error
-    shape = {1: "(k,)", 2: "(N, k)"}[ndim]
-    if codes.ndim != ndim or codes.numel() == 0:
-        raise ValueError(f"{what} must have the shape {shape}, got {tuple(codes.shape)}.")
-    if not codes.isfinite().all():
-        raise ValueError(f"{what} must be finite, got NaN or infinity.")
+    codes = array(values, what, torch.float32).detach().cpu()
+    if codes.ndim != ndim:
+        raise refusal(what, f"the shape {'(k,)' if ndim == 1 else '(N, k)'}", tuple(codes.shape))
     return codes
 
 
@@ -113,8 +108,7 @@ def pad_bundle(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
     """The output that :func:`latent_pad` displays."""
     alt = require_text(alt, "alt")
     shape = _shape(shape)
-    if not (isinstance(extent, (int, float)) and 0 < extent < math.inf):
-        raise ValueError(f"extent must be a positive number, got {extent!r}.")
+    number(extent, "extent", above=0)
     origin = torch.zeros(2) if origin is None else _codes(origin, "origin", 1)
     dims = tuple(dims)
     if len(set(dims)) != 2 or len(dims) != 2 or not all(0 <= d < len(origin) for d in dims):

@@ -11,6 +11,7 @@ from pygments.token import Token
 
 from genai_utils.display.output import Bundle, escape, stylesheet
 
+FOLDED = "the answer, to unfold when you have tried"
 LIGHT, DARK = "friendly", "github-dark"
 DARK_HOSTS = (
     'html[data-theme="dark"]',
@@ -60,8 +61,8 @@ def _colours(kinds):
     return f"<style>{''.join(rules)}</style>"
 
 
-def source_bundle(*objects):
-    """The output that :func:`show_source` displays."""
+def source_bundle(*objects, answers=()):
+    """The output that :func:`show_source` displays; what is among ``answers`` is folded."""
     if not objects:
         raise ValueError("show_source() needs at least one function, class or module.")
     texts = [source_of(thing) for thing in objects]
@@ -73,20 +74,14 @@ def source_bundle(*objects):
         module, name = _name(thing)
         title = escape(module) + (f" · <b>{escape(name)}</b>" if name else "")
         code = highlight(text, PythonLexer(), formatter).rstrip("\n")
-        body += f'<div class="genai-where">{title}</div>'
-        body += f'<pre tabindex="0"><code>{code}</code></pre>'
+        block = f'<pre tabindex="0"><code>{code}</code></pre>'
+        if thing in answers:
+            body += f'<details><summary class="genai-where">{title}: {FOLDED}</summary>'
+            body += f"{block}</details>"
+        else:
+            body += f'<div class="genai-where">{title}</div>{block}'
     html = (
         f'<div class="genai genai-source">{stylesheet("figure.css", "source.css")}'
         f"{_colours(kinds)}{body}</div>"
     )
     return Bundle(text_html=html, text_plain="\n\n\n".join(texts))
-
-
-def show_source(*objects):
-    """Display the highlighted source of functions, classes, methods or modules.
-
-    Raises:
-        TypeError: something that has no Python source, such as a built-in or a number.
-        ValueError: called with nothing.
-    """
-    source_bundle(*objects).display()

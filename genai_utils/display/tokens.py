@@ -20,6 +20,7 @@ from genai_utils.display.output import (
     unique_id,
 )
 from genai_utils.display.pictures import as_array
+from genai_utils.inputs import whole
 
 BOUNDS = (0.5, 0.2, 0.05, 0.01)  # step 0 from 50 % up, step 4 below 1 %
 NAMES = ("50 % and more", "20 to 50 %", "5 to 20 %", "1 to 5 %", "below 1 %")
@@ -146,8 +147,7 @@ def token_figure(tokens, probabilities, *, columns=48, title=None):
     Raises as :func:`token_strip`, and ValueError for fewer than 8 columns.
     """
     pairs = checked(tokens, probabilities)
-    if not isinstance(columns, int) or columns < 8:
-        raise ValueError(f"columns must be a whole number of at least 8, got {columns!r}.")
+    whole(columns, "columns", least=8)
     pieces = _place(pairs, columns)
     rows = 1 + max((row for row, *_ in pieces), default=0)
     top, bottom = (1.6 if title else 0.2), 1.8  # in rows

@@ -13,6 +13,7 @@ from genai_utils.display.output import (
 )
 from genai_utils.display.page_gpt import PageGPT
 from genai_utils.display.tokens import legend, percent, step
+from genai_utils.inputs import number, whole
 
 LONGEST = 1_000  # letters of a prompt
 RANGES = {"temperature": (0, 2), "top_p": (0.05, 1)}  # of the sliders
@@ -30,19 +31,6 @@ def _vocabulary(characters, count):
             "its tokenizer, in the same order."
         )
     return characters
-
-
-def _whole(value, what, least, most):
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"{what} must be a whole number from {least} to {most:,}, got {value!r}.")
-    return value
-
-
-def _number(value, what):
-    low, high = RANGES[what]
-    if not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{what} must be a number from {low} to {high}, got {value!r}.")
-    return value
 
 
 def _letter(char, p):
@@ -73,9 +61,12 @@ def typewriter_bundle(model, characters, *, prompt, alt, name=None, caption=None
     unknown = sorted(set(prompt) - set(characters))
     if unknown:
         raise ValueError(f"prompt has letters that the model does not know: {unknown}.")
-    temperature, top_p = _number(temperature, "temperature"), _number(top_p, "top_p")
-    seed = _whole(seed, "seed", 0, 2**31)
-    first, length = _whole(first, "first", 1, 1_000), _whole(length, "length", 1, 1_000)
+    temperature, top_p = (
+        number(temperature, "temperature", *RANGES["temperature"]),
+        number(top_p, "top_p", *RANGES["top_p"]),
+    )
+    seed = whole(seed, "seed", 0, 2**31)
+    first, length = whole(first, "first", 1, 1_000), whole(length, "length", 1, 1_000)
 
     start = "\n" if "\n" in characters else characters[0]  # what an empty prompt stands for
     ids = [characters.index(char) for char in prompt or start]

@@ -16,6 +16,7 @@ from genai_utils.evaluation.distances import (
 from genai_utils.evaluation.images import psnr, radial_power_spectrum, sharpness
 from genai_utils.evaluation.judge import Judge, load_judge, train_judge
 from genai_utils.evaluation.likelihood import bits_per_dim
+from genai_utils.evaluation.scorecard import Measure, Scorecard, Scores
 from genai_utils.evaluation.subspaces import procrustes, subspace_angle
 from genai_utils.evaluation.text import NGram, next_token_nll
 from genai_utils.evaluation.words import (
@@ -27,8 +28,11 @@ from genai_utils.evaluation.words import (
 
 __all__ = [
     "Judge",
+    "Measure",
     "NGram",
     "Score",
+    "Scorecard",
+    "Scores",
     "analogy_accuracy",
     "bits_per_dim",
     "diversity",

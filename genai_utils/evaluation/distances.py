@@ -8,9 +8,9 @@ from genai_utils.evaluation.inputs import (
     as_array,
     as_labels,
     as_points,
-    positive_int,
     same_width,
 )
+from genai_utils.inputs import refusal, whole
 
 ROWS = 1024  # rows of a distance matrix held at once: 10,000 columns are 80 MB
 
@@ -63,14 +63,18 @@ def frechet_gaussians(mean_a, cov_a, mean_b, cov_b):
     for name, mean, cov in (("a", mean_a, cov_a), ("b", mean_b, cov_b)):
         mean, cov = as_array(mean, f"mean_{name}"), as_array(cov, f"cov_{name}")
         if mean.ndim != 1 or cov.shape != (len(mean), len(mean)):
-            raise ValueError(
-                f"expected mean_{name} of shape (d,) and cov_{name} of shape (d, d), got "
-                f"{tuple(mean.shape)} and {tuple(cov.shape)}"
-            )
+            raise refusal(
+                f"mean_{name}, cov_{name}", "the shapes (d,) and (d, d)",
+                f"{tuple(mean.shape)} and {tuple(cov.shape)}",
+            )  # fmt: skip
         values, vectors = torch.linalg.eigh(cov)
         room = 1e-8 * cov.abs().max()
         if not torch.allclose(cov, cov.T, rtol=0, atol=room) or values[0] < -room:
-            raise ValueError(f"cov_{name} is no covariance: expected symmetric, eigenvalues ≥ 0")
+            raise refusal(
+                f"cov_{name}", "a covariance: symmetric, with eigenvalues of at least 0",
+                f"a lowest eigenvalue of {values[0]:.3g}" if torch.equal(cov, cov.T)
+                else "a matrix that is not symmetric",
+            )  # fmt: skip
         moments += [mean, values.clamp(min=0).sqrt()[:, None] * vectors.T]  # (d,), (d, d)
     same_width(moments[1], moments[3], "cov_a", "cov_b")
     return _frechet(*moments)
@@ -112,7 +116,7 @@ def precision_recall(real_feats, fake_feats, k=3):
     Raises ValueError for different d, k < 1, or no more than k samples in a set.
     Source: Kynkäänniemi et al. 2019, eqs. 1-2.
     """
-    k = positive_int(k, "k")
+    k = whole(k, "k")
     real = as_points(real_feats, "real_feats", at_least=k + 1)  # (n, d)
     fake = as_points(fake_feats, "fake_feats", at_least=k + 1)  # (m, d)
     same_width(real, fake, "real_feats", "fake_feats")
@@ -149,11 +153,13 @@ def nearest_distance(x, others):
     Raises ValueError for different d, NaN. Source: lecture items B56, A82.
     """
     x, others = as_points(x, "x"), as_points(others, "others")
-    same_width(x, others, "x", "others")
-    squares = others.square().sum(1)  # (m,); |x|² moves no minimum
+    same_width(others, x, "others", "x")
+    centre = others.mean(0)  # small numbers lose less in |o|² − 2xo
+    around = others - centre  # (m, d)
+    squares = around.square().sum(1)  # (m,); |x|² moves no minimum
     best = []
     for rows in x.split(ROWS):
-        nearest = others[(squares - 2 * rows @ others.T).argmin(1)]  # (rows, d)
+        nearest = others[(squares - 2 * (rows - centre) @ around.T).argmin(1)]  # (rows, d)
         best.append((rows - nearest).norm(dim=1))  # from the difference: exactly 0 for a copy
     return torch.cat(best)
 
@@ -170,13 +176,11 @@ def knn_accuracy(train_x, train_y, test_x, test_y, k=5):
     Raises ValueError for different d, k outside 1…n, labels that do not match the samples.
     Source: Fix & Hodges 1951; equals scikit-learn's KNeighborsClassifier.
     """
-    k = positive_int(k, "k")
     train_x, test_x = as_points(train_x, "train_x"), as_points(test_x, "test_x")
     same_width(train_x, test_x, "train_x", "test_x")
     train_y = as_labels(train_y, "train_y", len(train_x))
     test_y = as_labels(test_y, "test_y", len(test_x))
-    if k > len(train_x):
-        raise ValueError(f"k: expected at most the {len(train_x)} training samples, got {k}")
+    k = whole(k, "k", most=len(train_x))
     classes = int(train_y.max()) + 1
     centre = train_x.mean(0)  # small numbers lose less in |a|² + |b|² − 2ab
     train_x, test_x = train_x - centre, test_x - centre

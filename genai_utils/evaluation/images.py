@@ -5,6 +5,7 @@ import math
 import torch
 
 from genai_utils.evaluation.inputs import as_array, as_images
+from genai_utils.inputs import number, refusal
 
 
 def psnr(x, y, peak=1.0):
@@ -20,17 +21,17 @@ def psnr(x, y, peak=1.0):
     original. Raises ValueError if the shapes differ, if both leave [0, peak], or peak ≤ 0.
     Source: Gonzalez & Woods, Digital Image Processing; lecture item B14.
     """
-    if not peak > 0 or math.isinf(peak):
-        raise ValueError(f"peak: expected a positive finite number, got {peak!r}")
+    peak = number(peak, "peak", above=0)
     x, y = as_array(x, "x"), as_array(y, "y")
     if x.shape != y.shape:
-        raise ValueError(f"x and y must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+        raise refusal("y", f"the shape of x, {tuple(x.shape)}", tuple(y.shape))
     room = 1e-6 * peak
     if all(v.min() < -room or v.max() > peak + room for v in (x, y)):
-        raise ValueError(
-            f"expected the original in [0, {peak:g}], but x spans [{x.min():.4g}, {x.max():.4g}] "
-            f"and y [{y.min():.4g}, {y.max():.4g}]; for 8-bit images pass peak=255"
-        )
+        raise refusal(
+            "x, y", f"the original among them, in [0, {peak:g}]",
+            f"[{x.min():.4g}, {x.max():.4g}] and [{y.min():.4g}, {y.max():.4g}]",
+            "for 8-bit images pass peak=255",
+        )  # fmt: skip
     error = ((x - y) ** 2).mean().item()
     return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
 

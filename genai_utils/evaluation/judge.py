@@ -10,90 +10,22 @@ for each kind of digit: `load_judge` reads its weights from the package. They we
 import hashlib
 import json
 import os
-import random
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import safetensors
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from genai_utils.data import DataError, cache_dir
-from genai_utils.evaluation.inputs import as_images, as_labels, positive_int
-from genai_utils.training import TensorBatches, fit
+from genai_utils.evaluation import judge_net
+from genai_utils.evaluation.inputs import as_images, as_labels
+from genai_utils.evaluation.judge_net import JudgeNet, add_rubbish, blank, fill, learn, pack, sizes
+from genai_utils.inputs import number, refusal, whole
 
-FEATURES = 64  # width of the penultimate layer
-BATCH, LR, WARMUP = 128, 3e-3, 30
-RUBBISH = 0.3  # weight of the second term of the loss
 CHUNK = 1000  # images judged at once
 WEIGHTS = Path(__file__).with_name("weights")
 SIZES = (8, *range(28, 33))  # that `load_judge` knows
-
-
-def _conv(channels_in, channels_out, stride):
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
-    )
-
-
-class JudgeNet(nn.Module):
-    """Three strided 3×3 convolutions and two linear layers.
-
-    28×28 → 14×14 → 7×7 → 4×4 of 64 channels → 64 features → classes.
-    Images below 16 pixels keep their size in the first convolution: 8×8 → 8×8 → 4×4 → 2×2.
-    """
-
-    def __init__(self, height, width, channels=1, classes=10):
-        super().__init__()
-        first = 2 if min(height, width) >= 16 else 1
-        body = nn.Sequential(_conv(channels, 16, first), _conv(16, 32, 2), _conv(32, 64, 2))
-        with torch.no_grad():
-            self.flat = body.eval()(torch.zeros(1, channels, height, width)).numel()
-        self.body = body.train()
-        self.penultimate = nn.Linear(self.flat, FEATURES)
-        self.head = nn.Linear(FEATURES, classes)
-
-    def features(self, x):
-        x = self.body(x).flatten(1)  # (B, 64 h w)
-        return F.relu(self.penultimate(x))  # (B, 64)
-
-    def forward(self, x):
-        return self.head(self.features(x))  # (B, classes)
-
-    def loss(self, batch):
-        """Cross-entropy of the labels, plus that of "any class alike" on rubbish, in nats.
-
-            L = −mean log p(y | x) − 0.3 · mean over rubbish r and classes c of log p(c | r)
-
-        Without the second term a classifier is sure of most random pictures, since it never saw
-        one: on MNIST 81 % of uniform noise had a class above 0.9, with it none has.
-        Source: Hendrycks et al. 2019, eq. 1.
-        """
-        x, labels, rubbish = batch
-        logits = self(torch.cat([x, rubbish]))  # (B + R, classes)
-        known = F.cross_entropy(logits[: len(x)], labels)
-        unknown = -logits[len(x) :].log_softmax(dim=1).mean()
-        return {"loss": known + RUBBISH * unknown, "known": known}
-
-
-def add_rubbish(batch, generator):
-    """Add a third entry to (images (B, C, H, W), labels (B,)): B/4 pictures that show nothing.
-
-    Half of them are uniform noise, half are images of the batch with their pixels shuffled, which
-    keeps the histogram and destroys the form. A transform for `TensorBatches`.
-    """
-    x, labels = batch
-    count = -(-len(x) // 8)  # of each kind, rounded up
-    some = x[:count]
-    noise = torch.rand(some.shape, generator=generator, device=x.device, dtype=x.dtype)
-    order = torch.randperm(x[0, 0].numel(), generator=generator, device=x.device)
-    shuffled = some.flatten(2)[..., order].reshape(some.shape)
-    return x, labels, torch.cat([noise, shuffled])  # (B, C, H, W), (B,), (~B/4, C, H, W)
 
 
 class Judge:
@@ -134,11 +66,10 @@ class Judge:
         if self.view is not None:
             x = self.view(x)
         if tuple(x.shape[1:]) != self.shape:
-            raise ValueError(
-                f"this judge was trained on images of shape (C, H, W) = {self.shape}, got "
-                f"{tuple(x.shape[1:])}; load_judge(size) has one for digits of 8, and one for "
-                "digits of 28 to 32 pixels"
-            )
+            raise refusal(
+                "images", f"the shape (C, H, W) = {self.shape} of this judge", tuple(x.shape[1:]),
+                "load_judge(size) has one for digits of 8, and one for digits of 28 to 32 pixels",
+            )  # fmt: skip
         parts = (part.to(self.device, self.dtype) for part in x.split(CHUNK))
         return torch.cat([function(part).float().cpu() for part in parts])
 
@@ -155,8 +86,7 @@ class Judge:
 
         Raises ValueError unless 0 < confidence < 1.
         """
-        if not 0 < confidence < 1:
-            raise ValueError(f"confidence: expected between 0 and 1, got {confidence!r}")
+        confidence = number(confidence, "confidence", above=0, below=1)
         best = self.logits(x).softmax(dim=1).max(dim=1).values  # (N,)
         return (best >= confidence).double().mean().item()
 
@@ -182,12 +112,12 @@ def load_judge(size=28, digits="mnist", device="cpu"):
     DataError where the weights are damaged.
     """
     device = _device(device)
-    if positive_int(size, "size") not in SIZES:
-        raise ValueError(f"size: expected 8 or 28 to 32 pixels, got {size}; see train_judge")
+    if whole(size, "size") not in SIZES:
+        raise refusal("size", "8 or 28 to 32 pixels", size, "train_judge trains one of your own")
     names = [digits] if isinstance(digits, str) else list(digits)
     known = {str(name).split()[0] for name in names if name} & {"mnist", "digits"}
     if not known:
-        raise ValueError(f'digits: expected "mnist", "digits" or data.used(), got {digits!r}')
+        raise refusal("digits", '"mnist", "digits" or data.used()', repr(digits))
     if size == 8:
         return _shipped(8, device)
     return _shipped(28, device, _crop) if "mnist" in known else _shipped(8, device, _shrink)
@@ -208,66 +138,20 @@ def train_judge(images, labels, device="cpu", steps=1000, seed=0, progress=False
     or show one class only, for an unknown device; TypeError for labels or steps that are no whole
     numbers.
     """
-    device, steps = _device(device), positive_int(steps, "steps")
+    device, steps = _device(device), whole(steps, "steps")
     x = as_images(images, smallest=8, dtype=torch.float32)  # (N, C, H, W)
     y = as_labels(labels, "labels", len(x))
     if len(y.unique()) < 2:
-        raise ValueError("labels: expected at least 2 classes, got one; a judge has to choose")
+        raise refusal("labels", "at least 2 classes", "one", "a judge has to choose")
     kept = cache_dir() / "judges" / f"{_digest(x, y, steps, seed)}.safetensors"
     try:
-        net = fill(blank(*_sizes(x, y)), kept.read_bytes())
+        net = fill(blank(*sizes(x, y)), kept.read_bytes())
     except (OSError, ValueError, safetensors.SafetensorError):
         net = learn(x, y, steps, seed, device, progress)
         if os.environ.get("GENAI_ESTIMATE") != "1":  # then `fit` took two steps only
             _keep(kept, pack(net, torch.float32))
     record = {"images": len(x), "steps": steps, "seed": seed}
     return Judge(net, x.shape[1:], device, record)
-
-
-def learn(x, y, steps, seed, device="cpu", progress=False):
-    """Train a `JudgeNet` on checked images (N, C, H, W) and labels (N,); returns it."""
-    batches = TensorBatches(
-        x, y, batch_size=min(BATCH, len(x)), seed=seed, transform=add_rubbish, device=device
-    )
-    with _random_state_kept():
-        torch.manual_seed(seed)
-        net = JudgeNet(*_sizes(x, y))
-        fit(
-            net, batches, steps, lr=LR, warmup=min(WARMUP, steps // 10), seed=seed, graph=True,
-            progress=progress, title="judge",
-        )  # fmt: skip
-    return net
-
-
-def _sizes(x, y):
-    channels, height, width = x.shape[1:]
-    return height, width, channels, int(y.max()) + 1  # as JudgeNet takes them
-
-
-def pack(net, dtype):
-    """The floating-point entries of a network's state, as the bytes of a safetensors file."""
-    state = net.state_dict().items()
-    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in state if v.is_floating_point()}
-    return safetensors.torch.save(state)
-
-
-def blank(height, width, channels=1, classes=10):
-    """A `JudgeNet` to be filled; the random numbers of its start are nobody's."""
-    with torch.random.fork_rng(devices=[]):
-        return JudgeNet(height, width, channels, classes)
-
-
-def fill(net, payload):
-    """Put packed weights into a network and return it.
-
-    Raises ValueError if they are another network's, SafetensorError if they are none.
-    """
-    own, given = net.state_dict(), safetensors.torch.load(payload)
-    shapes = {k: v.shape for k, v in own.items() if v.is_floating_point()}
-    if {k: v.shape for k, v in given.items()} != shapes:
-        raise ValueError("the weights belong to another network")
-    net.load_state_dict(own | {k: v.float() for k, v in given.items()})
-    return net
 
 
 def _shipped(size, device, view=None):
@@ -292,10 +176,10 @@ def _crop(x, side=28):
     """The middle of images (N, C, H, W) of 28 to 32 pixels, (N, C, side, side)."""
     height, width = x.shape[2:]
     if height != width or height not in SIZES[1:]:
-        raise ValueError(
-            f"this judge takes square images of 28 to 32 pixels, got {height}×{width}; "
-            "load_judge(8) has one for 8×8"
-        )
+        raise refusal(
+            "images", "squares of 28 to 32 pixels for this judge", f"{height}×{width}",
+            "load_judge(8) has one for 8×8",
+        )  # fmt: skip
     edge = (height - side) // 2
     return x[..., edge : edge + side, edge : edge + side]
 
@@ -313,8 +197,8 @@ def _shrink(x):
 
 
 def _digest(x, y, steps, seed):
-    """Name of a trained judge: of its data, its settings and this file, which is its recipe."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    """Name of a trained judge: of its data, its settings and the file that is its recipe."""
+    digest = hashlib.sha256(Path(judge_net.__file__).read_bytes())
     digest.update(json.dumps([list(x.shape), steps, seed]).encode())
     for part in (x, y):
         digest.update(part.contiguous().numpy().tobytes())
@@ -338,16 +222,10 @@ def _device(device):
     try:
         return torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f'device: expected "cpu", "cuda" or the like, got {device!r}') from error
+        raise refusal("device", '"cpu", "cuda" or the like', repr(device)) from error
 
 
-@contextmanager
-def _random_state_kept():
-    # `fit` seeds all three; a metric must not change what the notebook draws next.
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+__all__ = [
+    "SIZES", "WEIGHTS", "Judge", "JudgeNet", "add_rubbish", "blank", "fill", "learn", "load_judge",
+    "pack", "train_judge",
+]  # fmt: skip

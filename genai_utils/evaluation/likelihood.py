@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils.inputs import kind_of, refusal, whole
 
 
 def bits_per_dim(nats, dims, levels=1):
@@ -22,11 +22,11 @@ def bits_per_dim(nats, dims, levels=1):
     NaN, or if `dims` or `levels` is below 1.
     Source: Theis, van den Oord & Bethge 2016; lecture item A99.
     """
-    dims, levels = positive_int(dims, "dims"), positive_int(levels, "levels")
+    dims, levels = whole(dims, "dims"), whole(levels, "levels")
     values = nats if torch.is_tensor(nats) else np.asarray(nats)
     if not torch.is_tensor(values) and values.dtype.kind not in "fiu":
-        raise TypeError(f"nats: expected numbers, got {type(nats).__name__} {nats!r}")
+        raise refusal("nats", "numbers", kind_of(nats), kind=TypeError)
     if (values != values).any():
-        raise ValueError("nats holds NaN: the likelihood that came in is already broken")
+        raise refusal("nats", "numbers", "NaN", "the likelihood that came in is already broken")
     result = values / (dims * math.log(2)) + math.log2(levels)
     return result if isinstance(nats, (torch.Tensor, np.ndarray)) else float(result)

@@ -14,13 +14,14 @@ import hashlib
 import json
 import os
 import sys
-from pathlib import Path
 
 import torch
 
 from genai_utils import data
-from genai_utils.evaluation import judge as jury
+from genai_utils.evaluation import judge_net
 from genai_utils.evaluation.inputs import as_images, as_labels
+from genai_utils.evaluation.judge import WEIGHTS, Judge
+from genai_utils.inputs import path
 from genai_utils.printing import say
 
 # Of the training digits the first `images` are learned, the rest are held out.
@@ -29,11 +30,11 @@ RECIPES = {
     8: {"data": "digits", "images": 1_200, "steps": 1_000, "seed": 0},
 }
 SETTINGS = {
-    "batch": jury.BATCH,
-    "lr": jury.LR,
-    "warmup": jury.WARMUP,
-    "rubbish": jury.RUBBISH,
-    "features": jury.FEATURES,
+    "batch": judge_net.BATCH,
+    "lr": judge_net.LR,
+    "warmup": judge_net.WARMUP,
+    "rubbish": judge_net.RUBBISH,
+    "features": judge_net.FEATURES,
 }
 
 
@@ -51,10 +52,10 @@ def make(size, steps=None, progress=False):
     x, y = as_images(train.x, dtype=torch.float32), as_labels(train.y, "y")
     known, held_out = slice(recipe["images"]), slice(recipe["images"], None)
 
-    net = jury.learn(x[known], y[known], recipe["steps"], recipe["seed"], progress=progress)
-    payload = jury.pack(net, torch.float16)
-    net = jury.fill(jury.blank(size, size), payload)  # what a reader will load: rounded
-    judge = jury.Judge(net, x.shape[1:], torch.device("cpu"), recipe)
+    net = judge_net.learn(x[known], y[known], recipe["steps"], recipe["seed"], progress=progress)
+    payload = judge_net.pack(net, torch.float16)
+    net = judge_net.fill(judge_net.blank(size, size), payload)  # what a reader will load: rounded
+    judge = Judge(net, x.shape[1:], torch.device("cpu"), recipe)
     noise = torch.rand(10_000, *x.shape[1:], generator=torch.Generator().manual_seed(0))
     record = {
         "size": size,
@@ -83,22 +84,23 @@ def main(arguments=None):
     )
     parser.add_argument("--size", type=int, choices=RECIPES, default=28)
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
-    parser.add_argument("--out", type=Path, default=jury.WEIGHTS, help="a folder")
+    parser.add_argument("--out", default=WEIGHTS, help="a folder")
     options = parser.parse_args(arguments)
     os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
+        out = path(options.out, "--out")
         payload, record = make(options.size, options.steps, progress=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path = options.out / f"judge_{options.size}.safetensors"
-        path.write_bytes(payload)
+        out.mkdir(parents=True, exist_ok=True)
+        file = out / f"judge_{options.size}.safetensors"
+        file.write_bytes(payload)
         text = json.dumps(record, indent=1) + "\n"
-        path.with_suffix(".json").write_text(text, encoding="utf-8")
-    except (data.DataError, OSError) as error:
+        file.with_suffix(".json").write_text(text, encoding="utf-8")
+    except (data.DataError, OSError, ValueError) as error:
         say(error, file=sys.stderr)
         return 1
     right = 100 * record["accuracy"]["test"]
-    say(f"{path}: {record['bytes']:,} bytes, {right:.2f} % of the test digits right")
+    say(f"{file}: {record['bytes']:,} bytes, {right:.2f} % of the test digits right")
     return 0
 
 

@@ -7,6 +7,7 @@ import scipy.linalg
 import torch
 
 from genai_utils.evaluation.inputs import as_array, as_points
+from genai_utils.inputs import refusal
 
 
 def _columns(values, name):
@@ -14,9 +15,9 @@ def _columns(values, name):
     if matrix.ndim == 1:
         matrix = matrix[:, None]  # (d,) -> (d, 1)
     if matrix.ndim != 2:
-        raise ValueError(f"{name}: expected shape (d, k), got {tuple(matrix.shape)}")
+        raise refusal(name, "a matrix (d, k)", f"the shape {tuple(matrix.shape)}")
     if not matrix.any():
-        raise ValueError(f"{name} is all zeros and spans no subspace")
+        raise refusal(name, "columns that span a subspace", "zeros only")
     return matrix
 
 
@@ -34,10 +35,10 @@ def subspace_angle(a, b):
     """
     a, b = _columns(a, "a"), _columns(b, "b")
     if a.shape[0] != b.shape[0]:
-        raise ValueError(
-            f"a and b must have equally many rows, got {a.shape[0]} and {b.shape[0]}; the columns "
-            "span the subspace, so a matrix of components in rows needs .T"
-        )
+        raise refusal(
+            "b", f"as many rows as a, {a.shape[0]}", b.shape[0],
+            "the columns span the subspace, so a matrix of components in rows needs .T",
+        )  # fmt: skip
     return math.degrees(scipy.linalg.subspace_angles(a.numpy(), b.numpy()).max())
 
 
@@ -63,15 +64,15 @@ def procrustes(target, points):
     """
     target, points = as_points(target, "target", 2), as_points(points, "points", 2)
     if target.shape != points.shape:
-        raise ValueError(
-            "target and points must have one shape, row by row the same samples, got "
-            f"{tuple(target.shape)} and {tuple(points.shape)}"
-        )
+        raise refusal(
+            "points", f"the shape of target, {tuple(target.shape)}, row by row the same samples",
+            tuple(points.shape),
+        )  # fmt: skip
     centre = target.mean(0)
     t, p = target - centre, points - points.mean(0)  # (n, d)
     for name, cloud, raw in (("target", t, target), ("points", p, points)):
         if cloud.norm() <= 1e-12 * raw.norm():
-            raise ValueError(f"{name}: all points coincide, there is no shape to align")
+            raise refusal(name, "points that span a shape", "points that all coincide")
     u, sigma, vt = torch.linalg.svd(p.T @ t)  # (d, d)
     scale = sigma.sum() / p.square().sum()
     aligned = scale * p @ (u @ vt) + centre  # (n, d)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils.inputs import kind_of, refusal, tokens, whole
 
 
 @torch.no_grad()
@@ -16,16 +16,17 @@ def next_token_nll(logits, ids, length, batch_size=64):
 
     logits: function (B, T) int64 → (B, T, V) scores of the next token, such as a model.
     ids: (n,) int64, n ≥ 2.
-    Raises ValueError for fewer than two tokens.
+    Raises ValueError for fewer than two tokens, TypeError for what are no whole numbers.
     """
-    length, batch_size = positive_int(length, "length"), positive_int(batch_size, "batch_size")
+    length, batch_size = whole(length, "length"), whole(batch_size, "batch_size")
+    ids = tokens(ids, "ids", None, values=False)
     if ids.ndim != 1 or len(ids) < 2:
-        raise ValueError(f"ids must be one sequence of at least 2 tokens, got {tuple(ids.shape)}")
-    whole = (len(ids) - 1) // length  # windows that are full
-    inputs, targets = (x[: whole * length].view(whole, length) for x in (ids[:-1], ids[1:]))
+        raise refusal("ids", "one sequence of at least 2 tokens", f"the shape {tuple(ids.shape)}")
+    full = (len(ids) - 1) // length  # windows that are full
+    inputs, targets = (x[: full * length].view(full, length) for x in (ids[:-1], ids[1:]))
     pairs = list(zip(inputs.split(batch_size), targets.split(batch_size), strict=True))
-    if whole * length < len(ids) - 1:
-        pairs.append((ids[None, whole * length : -1], ids[None, whole * length + 1 :]))
+    if full * length < len(ids) - 1:
+        pairs.append((ids[None, full * length : -1], ids[None, full * length + 1 :]))
     total = sum(
         F.cross_entropy(logits(x).float().flatten(0, 1), y.flatten(), reduction="sum").item()
         for x, y in pairs
@@ -50,10 +51,8 @@ class NGram:
     MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: a history's hash is Σ token · MIXᵏ modulo 2^64
 
     def __init__(self, ids, order, vocabulary):
-        self.order, self.vocabulary = positive_int(order, "order"), vocabulary
-        ids = self._checked(ids)
-        if len(ids) < order:
-            raise ValueError(f"a text of {len(ids)} tokens is too short for order {order}")
+        self.order, self.vocabulary = whole(order, "order"), whole(vocabulary, "vocabulary")
+        ids = self._checked(ids, least=self.order)
         self.tables = []  # for each length of history: sorted hashes and their counts
         for n in range(order):
             history, word = self._hashes(ids, n)[n:], ids[n:]
@@ -64,13 +63,15 @@ class NGram:
             seen = np.unique(history, return_counts=True)[1]  # c(h), in the same order
             self.tables.append((grams, count, known, kinds, seen))
 
-    def _checked(self, ids):
-        ids = np.asarray(ids)
-        if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise ValueError(f"ids must be whole numbers (n,), got {ids.dtype} {ids.shape}")
-        if len(ids) and not (ids.min() >= 0 and ids.max() < self.vocabulary):
-            raise ValueError(f"ids must lie in 0 … {self.vocabulary - 1}, got {ids.max()}")
-        return ids.astype(np.uint64)
+    def _checked(self, ids, least=0):
+        found = ids.cpu().numpy() if torch.is_tensor(ids) else np.asarray(ids)
+        if found.dtype.kind not in "iu":
+            raise refusal("ids", "whole numbers", kind_of(found), kind=TypeError)
+        if found.ndim != 1 or len(found) < least:
+            expected = f"one sequence (n,) of tokens, n of at least {least}"
+            raise refusal("ids", expected, f"the shape {found.shape}")
+        tokens(found, "ids", self.vocabulary)
+        return found.astype(np.uint64)
 
     def _append(self, history, word):
         with np.errstate(over="ignore"):
@@ -110,7 +111,8 @@ class NGram:
         return p
 
     def nll(self, ids):
-        """Mean negative log-likelihood, nats per token."""
+        """Mean negative log-likelihood, nats per token. Raises ValueError for no token at all."""
+        self._checked(ids, least=1)
         return float(-np.log(self.probability(ids)).mean())
 
     def distribution(self, history):

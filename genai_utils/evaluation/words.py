@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from scipy.stats import spearmanr
 
-from genai_utils.evaluation.inputs import as_array, as_points, positive_int, same_width
+from genai_utils.evaluation.inputs import as_array, as_points, same_width
+from genai_utils.inputs import one_of, refusal, whole
 
 
 class Score(NamedTuple):
@@ -29,16 +30,14 @@ def nearest(vectors, query, k, metric="cosine"):
     single = q.ndim == 1
     q = as_points(q[None] if single else q, "query")  # (m, d)
     same_width(x, q, "vectors", "query")
-    if positive_int(k, "k") > len(x):
-        raise ValueError(f"k: expected at most the {len(x)} vectors, got {k}")
+    k = whole(k, "k", most=len(x))
+    one_of(metric, "metric", ("cosine", "dot", "euclidean"))
     if metric == "cosine":
         scores = unit_rows(q) @ unit_rows(x).T  # (m, n)
     elif metric == "dot":
         scores = q @ x.T
-    elif metric == "euclidean":
-        scores = torch.cdist(q, x, compute_mode="donot_use_mm_for_euclid_dist")
     else:
-        raise ValueError(f"metric: expected 'cosine', 'dot' or 'euclidean', got {metric!r}")
+        scores = torch.cdist(q, x, compute_mode="donot_use_mm_for_euclid_dist")
     best = scores.topk(k, dim=1, largest=metric != "euclidean")
     return (best.indices[0], best.values[0]) if single else (best.indices, best.values)
 
@@ -49,17 +48,22 @@ def similarity_spearman(vectors, vocabulary, pairs):
     vectors (V, d), row i is the vector of vocabulary.words[i]; pairs: (word, word, score), as of
     data.word_similarity. Pairs with a word that the vocabulary lacks are left out and counted.
 
-    Returns Score(value in [-1, 1], used). Raises ValueError where fewer than three pairs are left
-    or the sizes do not fit.
+    Returns Score(value in [-1, 1], used). Raises ValueError where fewer than three pairs are left,
+    where all their cosines or all their scores are equal (ranks need an order), or where the sizes
+    do not fit.
     """
     x = _word_vectors(vectors, vocabulary)
     known = [(a, b, s) for a, b, s in pairs if a in vocabulary.index and b in vocabulary.index]
     if len(known) < 3:
-        raise ValueError(f"pairs: expected at least 3 whose words are both known, got {len(known)}")
+        raise refusal("pairs", "at least 3 whose words are both known", len(known))
     first = vocabulary.encode([a for a, _, _ in known])
     second = vocabulary.encode([b for _, b, _ in known])
     cosines = (unit_rows(x[first]) * unit_rows(x[second])).sum(1)  # (pairs,)
-    return Score(float(spearmanr(cosines, [s for *_, s in known]).statistic), len(known))
+    scores = as_array([s for *_, s in known], "the scores of pairs")
+    for name, values in (("vectors", cosines), ("pairs", scores)):
+        if (values == values[0]).all():
+            raise refusal(name, "values that can be ranked", f"{values[0]:g} for all pairs")
+    return Score(float(spearmanr(cosines, scores).statistic), len(known))
 
 
 def analogy_accuracy(vectors, vocabulary, questions, block=512):
@@ -71,9 +75,12 @@ def analogy_accuracy(vectors, vocabulary, questions, block=512):
     Returns Score(value in [0, 1], used). Raises ValueError where no question is left.
     """
     x = unit_rows(_word_vectors(vectors, vocabulary)).float()
+    questions = [tuple(q) for q in questions]
+    if odd := [q for q in questions if len(q) != 4]:
+        raise refusal("questions", "four words each", f"{len(odd[0])}: {odd[0]}")
     known = [q for q in questions if all(word in vocabulary.index for word in q)]
     if not known:
-        raise ValueError("questions: expected one whose four words are all known, got none")
+        raise refusal("questions", "one whose four words are all known", "none")
     ids = vocabulary.encode([word for q in known for word in q]).view(-1, 4)  # (m, 4)
     right = 0
     for part in ids.split(block):
@@ -92,7 +99,5 @@ def unit_rows(x):
 def _word_vectors(vectors, vocabulary):
     x = as_points(vectors, "vectors")
     if len(x) != len(vocabulary):
-        raise ValueError(
-            f"vectors: expected one row for each of the {len(vocabulary)} words, got {len(x)}"
-        )
+        raise refusal("vectors", f"a row for each of the {len(vocabulary)} words", len(x))
     return x

@@ -2,6 +2,8 @@
 
 The counterpart of GPT with the same blocks and without the causal mask. It is trained as a masked
 language model for which any share of the text may be missing, so it can also write from nothing.
+MaskGIT (chapter 21) is this model on a grid of tokens of an image: what to hide, how many places a
+round fills and which ones is written here once.
 
 Source: Ghazvininejad et al. 2019 (mask-predict); Chang et al. 2022 (MaskGIT); lecture item A32.
 """
@@ -10,26 +12,67 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from .transformer import Block, checked_ids, look_up
+from genai_utils import inputs
+from genai_utils.inputs import number, one_of, refusal, whole
+
+from .sampling import draw, evaluating
+from .transformer import Stack
+
+SCHEDULES = {  # share of the rounds that are over -> share of the tokens still hidden
+    "cosine": lambda r: math.cos(math.pi / 2 * r),
+    "linear": lambda r: 1 - r,
+    "square": lambda r: 1 - r**2,
+    "root": lambda r: 1 - math.sqrt(r),
+}
 
 
-def still_hidden(blanks: int, steps: int) -> Tensor:
+def still_hidden(blanks: int, steps: int, schedule: str = "cosine") -> Tensor:
     """How many of the blanks are still hidden before round 1 and after each round, (steps + 1,).
 
-        left_0 = blanks,   left_k = min( floor( blanks cos(π/2 · k/steps) ), left_{k-1} - 1 )
+        left_0 = blanks,   left_k = min( floor( γ(k/steps) · blanks ), left_{k-1} - 1 )
 
-    and never below 0: few are filled while little is known, many at the end, and each round fills
-    one at least while there are any. With as many rounds as blanks each round fills exactly one.
+    and never below 0, with γ(r) = cos(π/2 · r) or another of the SCHEDULES: few are filled while
+    little is known, many at the end, and each round fills one at least while there are any. With
+    as many rounds as blanks the cosine fills exactly one in each.
 
-    Source: Chang et al. 2022, section 3.3; lecture item A32.
+    Raises TypeError or ValueError for blanks below 0, steps below 1, or another schedule.
+    Source: Chang et al. 2022, section 3.3; lecture items A32, A35.
     """
-    left = [blanks]
-    for k in range(1, steps + 1):
-        wanted = math.floor(blanks * math.cos(math.pi / 2 * k / steps))
+    left, steps = [whole(blanks, "blanks", least=0)], whole(steps, "steps")
+    share = SCHEDULES[one_of(schedule, "schedule", SCHEDULES)]
+    for k in range(1, min(blanks, steps) + 1):
+        wanted = math.floor(share(k / steps) * blanks + 1e-9)  # 47.999… is 48
         left.append(max(0, min(wanted, left[-1] - 1)))
-    return torch.tensor(left)
+    return torch.tensor(left + [0] * (steps + 1 - len(left)))
+
+
+def hide_share(noise: Tensor, share: Tensor) -> Tensor:
+    r"""Which tokens to hide in training: of each row a share r, rounded up, at random places.
+
+    $$ \text{hide the } \lceil r_b T \rceil \text{ places of row } b \text{ with the least noise} $$
+
+    Shapes: noise (B, T), all numbers different; share (B,), each in (0, 1] -> (B, T) bool, at
+    least one True in each row. r uniform: any number of 1 ... T tokens, each equally likely.
+    Source: Chang et al. 2022, section 3.1; lecture item A35.
+    """
+    rank = noise.argsort(-1).argsort(-1)  # 0 for the least noise of the row
+    return rank < share[:, None] * noise.shape[1]
+
+
+def keep_surest(confidence: Tensor, hidden: Tensor, count: int) -> Tensor:
+    r"""Which of the tokens just drawn stay: the `count` surest ones among the hidden places.
+
+    Places that were not hidden never count, whatever their confidence. Where fewer than `count`
+    places are hidden, all of them stay.
+
+    Shapes: confidence (B, T), hidden (B, T) bool -> (B, T) bool.
+    Source: Chang et al. 2022, section 3.2; lecture item A35.
+    """
+    masked = confidence.masked_fill(~hidden, -math.inf)
+    rank = masked.argsort(dim=-1, descending=True, stable=True).argsort(-1)
+    return (rank < count) & hidden
 
 
 def hidden_nll(logits: Tensor, ids: Tensor, hidden: Tensor) -> Tensor:
@@ -46,6 +89,29 @@ def hidden_nll(logits: Tensor, ids: Tensor, hidden: Tensor) -> Tensor:
     return ((nll * hidden).sum(-1) / hidden.sum(-1)).mean()
 
 
+def rounds(ids: Tensor, mask: int, steps: int, schedule: str = "cosine"):
+    """The rounds in which what is hidden gets filled: (k, hidden, count), while anything is hidden.
+
+    ids (B, T), mask where hidden; they are looked at anew before each round, so fill them in place.
+    k: 1, 2, …, at most `steps`. hidden (B, T) bool: the hidden places. count (B, 1): how many of
+    them the round has to fill, so that `still_hidden` are left.
+    """
+    blanks = (ids == mask).sum(-1).tolist()
+    plans = {n: still_hidden(n, steps, schedule) for n in {0, *blanks}}
+    plan = torch.stack([plans[n] for n in [0, *blanks]])[1:].to(ids.device)  # (B, steps + 1)
+    for k in range(1, steps + 1):
+        hidden = ids == mask
+        if not hidden.any():
+            break
+        yield k, hidden, (hidden.sum(-1) - plan[:, k])[:, None]
+
+
+def uniform(*shape, device, generator=None) -> Tensor:
+    """Numbers in [0, 1) on a device, drawn where the generator is; None: torch's global stream."""
+    place = device if generator is None else generator.device
+    return torch.rand(*shape, generator=generator, device=place).to(device)
+
+
 def who_sees_whom(T, heads, device=None):
     """The heads' fields of view, (heads, T, T) bool, True where a token (row) may look.
 
@@ -60,64 +126,42 @@ def who_sees_whom(T, heads, device=None):
     return torch.stack([left] * near + [right] * near + [everything] * (heads - 2 * near))
 
 
-class FillIn(nn.Module):
+class FillIn(Stack):
     """Pre-norm blocks in which every token sees every other, and one more token: [MASK].
 
     config: a GPTConfig; its vocabulary counts the real tokens only, [MASK] has the number after
     the last (`model.mask`). forward(ids): (B, T) → logits (B, T, V) of what stands at each place.
     loss(batch): batch (B, T) → nats per hidden token. fill_in(ids, …): see there.
 
-    Raises ValueError for more tokens than the context, or ids outside the vocabulary.
+    Raises TypeError or ValueError for more tokens than the context, or ids outside the vocabulary.
     """
 
     def __init__(self, config):
-        super().__init__()
-        c = self.config = config
-        self.mask = c.vocabulary
-        self.tokens = nn.Embedding(c.vocabulary + 1, c.dim)
-        self.positions = nn.Embedding(c.context, c.dim)
-        self.drop = nn.Dropout(c.dropout)
-        self.blocks = nn.ModuleList(
-            Block(c.dim, c.heads, causal=False, activation="gelu_tanh", dropout=c.dropout)
-            for _ in range(c.layers)
-        )
-        self.norm = nn.LayerNorm(c.dim)
-        self.apply(self._init)
-
-    def _init(self, module):  # as GPT
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
-        if isinstance(module, Block):
-            for layer in (module.attention.out, module.mlp[-1]):
-                nn.init.normal_(layer.weight, std=0.02 / math.sqrt(2 * self.config.layers))
+        super().__init__(config, causal=False, further=1)
+        self.mask = config.vocabulary
 
     def forward(self, ids):
-        self._check(ids)
-        place = torch.arange(ids.shape[1], device=ids.device)
-        see = who_sees_whom(ids.shape[1], self.config.heads, ids.device)
-        x = self.drop(look_up(self.tokens, ids) + self.positions(place))  # (B, T, d)
-        for block in self.blocks:
-            x = block(x, mask=see)
-        return F.linear(self.norm(x), self.tokens.weight[: self.mask])  # (B, T, V): never [MASK]
+        see = who_sees_whom(ids.shape[-1], self.config.heads, ids.device)
+        return self.unembed(self.hidden(self.embed(ids), mask=see))  # (B, T, V)
+
+    def unembed(self, x):
+        """Logits of the tokens, (…, d) → (…, V): never [MASK]."""
+        return F.linear(x, self.tokens.weight[: self.mask])
 
     def hide(self, batch, generator=None):
         """Which tokens to hide, (B, T) bool: in each row 1, 2, … or all T, each equally likely."""
         B, T = batch.shape
-        device = batch.device if generator is None else generator.device
-        share = 1 - torch.rand(B, 1, generator=generator, device=device)  # r in (0, 1]
-        rank = torch.rand(B, T, generator=generator, device=device).argsort(-1).argsort(-1)
-        return (rank < share * T).to(batch.device)
+        share = 1 - uniform(B, device=batch.device, generator=generator)  # r in (0, 1]
+        return hide_share(uniform(B, T, device=batch.device, generator=generator), share)
 
     def check_batch(self, batch):
-        """Raises ValueError for ids outside the vocabulary; [MASK] is none of it."""
-        checked_ids(batch, self.mask)
+        """Raises TypeError or ValueError for ids outside the vocabulary; [MASK] is none of it."""
+        inputs.tokens(batch, "batch", self.mask)
 
     def loss(self, batch, generator=None):
         hidden = self.hide(batch, generator)
         logits = self(batch.masked_fill(hidden, self.mask))
-        return hidden_nll(logits, batch, hidden)
+        return self.with_extras(hidden_nll(logits, batch, hidden))
 
     @torch.no_grad()
     def fill_in(self, ids, steps, temperature=1.0, generator=None, trace=None):
@@ -130,47 +174,23 @@ class FillIn(nn.Module):
         blanks, or more: one token at a time. temperature: divides the logits; 0 takes the best.
 
         ids: (B, T) int64. trace: a list to which the text after each round is appended.
+        Without a generator the draws come from torch's global one.
         Returns (B, T); the places that were not hidden stay as they are.
-        Raises TypeError or ValueError for other steps, temperatures or ids.
+        Raises TypeError or ValueError for other steps, temperatures or ids, and NaN or infinite
+        logits.
         """
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
-        if not (isinstance(temperature, int | float) and 0 <= temperature < math.inf):
-            raise ValueError(f"temperature must be a number of at least 0, got {temperature!r}")
-        self._check(ids)
-        checked_ids(ids, self.mask + 1)
-        ids, training = ids.clone(), self.training
-        blanks = (ids == self.mask).sum(-1)  # (B,)
-        steps = min(steps, int(blanks.max())) if ids.numel() else 0
-        plan = [still_hidden(n, min(n, steps)) for n in blanks.tolist()]
-        self.eval()
-        for k in range(1, steps + 1):
-            hidden = ids == self.mask
-            logits = self(ids).float()
-            sure = logits.softmax(-1).amax(-1).masked_fill(~hidden, -1.0)  # (B, T)
-            rank = sure.argsort(dim=-1, descending=True, stable=True).argsort(-1)
-            left = torch.tensor([p[min(k, len(p) - 1)] for p in plan], device=ids.device)
-            now = rank < (hidden.sum(-1) - left)[:, None]  # (B, T)
-            ids[now] = _draw(logits[now], temperature, generator)
-            if trace is not None:
-                trace.append(ids.clone())
-        self.train(training)
+        steps, T = whole(steps, "steps"), self.config.context
+        number(temperature, "temperature", least=0)
+        inputs.tokens(ids, "ids", self.mask + 1)
+        if ids.ndim != 2 or ids.shape[1] > T:
+            raise refusal("ids", f"(B, T), T at most {T}, the context", f"{tuple(ids.shape)}")
+        ids = ids.clone()
+        with evaluating(self):
+            for _, hidden, count in rounds(ids, self.mask, min(steps, T)):
+                logits = self(ids).float()
+                sure = logits.softmax(-1).amax(-1)  # (B, T); NaN is first in line, and draw says so
+                now = keep_surest(sure, hidden, count)
+                ids[now] = draw(logits[now], temperature, generator=generator)
+                if trace is not None:
+                    trace.append(ids.clone())
         return ids
-
-    def _check(self, ids):
-        if ids.ndim != 2 or ids.dtype != torch.int64:
-            raise TypeError(f"ids must be (B, T) int64, got {tuple(ids.shape)} {ids.dtype}")
-        if ids.shape[1] > self.config.context:
-            raise ValueError(
-                f"the context is {self.config.context} tokens, got {ids.shape[1]}: "
-                "cut the text, or build the model with a longer context"
-            )
-
-
-def _draw(logits, temperature, generator):
-    """One token for each row of logits (n, V) → (n,)."""
-    if temperature == 0 or not len(logits):
-        return logits.argmax(-1)
-    p = (logits / temperature).softmax(-1)
-    device = p.device if generator is None else generator.device
-    return torch.multinomial(p.to(device), 1, generator=generator)[:, 0].to(logits.device)

@@ -11,6 +11,9 @@ from collections import Counter
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from genai_utils import inputs
+from genai_utils.inputs import kind_of, one_of, refusal, whole
+
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's, numbers 0 to 4
 
 
@@ -47,13 +50,17 @@ def learn_merges(words, merges, score="count"):
     pair with the highest count(left, right) / (count(left) · count(right)).
     Ties go to the pair that is first in the alphabet. It ends early where no pair is left.
 
-    Raises ValueError for another score or no words.
+    Raises TypeError for words that are no dict, ValueError for another score or no words.
     Source: Sennrich, Haddow & Birch 2016, algorithm 1.
     """
-    if score not in ("count", "likelihood"):
-        raise ValueError(f"score must be 'count' or 'likelihood', got {score!r}")
+    one_of(score, "score", ("count", "likelihood")), whole(merges, "merges", least=0)
+    if not isinstance(words, dict):
+        raise refusal(
+            "words", "a dict, word -> how often it occurs", kind_of(words),
+            "count them first: Counter(text.split())", TypeError,
+        )  # fmt: skip
     if not words:
-        raise ValueError("learn_merges needs at least one word, got none")
+        raise refusal("words", "at least one word", "none")
     words, learned = {tuple(word): n for word, n in words.items()}, []
     for _ in range(merges):
         pairs = pair_counts(words)
@@ -77,12 +84,13 @@ def learn_merges(words, merges, score="count"):
 class CharTokenizer:
     """One number for each character of a text, in the order of their code points.
 
-    Raises ValueError for an empty text, and where encode meets a character it has never seen.
+    Raises TypeError for what is no text, ValueError for an empty one, and where encode meets a
+    character it has never seen.
     """
 
     def __init__(self, text):
-        if not text:
-            raise ValueError("CharTokenizer needs a text with at least one character")
+        if not _text(text):
+            raise refusal("text", "a text with at least one character", "none")
         self.characters = sorted(set(text))
         self.index = {c: i for i, c in enumerate(self.characters)}
 
@@ -91,12 +99,12 @@ class CharTokenizer:
 
     def encode(self, text):
         """The numbers of a text, (T,) int64."""
-        unknown = sorted(set(text) - set(self.characters))
+        unknown = sorted(set(_text(text)) - set(self.characters))
         if unknown:
-            raise ValueError(
-                f"not in this vocabulary of {len(self)} characters: {unknown}. "
-                "Leave them out, or build the tokenizer from a text that has them"
-            )
+            raise refusal(
+                "text", f"the {len(self)} characters of this vocabulary", f"{unknown} too",
+                "leave them out, or build the tokenizer from a text that has them",
+            )  # fmt: skip
         return torch.tensor([self.index[c] for c in text], dtype=torch.int64)
 
     def decode(self, ids):
@@ -123,14 +131,16 @@ class SubwordTokenizer:
 
     def encode(self, text):
         """The numbers of a text, (T,) int64, without special tokens around it."""
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a string, got {type(text).__name__}")
-        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        ids = self.tokenizer.encode(_text(text), add_special_tokens=False).ids
         return torch.tensor(ids, dtype=torch.int64)
 
     def encode_all(self, texts):
-        """The numbers of many texts at once (faster): a list of (T,) int64."""
-        found = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        """The numbers of many texts at once (faster): a list of (T,) int64.
+
+        Raises TypeError for one text, or anything else that is no list of texts.
+        """
+        texts = inputs.texts(texts, "texts")
+        found = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return [torch.tensor(e.ids, dtype=torch.int64) for e in found]
 
     def decode(self, ids):
@@ -146,10 +156,11 @@ def train_bpe(texts, size):
     """Byte-level byte-pair encoding as in GPT-2, trained on texts; no text is unknown to it.
 
     size: of the vocabulary, at least 256 (the bytes). A piece that begins with a space is spelled
-    with Ġ. Raises ValueError for a smaller size. Source: Radford et al. 2019, section 2.2.
+    with Ġ. Raises TypeError for one text instead of a list of them, ValueError for a smaller size.
+    Source: Radford et al. 2019, section 2.2.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    _check_size(size, len(alphabet))
+    size, texts = whole(size, "size", len(alphabet)), inputs.texts(texts, "texts")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -164,9 +175,10 @@ def train_wordpiece(texts, size):
     """WordPiece as in uncased BERT, trained on texts; pieces inside a word begin with ##.
 
     Numbers 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK]. size: of the vocabulary with them.
+    Raises TypeError for one text instead of a list of them, ValueError for a smaller size.
     Source: Devlin et al. 2019, section 3.
     """
-    _check_size(size, len(SPECIAL) + 1)
+    size, texts = whole(size, "size", len(SPECIAL) + 1), inputs.texts(texts, "texts")
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -178,6 +190,8 @@ def train_wordpiece(texts, size):
     return SubwordTokenizer(tokenizer)
 
 
-def _check_size(size, least):
-    if isinstance(size, bool) or not isinstance(size, int) or size < least:
-        raise ValueError(f"size must be a whole number of at least {least}, got {size!r}")
+def _text(text):
+    """text, unchanged. Raises TypeError for what is no string, such as a list of texts."""
+    if not isinstance(text, str):
+        raise refusal("text", "one text", kind_of(text), kind=TypeError)
+    return text

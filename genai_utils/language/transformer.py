@@ -1,7 +1,8 @@
-"""The transformer: attention, heads, blocks and positions; and two peers, LSTM and convolutions.
+"""The transformer: blocks of attention and an MLP, and the stack of them that models build on.
 
-The parts of which chapters 9 and 10 build BERT and GPT. Shapes: B sequences in a batch, T tokens,
-d numbers for a token, h heads of d/h numbers each, V tokens in the vocabulary.
+Attention itself, positions and the cache are in attention.py, the two peers of chapter 8 in
+peers.py; their names are at hand here too. Shapes: B sequences in a batch, T tokens, d numbers for
+a token, h heads of d/h numbers each, V tokens in the vocabulary.
 
 Source: Vaswani et al. 2017; lecture items A21, A22, B37.
 """
@@ -10,193 +11,22 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from genai_utils.inputs import number, one_of, whole
 
-def look_up(table: nn.Embedding, ids: Tensor) -> Tensor:
-    """The vectors of tokens: ids (…) int64 → (…, d).
-
-    Raises ValueError for ids outside the table. The table itself finds them, so that no ids are
-    looked at here: on a graphics card each look would make the processor wait for it. There the
-    card stops with an assertion of its own; `checked_ids` tells before it comes to that.
-    """
-    try:
-        return table(ids)
-    except IndexError:
-        checked_ids(ids, len(table.weight))
-        raise
-
-
-def checked_ids(ids: Tensor, vocabulary: int) -> Tensor:
-    """ids, unchanged. Raises ValueError where some lie outside 0 … vocabulary - 1."""
-    if ids.numel() and not 0 <= ids.min() <= ids.max() < vocabulary:
-        raise ValueError(
-            f"ids must lie in 0 … {vocabulary - 1}, got {int(ids.min())} to {int(ids.max())}: "
-            "the tokenizer and the model must have one vocabulary"
-        )
-    return ids
-
-
-def attention(q, k, v, mask=None):
-    """Scaled dot-product attention: each query takes a weighted mean of the values.
-
-        weights = softmax(q kᵀ / √d_k)   over the keys
-        output  = weights v
-
-    q: (…, T, d_k). k: (…, S, d_k). v: (…, S, d_v). mask: bool, broadcastable to (…, T, S), True
-    where a query may look; a query that may look nowhere gets zeros.
-    Returns output (…, T, d_v) and weights (…, T, S), whose rows sum to 1.
-    Source: Vaswani et al. 2017, eq. 1; lecture item A22.
-    """
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (…, T, S)
-    if mask is not None:  # a finite number: the softmax of -inf alone would be NaN
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    weights = torch.softmax(scores, -1)
-    if mask is not None:
-        weights = weights.masked_fill(~mask, 0.0)
-    return weights @ v, weights
-
-
-def causal_mask(T, S=None, device=None):
-    """Who may look where if nobody looks ahead: (T, S) bool; the T queries are the last of S."""
-    S = T if S is None else S
-    return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
-
-
-def sinusoidal_positions(T, d):
-    """The positions of the first transformer, (T, d): sines and cosines of falling frequency.
-
-        P[t, 2i] = sin(t / 10000^(2i/d)),   P[t, 2i + 1] = cos(t / 10000^(2i/d))
-
-    Raises ValueError for an odd d.
-    Source: Vaswani et al. 2017, section 3.5.
-    """
-    if d % 2:
-        raise ValueError(f"sines and cosines come in pairs: d must be even, got {d}")
-    angle = torch.arange(T)[:, None] / 10_000 ** (torch.arange(0, d, 2) / d)  # (T, d/2)
-    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)  # (T, d)
-
-
-def rotary(x: Tensor, positions: Tensor) -> Tensor:
-    """Turn each pair of numbers (x_2i, x_2i+1) by the angle position / 10000^(2i/d).
-
-    A product of a turned query and a turned key depends on their distance alone.
-    x: (…, T, d), d even. positions: (T,). Returns (…, T, d).
-    Raises ValueError for an odd d. Source: Su et al. 2021 (RoFormer), eq. 34.
-    """
-    d = x.shape[-1]
-    if d % 2:
-        raise ValueError(f"rotary turns pairs of numbers: d must be even, got {d}")
-    exact = torch.promote_types(x.dtype, torch.float32)  # angles in half precision would be wrong
-    rate = 10_000 ** (-torch.arange(0, d, 2, device=x.device, dtype=exact) / d)  # (d/2,)
-    angle = positions.to(x.device, exact)[:, None] * rate  # (T, d/2)
-    cos, sin, a, b = angle.cos(), angle.sin(), x[..., 0::2], x[..., 1::2]
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
-
-
-def local_mask(positions: Tensor, window: int) -> Tensor:
-    """Who may look where if nobody looks ahead, nor back further than the last `window` tokens.
-
-    positions: (T,) int64, the place of each token in the text; the token itself is the first of
-    the window. Returns (T, T) bool: row t, column s is True where t may look at s.
-    Raises ValueError for a window below 1. Source: Beltagy et al. 2020, section 3.1.
-    """
-    if window < 1:
-        raise ValueError(f"the window must hold at least the token itself, got {window}")
-    back = positions[:, None] - positions[None, :]  # how far s lies behind t
-    return (back >= 0) & (back < window)
-
-
-def induction_share(ids: Tensor, weights: Tensor) -> Tensor:
-    """How much a head looks at what followed the last time: the mark of an induction head.
-
-    The attention on the place right after the latest earlier occurrence of the same token, as a
-    mean over all tokens that have one (0 if none has). ids: (B, T) int64. weights: (B, h, T, T).
-    Returns one number per head, (h,). Source: Olsson et al. 2022.
-    """
-    T = ids.shape[1]
-    same = (ids[:, :, None] == ids[:, None, :]).tril(-1)  # (B, T, T): same token, earlier place
-    latest = (same * torch.arange(T, device=ids.device)).amax(-1)  # (B, T)
-    seen = same.any(-1)[:, None]  # (B, 1, T)
-    after = (latest + 1).clamp(max=T - 1)[:, None, :, None].expand(-1, weights.shape[1], -1, -1)
-    share = weights.gather(-1, after)[..., 0] * seen  # (B, h, T)
-    return share.sum((0, 2)) / max(seen.sum().item(), 1)
-
-
-class KVCache:
-    """Keys and values of the tokens so far, of one block; room for `length` tokens."""
-
-    def __init__(self, length):
-        self.length, self.used, self.k, self.v = length, 0, None, None
-
-    def extend(self, k, v):
-        """Append k, v (B, h, T, d/h); returns those of all tokens so far (B, h, S, d/h)."""
-        B, h, T, size = k.shape
-        if self.k is None:
-            self.k, self.v = (k.new_empty(B, h, self.length, size) for _ in range(2))
-        if self.used + T > self.length:
-            raise ValueError(f"the cache has room for {self.length} tokens, got {self.used + T}")
-        self.k[:, :, self.used : self.used + T] = k
-        self.v[:, :, self.used : self.used + T] = v
-        self.used += T
-        return self.k[:, :, : self.used], self.v[:, :, : self.used]
-
-
-class MultiHeadAttention(nn.Module):
-    """h attentions side by side, each on d/h numbers of its own, mixed by one matrix at the end.
-
-    forward(x, mask=None, cache=None): x (B, T, d) → (B, T, d). causal: no token looks ahead.
-    mask: bool, broadcastable to (B, h, T, S), True where a token may look (and causal allows it).
-    rotary: turn queries and keys by their positions. weights(x, mask=None): (B, h, T, T).
-
-    Raises ValueError where d is no multiple of h, or x is not (B, T, d).
-    Source: Vaswani et al. 2017, section 3.2.2.
-    """
-
-    def __init__(self, dim, heads, causal=False, dropout=0.0, rotary=False):
-        super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(f"dim must be a multiple of heads, got {dim} and {heads}")
-        self.heads, self.causal, self.dropout, self.rotary = heads, causal, dropout, rotary
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
-
-    def split(self, x, start=0):
-        """Queries, keys and values of all heads, (3, B, h, T, d/h); x begins at place `start`."""
-        d = self.out.in_features
-        if x.ndim != 3 or x.shape[2] != d:
-            raise ValueError(f"x must be (B, T, {d}), vectors of tokens, got {tuple(x.shape)}")
-        B, T, _ = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        if self.rotary:
-            place = torch.arange(start, start + T, device=x.device)
-            qkv = torch.cat([rotary(qkv[:2], place), qkv[2:]])
-        return qkv  # (3, B, h, T, d/h)
-
-    def allowed(self, T, S, mask, device):
-        """The mask given, and the causal one where there is one; None: everything."""
-        if not self.causal or T == 1:
-            return mask
-        causal = causal_mask(T, S, device)
-        return causal if mask is None else mask & causal
-
-    def forward(self, x, mask=None, cache=None):
-        q, k, v = self.split(x, cache.used if cache else 0)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        T, S = q.shape[2], k.shape[2]
-        plain = self.causal and mask is None and T == S > 1  # the kernel has this mask built in
-        x = F.scaled_dot_product_attention(  # the same as attention(), in one kernel
-            q, k, v, None if plain else self.allowed(T, S, mask, x.device),
-            dropout_p=self.dropout if self.training else 0.0, is_causal=plain,
-        )  # fmt: skip
-        return self.out(x.transpose(1, 2).flatten(2))  # (B, T, d)
-
-    @torch.no_grad()
-    def weights(self, x, mask=None):
-        q, k, v = self.split(x)
-        T = x.shape[1]
-        return attention(q, k, v, self.allowed(T, T, mask, x.device))[1]
+from .attention import (
+    KVCache,
+    MultiHeadAttention,
+    attention,
+    causal_mask,
+    induction_share,
+    local_mask,
+    rotary,
+    sinusoidal_positions,
+)
+from .peers import LSTMLM, ConvLM, LanguageModel
+from .tokens import look_up, require_ids
 
 
 class Block(nn.Module):
@@ -214,12 +44,9 @@ class Block(nn.Module):
     def __init__(self, dim, heads, causal=False, norm="pre", activation="gelu", dropout=0.0,
                  hidden=None, eps=1e-5, rotary=False):  # fmt: skip
         super().__init__()
-        if norm not in ("pre", "post"):
-            raise ValueError(f"norm must be 'pre' or 'post', got {norm!r}")
-        if activation not in self.ACTIVATIONS:
-            raise ValueError(f"activation must be one of {[*self.ACTIVATIONS]}, got {activation!r}")
-        hidden = 4 * dim if hidden is None else hidden
-        self.norm = norm
+        self.norm = one_of(norm, "norm", ("pre", "post"))
+        one_of(activation, "activation", self.ACTIVATIONS)
+        hidden = 4 * dim if hidden is None else whole(hidden, "hidden")
         self.norm1 = nn.LayerNorm(dim, eps)
         self.attention = MultiHeadAttention(dim, heads, causal, dropout, rotary)
         self.norm2 = nn.LayerNorm(dim, eps)
@@ -236,36 +63,89 @@ class Block(nn.Module):
         return self.norm2(x + self.drop(self.mlp(x)))
 
 
-class LanguageModel(nn.Module):
-    """The frame of three models of the next token; what they differ in is `body`: (B, T, d) → same.
+def small_weights(module):
+    """BERT's and GPT's first weights: normal with standard deviation 0.02, biases 0."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
 
-    forward(ids): (B, T) int64 → logits of the next token (B, T, V).
-    loss(batch): batch (B, T + 1) ids, or a pair (ids, targets), both (B, T), with target −100
-    where nothing is asked → mean negative log-likelihood, nats per token.
 
-    Raises ValueError for ids that are not (B, T) or lie outside the vocabulary.
+class Stack(nn.Module):
+    """Pre-norm blocks between a table of tokens and the same table: GPT, FillIn, MaskGIT.
+
+    forward(ids, cache=None): ids (B, T) int64 → logits (B, T, V). It is
+    unembed(hidden(embed(ids))). With a cache, ids follow the tokens that are in it.
+
+    config: vocabulary, context, layers, heads, dim, dropout, as `gpt.GPTConfig`. causal: no token
+    looks ahead. further: tokens that may be read beside those of the vocabulary ([MASK]).
+
+    A plain stack is all that is built here. What else a model needs takes the place of a part, from
+    outside, and needs no setting: a low-rank sum for a `blocks[i].attention.qkv` (LoRA), a mixture
+    of experts for a `blocks[i].mlp`. Another head (a value, a class, the vector of a text) stands
+    on what `hidden` gives. A part that wants a term in the loss leaves it in its attribute
+    `extra_loss` in forward; see `with_extras`.
+
+    Raises TypeError or ValueError for sizes that do not fit, no tokens, more tokens than the
+    context, or ids outside the vocabulary.
     """
 
-    def __init__(self, vocabulary, dim):
+    def __init__(self, config, causal, further=0):
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, dim)
-        nn.init.normal_(self.tokens.weight, std=0.1)
-        self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, vocabulary, bias=False)
+        c = self.config = config
+        for name in ("vocabulary", "context", "layers", "dim"):
+            whole(getattr(c, name), name)
+        number(c.dropout, "dropout", least=0, below=1)
+        self.tokens = nn.Embedding(c.vocabulary + further, c.dim)
+        self.positions = nn.Embedding(c.context, c.dim)
+        self.drop = nn.Dropout(c.dropout)
+        self.blocks = nn.ModuleList(
+            Block(c.dim, c.heads, causal, activation="gelu_tanh", dropout=c.dropout)
+            for _ in range(c.layers)
+        )
+        self.norm = nn.LayerNorm(c.dim)
+        self.apply(self.first_weights)
 
-    def forward(self, ids):
-        if ids.ndim != 2 or ids.is_floating_point():
-            raise ValueError(f"ids must be whole numbers (B, T), got {ids.dtype} {(*ids.shape,)}")
-        return self.head(self.norm(self.body(look_up(self.tokens, ids))))  # (B, T, V)
+    def first_weights(self, module):
+        small_weights(module)
+        if isinstance(module, Block):  # what is added 2·layers times starts smaller
+            for layer in (module.attention.out, module.mlp[-1]):
+                nn.init.normal_(layer.weight, std=0.02 / math.sqrt(2 * self.config.layers))
 
-    def check_batch(self, batch):
-        """Raises ValueError for ids outside the vocabulary."""
-        checked_ids(batch if isinstance(batch, torch.Tensor) else batch[0], len(self.tokens.weight))
+    def embed(self, ids, start=0):
+        """Token plus position, (B, T) → (B, T, d); the first token stands at place `start`."""
+        require_ids(ids, self.config.context, start)
+        place = torch.arange(start, start + ids.shape[1], device=ids.device)
+        return look_up(self.tokens, ids) + self.positions(place)
 
-    def loss(self, batch):
-        whole = isinstance(batch, torch.Tensor)
-        ids, targets = (batch[:, :-1], batch[:, 1:]) if whole else batch
-        return F.cross_entropy(self(ids).flatten(0, 1), targets.flatten())
+    def hidden(self, x, cache=None, mask=None):
+        """Through all blocks and the last norm, (B, T, d) → (B, T, d). mask: as of a `Block`."""
+        x = self.drop(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x, mask, cache[i] if cache else None)
+        return self.norm(x)
+
+    def unembed(self, x):
+        """Logits of the tokens, (…, d) → (…, V)."""
+        return F.linear(x, self.tokens.weight)
+
+    def forward(self, ids, cache=None):
+        start = cache[0].used if cache else 0
+        return self.unembed(self.hidden(self.embed(ids, start), cache))  # (B, T, V)
+
+    def new_cache(self):
+        """An empty cache for each block."""
+        return [KVCache(self.config.context) for _ in self.blocks]
+
+    def with_extras(self, loss):
+        """The loss plus the `extra_loss` of every module inside that left one in this forward.
+
+        Each is taken out as it is added: none counts twice, and no graph outlives its step.
+        """
+        for module in self.modules():
+            if getattr(module, "extra_loss", None) is not None:
+                loss, module.extra_loss = loss + module.extra_loss, None
+        return loss
 
 
 class TransformerLM(LanguageModel):
@@ -273,9 +153,8 @@ class TransformerLM(LanguageModel):
 
     def __init__(self, vocabulary, dim, layers=4, heads=4, positions="rotary", window=None):
         super().__init__(vocabulary, dim)
-        if positions not in (known := ("rotary", "sinusoidal", "none")):
-            raise ValueError(f"positions must be one of {known}, got {positions!r}")
-        self.positions, self.window = positions, window
+        self.positions = one_of(positions, "positions", ("rotary", "sinusoidal", "none"))
+        self.window = None if window is None else whole(window, "window")
         turn = positions == "rotary"
         self.blocks = nn.ModuleList(Block(dim, heads, True, rotary=turn) for _ in range(layers))
 
@@ -299,31 +178,8 @@ class TransformerLM(LanguageModel):
         return torch.stack(found)
 
 
-class LSTMLM(LanguageModel):
-    """A recurrent network: what it knows of the past is one state of fixed size per layer."""
-
-    def __init__(self, vocabulary, dim, layers=2):
-        super().__init__(vocabulary, dim)
-        self.lstm = nn.LSTM(dim, dim, layers, batch_first=True)
-
-    def body(self, x):
-        return self.lstm(x)[0]
-
-
-class ConvLM(LanguageModel):
-    """Causal convolutions with gates and shortcuts; layer l looks at t, t − 2^l, t − 2·2^l, …
-    Source: van den Oord et al. 2016 (WaveNet); Dauphin et al. 2017."""
-
-    def __init__(self, vocabulary, dim, layers=7, kernel=3):
-        super().__init__(vocabulary, dim)
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(layers))
-        gates = (nn.Conv1d(dim, 2 * dim, kernel, dilation=2**i) for i in range(layers))
-        self.convs = nn.ModuleList(gates)
-        self.outs = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
-
-    def body(self, x):
-        for norm, conv, out in zip(self.norms, self.convs, self.outs, strict=True):
-            past = (conv.kernel_size[0] - 1) * conv.dilation[0]
-            y = conv(F.pad(norm(x).transpose(1, 2), (past, 0)))  # (B, 2d, T)
-            x = x + out(F.glu(y, 1).transpose(1, 2))
-        return x
+__all__ = [
+    "Block", "ConvLM", "KVCache", "LSTMLM", "LanguageModel", "MultiHeadAttention", "Stack",
+    "TransformerLM", "attention", "causal_mask", "induction_share", "local_mask", "look_up",
+    "rotary", "sinusoidal_positions", "small_weights",
+]  # fmt: skip

@@ -1,12 +1,15 @@
-"""Clustering: K-means with its relatives, agglomerative trees, and the mixture behind K-means.
+"""Clustering: K-means with its relatives, and the mixture behind it; trees: see `agglomerative`.
 
 Symbols: X (n, d) holds one example per row, C (K, d) one centre per row, labels (n,) int64 the
 cluster of each example, Z (n, K) the labels as one-hot rows. Inertia is the squared Euclidean
 distance of every example to its centre, summed over the examples: J = ||X - Z C||_F^2.
 
-Sources: Lloyd 1982; Arthur & Vassilvitskii 2007 (k-means++); Sculley 2010 (mini-batch); Lance &
-Williams 1967; Ward 1963; Dempster, Laird & Rubin 1977 (EM); Dhillon & Modha 2001 (spherical).
-Lecture items A1-A5.
+||x||^2 - 2 <x, c> + ||c||^2 is quick, but a difference of large numbers: far from the origin, or
+where clusters are narrow, it keeps no digit of the distance. So it is used with the data moved to
+the origin, and only to find the nearest centre; the distances themselves come from differences.
+
+Sources: Lloyd 1982; Arthur & Vassilvitskii 2007 (k-means++); Sculley 2010 (mini-batch); Dempster,
+Laird & Rubin 1977 (EM); Dhillon & Modha 2001 (spherical). Lecture items A1-A4.
 """
 
 import math
@@ -16,28 +19,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LINKAGES = ("single", "complete", "average", "ward")
+from genai_utils.inputs import array, number, one_of, refusal, whole
+from genai_utils.structure.agglomerative import (  # noqa: F401, chapter 1 knows them from here
+    LINKAGES,
+    cut,
+    distance_matrix,
+    lance_williams,
+    linkage,
+)
+from genai_utils.structure.pca import origin
+
 STARTS = ("k-means++", "random")
 
 
-def _matrix(X: Tensor, name="X") -> Tensor:
-    """Return X if it is a finite, non-empty, real floating-point matrix; else say what is wrong."""
-    if not isinstance(X, Tensor):
-        got = type(X).__name__
-        raise TypeError(f"{name} should be a torch tensor, got {got}; use torch.as_tensor")
+def _points(X, name="X") -> Tensor:
+    """X (n, d) as a tensor; its sentences are those that chapter 1 shows."""
+    X = array(X, name, finite=False, empty=True)
     if X.dim() != 2 or X.numel() == 0:
         shape = tuple(X.shape)
         raise ValueError(f"{name} should be (n, d) with n, d >= 1, got {shape}; is it empty?")
-    if not X.is_floating_point():
-        raise TypeError(f"{name} should hold real floating-point numbers, got {X.dtype}")
     if not torch.isfinite(X).all():
         raise ValueError(f"{name} holds NaN or infinity; drop or fill in those rows first")
     return X
 
 
 def _clusters(K: int, n: int) -> int:
-    if type(K) is not int:
-        raise TypeError(f"K should be an integer, got {type(K).__name__} {K!r}")
+    K = whole(K, "K", least=None)
     if not 1 <= K <= n:
         raise ValueError(f"K should be between 1 and the number of points, n = {n}, got {K}")
     return K
@@ -58,13 +65,22 @@ def squared_distances(X: Tensor, centres: Tensor) -> Tensor:
 
 
 def assign(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centre of every example: labels (n,) and squared distances (n,). Ties: the first.
+    """Nearest centre of every example: labels (n,) and squared distances (n,). Ties: the first."""
+    X, centres = array(X, "X", finite=False), array(centres, "centres", finite=False)
+    near = origin(X)
+    return nearest(X - near, centres - near)
+
+
+def nearest(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """`assign` for data that lie around the origin.
 
     Works through X in pieces that fit a processor's cache, which also bounds the memory.
     """
-    rows = 2**21 // max(X.shape[1], len(centres)) + 1
-    pieces = [squared_distances(x, centres).min(dim=1) for x in X.split(rows)]
-    return torch.cat([p.indices for p in pieces]), torch.cat([p.values for p in pieces])
+    pieces = []
+    for x in X.split(2**21 // max(X.shape[1], len(centres)) + 1):
+        labels = squared_distances(x, centres).argmin(dim=1)
+        pieces.append((labels, (x - centres[labels]).square().sum(dim=1)))
+    return tuple(torch.cat(part) for part in zip(*pieces, strict=True))
 
 
 def update(X: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
@@ -110,20 +126,24 @@ def lloyd(X: Tensor, centres: Tensor, most: int = 300) -> Clusters:
     Stops at a fixed point, when no label changes (or rounding keeps the inertia from falling), or
     after `most` moves of the centres. Neither half-step can raise the inertia. Lecture item A3.
     """
-    _clusters(len(_matrix(centres, "centres")), len(_matrix(X)))
+    X = _points(X)
+    centres = _points(centres, "centres").to(X)
+    _clusters(len(centres), len(X))
     if centres.shape[1] != X.shape[1]:
         raise ValueError(f"centres should have {X.shape[1]} columns, got {tuple(centres.shape)}")
-    centres, labels, distances = refill(X, centres, *assign(X, centres))
+    near = origin(X)  # where the data lie; seen from there no digit is lost
+    X, centres = X - near, centres - near
+    centres, labels, distances = refill(X, centres, *nearest(X, centres))
     history = [distances.sum(dtype=torch.float64).item()]
-    for _ in range(most):
+    for _ in range(whole(most, "most", 0)):
         centres = update(X, labels, centres)
-        centres, new, distances = refill(X, centres, *assign(X, centres))
+        centres, new, distances = refill(X, centres, *nearest(X, centres))
         history.append(distances.sum(dtype=torch.float64).item())
         done = torch.equal(new, labels) or history[-1] >= history[-2]
         labels = new
         if done:
             break
-    return Clusters(centres, labels, history[-1], history)
+    return Clusters(centres + near, labels, history[-1], history)
 
 
 def plus_plus_probabilities(distances: Tensor) -> Tensor:
@@ -140,32 +160,30 @@ def plus_plus_probabilities(distances: Tensor) -> Tensor:
 
 def start_centres(X: Tensor, K: int, start: str = "k-means++", generator=None) -> Tensor:
     """K examples to start from: "k-means++" (far from each other), or "random" (all alike)."""
-    n = len(_matrix(X))
-    _clusters(K, n)
-    if start not in STARTS:
-        raise ValueError(f"start should be one of {STARTS}, got {start!r}")
-    if start == "random":
+    X = _points(X)
+    n, K = len(X), _clusters(K, len(X))
+    if one_of(start, "start", STARTS) == "random":
         return X[torch.randperm(n, generator=generator)[:K].to(X.device)]
     chosen = torch.randint(n, (1,), generator=generator).tolist()
-    nearest = squared_distances(X, X[chosen])  # (n, 1)
-    while len(chosen) < K:
-        p = plus_plus_probabilities(nearest).double().cpu()
+    D = (X - X[chosen]).square().sum(dim=1, keepdim=True)  # (n, 1)
+    for _ in range(K - 1):
+        p = plus_plus_probabilities(D).double().cpu()
         chosen.append(int(torch.multinomial(p, 1, generator=generator)))
-        nearest = torch.minimum(nearest, squared_distances(X, X[chosen[-1:]]))
+        to_last = (X - X[chosen[-1:]]).square().sum(dim=1, keepdim=True)
+        D = torch.minimum(D, to_last)
     return X[chosen]
 
 
 def kmeans(X: Tensor, K: int, starts=10, start="k-means++", most=300, seed=0) -> Clusters:
     """The best of `starts` runs of Lloyd's algorithm, by inertia. X is (n, d), on any device.
 
-    The mean is subtracted first and added at the end: it changes no distance, and keeps
-    ||x||^2 - 2 <x, c> + ||c||^2 exact where the data lie far from the origin. Lecture items A3, A4.
+    The mean is subtracted first and added at the end, which changes no distance. Items A3, A4.
     """
-    mean = _matrix(X).mean(dim=0)
-    generator = torch.Generator().manual_seed(seed)
+    X, K = _points(X), _clusters(K, len(X))
+    mean, generator = X.mean(dim=0), torch.Generator().manual_seed(seed)
     Y = X - mean
-    runs = (lloyd(Y, start_centres(Y, K, start, generator), most) for _ in range(starts))
-    best = min(runs, key=lambda run: run.inertia)
+    starting = (start_centres(Y, K, start, generator) for _ in range(whole(starts, "starts")))
+    best = min((lloyd(Y, C, most) for C in starting), key=lambda run: run.inertia)
     return best._replace(centres=best.centres + mean)
 
 
@@ -174,20 +192,21 @@ def minibatch_kmeans(X: Tensor, K: int, batch=1024, steps=300, seed=0) -> Cluste
 
     c_k <- c_k + (1 / N_k) sum_{i in batch, k} (x_i - c_k), N_k the examples given to k so far: a
     gradient step with its own falling rate for each centre. Sculley 2010, algorithm 1. `history`
-    holds the inertia at the end only.
+    holds the inertia at the end only. A cluster that is empty there is filled as in `lloyd`.
     """
-    g = torch.Generator().manual_seed(seed)
-    n, counts = len(_matrix(X)), torch.zeros(_clusters(K, len(X)), 1).to(X)
+    X, batch, g = _points(X), whole(batch, "batch"), torch.Generator().manual_seed(seed)
+    n, counts, near = len(X), torch.zeros(_clusters(K, len(X)), 1).to(X), origin(X)
+    X = X - near  # see `lloyd`
     centres = start_centres(X[torch.randperm(n, generator=g)[: max(3 * batch, K)]], K, generator=g)
-    for _ in range(steps):
+    for _ in range(whole(steps, "steps")):
         x = X[torch.randint(n, (batch,), generator=g).to(X.device)]
-        Z = F.one_hot(assign(x, centres)[0], K).to(x)  # (batch, K)
+        Z = F.one_hot(nearest(x, centres)[0], K).to(x)  # (batch, K)
         counts = counts + Z.sum(dim=0)[:, None]
         given = Z.T @ x - Z.sum(dim=0)[:, None] * centres  # (K, d)
         centres = centres + given / counts.clamp(min=1)
-    labels, distances = assign(X, centres)
+    centres, labels, distances = refill(X, centres, *nearest(X, centres))
     inertia = distances.sum(dtype=torch.float64).item()
-    return Clusters(centres, labels, inertia, [inertia])
+    return Clusters(centres + near, labels, inertia, [inertia])
 
 
 def spherical_step(X: Tensor, centres: Tensor) -> Tensor:
@@ -197,7 +216,7 @@ def spherical_step(X: Tensor, centres: Tensor) -> Tensor:
     c_k = s_k / ||s_k|| with s_k the sum of the rows that k got; a cluster without rows keeps its
     centre. X is (n, d), centres (K, d) of length 1; returns (K, d). Dhillon & Modha 2001.
     """
-    U = F.normalize(X, dim=1)  # (n, d)
+    U = F.normalize(X, dim=1, eps=1e-30)  # (n, d)
     labels = (U @ centres.T).argmax(dim=1)  # (n,)
     sums = F.one_hot(labels, len(centres)).to(U.dtype).T @ U  # (K, d)
     lengths = sums.norm(dim=1, keepdim=True)  # (K, 1)
@@ -220,7 +239,13 @@ class Mixture(NamedTuple):
 
 def log_joint(X: Tensor, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
     """log w_k N(x_i; m_k, S_k) in nats, (n, K)."""
-    normal = torch.distributions.MultivariateNormal(means, covariances)
+    factors, wrong = torch.linalg.cholesky_ex(covariances)
+    if wrong.any():
+        raise refusal(
+            "covariances", "positive definite matrices", f"{int((wrong > 0).sum())} that are not",
+            "a larger ridge keeps a cluster from becoming flat",
+        )  # fmt: skip
+    normal = torch.distributions.MultivariateNormal(means, scale_tril=factors)
     return weights.log() + normal.log_prob(X[:, None])
 
 
@@ -228,12 +253,21 @@ def em(X: Tensor, means: Tensor, variance=None, steps=100, ridge=1e-6) -> Mixtur
     """EM for a mixture of K Gaussians, from the given means (K, d) and equal weights.
 
     E: r_ik = w_k N(x_i; m_k, S_k) / sum_l w_l N(x_i; m_l, S_l).  M: weights, means and covariances
-    become averages weighted by r (plus `ridge` on the diagonal). With `variance` s^2 only the means
-    move, S_k = s^2 I and w_k = 1 / K: for s -> 0 this is Lloyd's algorithm. Dempster et al. 1977.
+    become averages weighted by r (plus `ridge`, in squared units of X, on the diagonal). With
+    `variance` s^2 only the means move, S_k = s^2 I and w_k = 1 / K: for s -> 0 this is Lloyd's
+    algorithm. Calculates in float64, and returns X's dtype. Dempster et al. 1977.
     """
-    K, d = len(_matrix(means, "means")), _matrix(X).shape[1]
-    eye = torch.eye(d).to(X).expand(_clusters(K, len(X)), d, d)
-    covariances = eye * (X.var(dim=0).mean() if variance is None else variance)
+    X, means = _points(X), _points(means, "means")
+    K, d, dtype = _clusters(len(means), len(X)), X.shape[1], X.dtype
+    X, means, eye = X.double(), means.double(), torch.eye(d).to(X).double()
+    number(ridge, "ridge", least=0), whole(steps, "steps", 0)
+    columns = X.var(dim=0, correction=min(1, len(X) - 1))  # (d,); of one row: 0
+    spread = columns.mean() if variance is None else number(variance, "variance", above=0)
+    if spread == 0 and ridge == 0:
+        raise refusal("X", "points that differ", f"{len(X)} equal ones", "set ridge or variance")
+    # A cluster on a line or in a point stays a Gaussian, whatever the unit of a column.
+    least = torch.diag(torch.clamp(1e-12 * columns, min=ridge))
+    covariances = (eye * spread if spread > 0 else least).expand(K, d, d)
     weights, history = torch.full((K,), 1 / K).to(X), []
     for step in range(steps + 1):
         joint = log_joint(X, weights, means, covariances)  # (n, K)
@@ -247,8 +281,9 @@ def em(X: Tensor, means: Tensor, variance=None, steps=100, ridge=1e-6) -> Mixtur
             weights = counts / counts.sum()
             away = X[:, None] - means  # (n, K, d)
             covariances = torch.einsum("nk,nki,nkj->kij", R, away, away) / counts[:, None, None]
-            covariances = covariances + ridge * eye
-    return Mixture(weights, means, covariances, R, history)
+            covariances = (covariances + covariances.mT) / 2 + least
+    parts = weights, means, covariances, R
+    return Mixture(*(part.to(dtype) for part in parts), history)
 
 
 def bic(log_likelihood: float, n: int, d: int, K: int) -> float:
@@ -257,78 +292,3 @@ def bic(log_likelihood: float, n: int, d: int, K: int) -> float:
     -2 log L + p log n with p = (K - 1) + K d + K d (d + 1) / 2 free parameters. Schwarz 1978.
     """
     return -2 * log_likelihood + (K - 1 + K * d + K * d * (d + 1) // 2) * math.log(n)
-
-
-# --- trees
-
-
-def distance_matrix(X: Tensor, metric: str = "euclidean") -> Tensor:
-    """Distances between all rows, (n, n) float64: ||x - y||, or 1 - cos(x, y) for "cosine"."""
-    X = _matrix(X).double()
-    if metric == "euclidean":
-        return torch.cdist(X, X, compute_mode="donot_use_mm_for_euclid_dist")
-    if metric != "cosine":
-        raise ValueError(f"metric should be 'euclidean' or 'cosine', got {metric!r}")
-    if (X.norm(dim=1) == 0).any():
-        raise ValueError("a row of zeros has no direction, so no cosine: leave it out")
-    U = F.normalize(X, dim=1)
-    return (1 - U @ U.T).clamp(min=0).fill_diagonal_(0)
-
-
-def lance_williams(d_i, d_j, d_ij, n_i, n_j, n_k, method: str) -> Tensor:
-    """Distance of every other cluster k to the cluster that i and j become, from known distances.
-
-    single: min(d_i, d_j).  complete: max(d_i, d_j).  average: (n_i d_i + n_j d_j) / (n_i + n_j).
-    ward: ((n_i + n_k) d_i + (n_j + n_k) d_j - n_k d_ij) / (n_i + n_j + n_k); its d are SQUARED.
-    d_i, d_j (m,) are the distances of the others to i and to j, d_ij that between these two, n_i,
-    n_j and n_k (m,) the numbers of examples. Returns (m,). Lance & Williams 1967.
-    """
-    if method == "single":
-        return torch.minimum(d_i, d_j)
-    if method == "complete":
-        return torch.maximum(d_i, d_j)
-    if method == "average":
-        return (n_i * d_i + n_j * d_j) / (n_i + n_j)
-    return ((n_i + n_k) * d_i + (n_j + n_k) * d_j - n_k * d_ij) / (n_i + n_j + n_k)
-
-
-def linkage(D: Tensor, method: str = "ward") -> Tensor:
-    """The tree of agglomerative clustering: n - 1 times merge the two clusters that are closest.
-
-    D (n, n) holds the distances between the examples (Euclidean for "ward"). Returns (n - 1, 4)
-    float64 as SciPy does: the two clusters merged, the height (their distance), the new size; the
-    new cluster is called n, n + 1, ... Memory n^2, time about n^2. Lecture item A5.
-    """
-    if method not in LINKAGES:
-        raise ValueError(f"method should be one of {LINKAGES}, got {method!r}")
-    if _matrix(D, "D").shape[0] != D.shape[1] or not torch.allclose(D, D.T) or D.min() < 0:
-        raise ValueError("D should be square, symmetric, not negative; use distance_matrix(X)")
-    n, inf = len(D), math.inf
-    D = (D.double() ** 2 if method == "ward" else D.double().clone()).fill_diagonal_(inf)
-    size, name = torch.ones(n).to(D), list(range(n))
-    least, near = D.min(dim=1)  # of each row: distance and index of its nearest other cluster
-    merges = []
-    for step in range(n - 1):
-        i = int(least.argmin())
-        j = int(near[i])
-        merges.append([*sorted((name[i], name[j])), float(D[i, j]), float(size[i] + size[j])])
-        row = lance_williams(D[i], D[j], D[i, j], size[i], size[j], size, method)  # (n,)
-        row[i] = row[j] = inf
-        D[i] = D[:, i] = row  # i is the new cluster ...
-        D[j] = D[:, j] = inf  # ... and j is gone
-        size[i], name[i], least[j] = size[i] + size[j], n + step, inf
-        stale = (near == i) | (near == j)
-        least[stale], near[stale] = D[stale].min(dim=1)
-    merges = torch.tensor(merges, dtype=torch.float64).view(-1, 4)
-    if method == "ward":
-        merges[:, 2] = merges[:, 2].sqrt()
-    return merges
-
-
-def cut(merges: Tensor, K: int) -> Tensor:
-    """Labels (n,) of K clusters: undo the last K - 1 merges of the tree. One tree, every K."""
-    n = len(merges) + 1
-    labels = torch.arange(n)
-    for step, (a, b) in enumerate(merges[: n - _clusters(K, n), :2].long().tolist()):
-        labels[(labels == a) | (labels == b)] = n + step
-    return labels.unique(return_inverse=True)[1]

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genai_utils.inputs import matrix, number, refusal, whole
 from genai_utils.structure.word_embeddings import negative_sampling_loss, noise_distribution
 from genai_utils.training import fit
 
@@ -22,10 +23,19 @@ from genai_utils.training import fit
 
 def _checked(documents: list[Tensor]) -> list[Tensor]:
     """The documents as int64 tensors, if each holds a word; else say which one does not."""
-    if isinstance(documents, (str, Tensor)):
-        raise TypeError(
-            f"documents should be a list of word-id tensors, got one {type(documents).__name__}"
-        )
+    if isinstance(documents, (str, bytes, Tensor)):
+        one = "tensor" if isinstance(documents, Tensor) else "text"
+        raise refusal(
+            "documents", "a list of tensors of word ids", f"one {one}", "put it into a list",
+            kind=TypeError,
+        )  # fmt: skip
+    for i, document in enumerate(documents := list(documents)):
+        listed = document if isinstance(document, (list, tuple)) else ()
+        if isinstance(document, (str, bytes)) or any(isinstance(word, str) for word in listed):
+            raise refusal(
+                f"documents[{i}]", "word ids (L,)", "words",
+                "number them with vocabulary.encode", kind=TypeError,
+            )  # fmt: skip
     documents = [torch.as_tensor(document) for document in documents]
     if not documents:
         raise ValueError("the corpus is empty: give at least one document")
@@ -49,9 +59,7 @@ def examples(documents: list[Tensor], window: int = 5) -> tuple[Tensor, Tensor, 
     where the document has ended.
     Raises ValueError for an empty corpus, a document without words or a window below 1.
     """
-    if type(window) is not int or window < 1:
-        raise ValueError(f"window should be a whole number of at least 1, got {window!r}")
-    documents = _checked(documents)
+    window, documents = whole(window, "window"), _checked(documents)
     doc = torch.repeat_interleave(torch.tensor([len(words) for words in documents]))  # (m,)
     runs = [F.pad(w, (window, window), value=-1).unfold(0, 2 * window + 1, 1) for w in documents]
     runs = torch.cat(runs)  # (m, 2 window + 1)
@@ -113,9 +121,10 @@ def shifted_pmi(counts: Tensor, negatives: int = 5, power: float = 0.75) -> Tens
     this is PMI(i, w) - log k. counts (n, V) holds how often word w stands in document i; returns
     (n, V) with -inf where the count is 0. (Levy & Goldberg 2014)
     """
+    counts, negatives = matrix(counts, "counts"), number(negatives, "negatives", above=0)
     noise = noise_distribution(counts.sum(0), power).to(counts)  # (V,)
     chance = negatives * counts.sum(1, keepdim=True) * noise  # (n, V)
-    return (counts / chance).log()
+    return torch.where(counts > 0, counts / chance, 0.0).log()  # a document of no words: 0 / 0
 
 
 def expected_loss(scores: Tensor, counts: Tensor, negatives: int = 5, power: float = 0.75):
@@ -124,6 +133,7 @@ def expected_loss(scores: Tensor, counts: Tensor, negatives: int = 5, power: flo
     1/m sum_iw [n_iw softplus(-s_iw) + k n_i P(w) softplus(s_iw)]; scores and counts are (n, V), m
     is the sum of the counts. Entry by entry it is least where s_iw = shifted_pmi.
     """
+    counts = matrix(counts, "counts", finite=False)
     noise = noise_distribution(counts.sum(0), power).to(counts)
     chance = negatives * counts.sum(1, keepdim=True) * noise
     return (counts * F.softplus(-scores) + chance * F.softplus(scores)).sum() / counts.sum()
@@ -143,10 +153,8 @@ class PVDBOW(nn.Module):
         self, documents: int, counts: Tensor, dim: int = 100, negatives: int = 5, power=0.75
     ):
         super().__init__()
-        for name, value in {"documents": documents, "dim": dim, "negatives": negatives}.items():
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} should be a whole number of at least 1, got {value!r}")
-        self.negatives = negatives
+        documents, dim = whole(documents, "documents"), whole(dim, "dim")
+        self.negatives = whole(negatives, "negatives")
         self.register_buffer("noise", noise_distribution(counts, power))  # (V,)
         self.documents = nn.Embedding(documents, dim)  # d
         self.output = nn.Embedding(len(counts), self.width(dim))  # y
@@ -206,7 +214,7 @@ class PVDM(PVDBOW):
         self, documents: int, counts: Tensor, dim: int = 100, negatives: int = 5, power=0.75,
         window: int = 5, concatenate: bool = False, document: bool = True,
     ):  # fmt: skip
-        self.window, self.concatenate = window, concatenate
+        self.window, self.concatenate = whole(window, "window"), concatenate
         super().__init__(documents, counts, dim, negatives, power)
         self.input = nn.Embedding(len(counts), dim)  # x
         nn.init.uniform_(self.input.weight, -0.5 / dim, 0.5 / dim)
@@ -231,8 +239,8 @@ def infer(
 
     documents: n tensors of word ids (L_i,). Each starts at zero and takes `steps` steps of Adam on
     the model's own loss over all its words, so that the same seed gives the same vectors. The
-    model is not changed, and the vectors are on its device. Raises ValueError for a document
-    without a known word. (A19)
+    model is not changed, nor is the state of the random numbers, and the vectors are on the
+    model's device. Raises ValueError for a document without a known word. (A19)
     """
     documents, device = _checked(documents), model.noise.device
     fresh = copy.deepcopy(model).requires_grad_(False)
@@ -240,8 +248,8 @@ def infer(
     for start in range(0, len(documents), 128):  # 128 at a time: memory stays small
         part = documents[start : start + 128]
         batch = [t.to(device) for t in examples(part, getattr(model, "window", 1))]
-        fresh.documents = nn.Embedding(len(part), model.documents.embedding_dim, device=device)
-        nn.init.zeros_(fresh.documents.weight)
+        zeros = torch.zeros(len(part), model.documents.embedding_dim, device=device)
+        fresh.documents = nn.Embedding.from_pretrained(zeros, freeze=False)  # draws no numbers
         fit(fresh, lambda step, b=batch: tuple(b), steps, lr=lr, seed=seed, progress=False)
         found.append(fresh.vectors.to(device))  # fit may have moved them to a card
     return torch.cat(found)

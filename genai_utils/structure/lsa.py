@@ -6,7 +6,8 @@ that of word j (a column of Y), and X~ = Z Y the best matrix of rank k.
 
 X is a scipy.sparse CSR array: more than 99 of 100 of its entries are zero here, and SciPy slices
 such rows, multiplies them and finds their top singular vectors; torch's sparse tensors do not.
-What is dense, codes and word vectors, is a torch tensor.
+What is dense, codes and word vectors, is a torch tensor. The other kinds (SciPy's older matrices,
+as scikit-learn's vectorizers make them, NumPy arrays, nested lists) are taken everywhere too.
 
 Sources: Spärck Jones 1972 (idf); Robertson & Zaragoza 2009 (saturated counts); Deerwester et al.
 1990 (LSA). Lecture items A16, A17, B26-B31, B33-B36, B38.
@@ -20,6 +21,7 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor, nn
 
+from genai_utils.inputs import array, matrix, one_of, refusal, whole
 from genai_utils.structure import pca
 
 # --- texts as rows of numbers
@@ -30,8 +32,13 @@ def bag_of_words(documents, vocabulary) -> sp.csr_array:
 
     documents: lists of words; vocabulary: a data.Vocabulary. Words that it does not know are left
     out, so a document of such words only is a row of zeros. Raises ValueError for no documents and
-    TypeError for a document that is a bare string.
+    TypeError for a document, or all of them, that is a bare string.
     """
+    if isinstance(documents, (str, bytes)):
+        raise refusal(
+            "documents", "a list of lists of words", "one text",
+            "cut each text with data.words(text)", kind=TypeError,
+        )  # fmt: skip
     columns = [vocabulary.encode(document).int().numpy() for document in documents]
     if not columns:
         raise ValueError("the corpus is empty: give at least one document, a list of words")
@@ -58,45 +65,50 @@ def saturated(count: Tensor, length: Tensor, k1: float = 1.5, b: float = 0.75) -
     count is worth more than k1 + 1. Source: Robertson & Zaragoza 2009.
     """
     crowd = k1 * (1 - b + b * length)  # (n,)
-    return (k1 + 1) * count / (count + crowd[:, None])
+    return (k1 + 1) * count / (count + crowd[:, None]).clamp(min=1e-30)  # of nothing: 0
 
 
 def unit_rows(A):
-    """Each row divided by its length, so that inner products are cosines; zero rows stay zero."""
-    if isinstance(A, Tensor):
-        length = A.norm(dim=1, keepdim=True)  # (n, 1)
-        return A / torch.where(length > 0, length, torch.ones_like(length))
-    length = np.sqrt(A.multiply(A).sum(axis=1))
-    return sp.csr_array(sp.diags_array(1 / np.where(length > 0, length, 1)) @ A)
+    """Each row divided by its length, so that inner products are cosines; zero rows stay zero.
+
+    A is (n, d); sparse in, sparse out, else a tensor.
+    """
+    if sp.issparse(A):
+        A = sp.csr_array(A)
+        length = np.sqrt(A.multiply(A).sum(axis=1))
+        return sp.csr_array(sp.diags_array(1 / np.where(length > 0, length, 1)) @ A)
+    A = array(A, "A", finite=False)
+    length = A.norm(dim=1, keepdim=True)  # (n, 1)
+    return A / torch.where(length > 0, length, torch.ones_like(length))
 
 
 def document_frequency(X) -> Tensor:
-    """In how many documents each word occurs: (n, V) -> (V,)."""
-    return torch.as_tensor(np.asarray((X > 0).sum(axis=0)), dtype=torch.float64)
+    """In how many documents each word occurs: (n, V) -> (V,) float64."""
+    X = _matrix(X)
+    return torch.as_tensor((X > 0).sum(axis=0), dtype=torch.float64).cpu()
 
 
 class TfIdf:
     """Counts, times idf, each row of length 1: TfIdf().fit(X).transform(X). (A16)
 
     local: what is done to the counts first: None, "log" (1 + ln c) or "bm25" (see saturated).
-    After fit: idf (V,) and mean_length, the mean number of words of a document.
+    After fit: idf (V,) and mean_length, the mean number of words of a document. A document without
+    a word stays a row of zeros.
     """
 
     def __init__(self, local: str | None = None):
-        if local not in (None, "log", "bm25"):
-            raise ValueError(f"local should be None, 'log' or 'bm25', got {local!r}")
-        self.local = local
+        self.local = one_of(local, "local", (None, "log", "bm25"))
 
     def fit(self, X) -> "TfIdf":
-        _matrix(X)
+        X = _some(_counts(X))
         self.idf = idf(document_frequency(X), X.shape[0])
         self.mean_length = max(X.sum() / X.shape[0], 1e-9)
         return self
 
     def transform(self, X) -> sp.csr_array:
-        X = sp.csr_array(X).astype(float)  # a copy
-        if X.shape[1] != len(self.idf):
-            raise ValueError(f"X should have {len(self.idf)} columns, got {tuple(X.shape)}")
+        if not hasattr(self, "idf"):
+            raise ValueError("this TfIdf is not fitted yet; call fit(X) first")
+        X = _counts(X, len(self.idf))
         if self.local == "log":
             X.data = 1 + np.log(X.data)
         elif self.local == "bm25":
@@ -109,21 +121,36 @@ class TfIdf:
         return self.fit(X).transform(X)
 
 
-# --- latent semantic analysis
+def _matrix(X, columns: int | None = None):
+    """X (n, V) in float64: a CSR array where it is sparse, else a tensor. All finite."""
+    if not sp.issparse(X):
+        return matrix(X, "X", columns=columns, dtype=torch.float64)
+    X = sp.csr_array(X).astype(float)  # a copy
+    if min(X.shape) == 0 or columns not in (None, X.shape[1]):
+        wanted = "V" if columns is None else columns
+        raise refusal("X", f"a matrix (n, {wanted}), n >= 1", f"the shape {X.shape}")
+    array(X.data, "X", empty=True)  # looks for NaN and infinity
+    return X
 
 
-def _matrix(X):
-    """Return X if it is a finite matrix that is not all zero; else say what is wrong."""
-    if not sp.issparse(X) and not (isinstance(X, Tensor) and X.dim() == 2):
-        raise TypeError(f"X should be a scipy.sparse or torch matrix, got {type(X).__name__}")
-    if min(X.shape) == 0:
-        raise ValueError(f"X should hold documents and words, got shape {tuple(X.shape)}")
-    values = torch.as_tensor(X.data) if sp.issparse(X) else X
-    if not torch.isfinite(values).all():
-        raise ValueError("X holds NaN or infinity")
-    if not values.any():
+def _counts(X, columns: int | None = None) -> sp.csr_array:
+    """X as a CSR array of its own, without stored zeros, if nothing is negative."""
+    X = _matrix(X, columns)
+    X = X if sp.issparse(X) else sp.csr_array(X.cpu().numpy())
+    X.sum_duplicates(), X.eliminate_zeros()  # one entry each, for log(0) would be -inf
+    if X.nnz and X.data.min() < 0:
+        raise refusal("X", "counts of words, none negative", f"{X.data.min():g}")
+    return X
+
+
+def _some(X):
+    """X, if it is not zero everywhere."""
+    if not (X.data if sp.issparse(X) else X).any():
         raise ValueError("X is zero everywhere: no document holds a word of the vocabulary")
     return X
+
+
+# --- latent semantic analysis
 
 
 def truncated_svd(X, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,17 +160,14 @@ def truncated_svd(X, k: int) -> tuple[Tensor, Tensor, Tensor]:
     (scipy's svds, exact to rounding), small ones by the full SVD. Raises ValueError where k is
     not between 1 and min(n, V). Lecture items B4, B27.
     """
-    most = min(_matrix(X).shape)
-    if type(k) is not int or not 1 <= k <= most:
-        raise ValueError(
-            f"k should be a whole number from 1 to min(n, V) = {most}, got {k!r}: there are "
-            "no more components than documents, nor than words"
-        )
+    X = _some(_matrix(X))
+    most = min(X.shape)
+    k = whole(k, "k", 1, most)  # no more components than documents, nor than words
+    X = X if sp.issparse(X) else X.cpu()
     if most <= 200 or k > most // 2:
-        dense = torch.as_tensor(X.toarray()) if sp.issparse(X) else X.double().cpu()
-        U, s, V = pca.thin_svd(dense)
+        U, s, V = pca.thin_svd(torch.as_tensor(X.toarray()) if sp.issparse(X) else X)
         return U[:, :k], s[:k], V[:, :k]
-    X = X if sp.issparse(X) else X.double().cpu().numpy()
+    X = X if sp.issparse(X) else X.numpy()
     start = np.random.default_rng(0).normal(size=most)  # so that every run gives the same
     U, s, Vt = scipy.sparse.linalg.svds(X, k, v0=start)  # ascending
     U, s, V = (torch.as_tensor(np.flip(A, -1).copy()) for A in (U, s, Vt.T))
@@ -165,15 +189,17 @@ class LSA:
 
     scaling "documents": Z = X V_k = U_k S_k, Y = V_k^T, so <z_a, z_b> are those of X~'s rows.
     scaling "words": Z = U_k, Y = S_k V_k^T, so <y_i, y_j> are those of X~'s columns. (B27, B38)
+    Where the data have fewer directions than k, the others are zero in s, V, Z and Y.
     """
 
     def __init__(self, k: int, scaling: str = "documents"):
-        if scaling not in ("documents", "words"):
-            raise ValueError(f"scaling should be 'documents' or 'words', got {scaling!r}")
-        self.k, self.scaling = k, scaling
+        self.k = whole(k, "k")
+        self.scaling = one_of(scaling, "scaling", ("documents", "words"))
 
     def fit(self, X) -> "LSA":
-        U, self.s, self.V = truncated_svd(X, self.k)
+        U, s, V = truncated_svd(X, self.k)
+        there = s > s[0] * max(len(U), len(V)) * torch.finfo(s.dtype).eps  # else only rounding
+        U, self.s, self.V = (torch.where(there, part, 0.0) for part in (U, s, V))
         by_documents = self.scaling == "documents"
         self.Z = U * self.s if by_documents else U  # (n, k)
         self.Y = self.V.T if by_documents else (self.V * self.s).T  # (k, V)
@@ -187,9 +213,9 @@ class LSA:
         """
         if not hasattr(self, "V"):
             raise ValueError("this LSA is not fitted yet; call fit(X) first")
-        if X.shape[1] != len(self.V):
-            raise ValueError(f"X should have {len(self.V)} columns, got {tuple(X.shape)}")
+        X = _matrix(X, len(self.V))
         scale = torch.ones_like(self.s) if self.scaling == "documents" else self.s
+        scale = torch.where(scale > 0, scale, 1.0)  # 0 / 1 in directions that the data do not have
         if sp.issparse(X):
             return torch.as_tensor(query_codes(X, self.V.numpy(), scale.numpy()))
         return query_codes(X.to(self.V), self.V, scale)
@@ -202,11 +228,12 @@ def cosine_scores(Z: Tensor, z: Tensor) -> Tensor:
     score is 0. Lecture item B28.
     """
     lengths = Z.norm(dim=1) * z.norm()  # (n,)
-    return torch.where(lengths > 0, Z @ z / lengths.clamp(min=1e-30), 0.0)
+    return torch.where(lengths > 0, Z @ z / torch.where(lengths > 0, lengths, 1.0), 0.0)
 
 
 def search(Z: Tensor, z: Tensor, top: int = 10) -> tuple[Tensor, Tensor]:
     """The `top` documents that point most in the query's direction, and their cosines, falling."""
+    Z, z, top = array(Z, "Z"), array(z, "z"), whole(top, "top")
     scores = cosine_scores(Z, z)
     best = scores.argsort(descending=True, stable=True)[:top]
     return best, scores[best]
@@ -233,7 +260,8 @@ def concatenated_vectors(ids: Tensor, vectors: Tensor, length: int) -> Tensor:
     ids is (m,) int64 (-1: not known, left out), vectors (V, d); returns (length * d,). The place
     of a word counts. Lecture item B36.
     """
-    rows = vectors[ids[ids >= 0][:length]]  # (q, d), q <= length
+    ids, vectors = torch.as_tensor(ids), array(vectors, "vectors", finite=False)
+    rows = vectors[ids[ids >= 0][: whole(length, "length")]]  # (q, d), q <= length
     return nn.functional.pad(rows, (0, 0, 0, length - len(rows))).flatten()
 
 
@@ -245,6 +273,7 @@ def principal_vectors(ids: Tensor, vectors: Tensor, k: int) -> Tensor:
     words' scores on it have a positive sum. Returns (k * d,), whatever the sentence's length; the
     order of the words does not change it. Lecture item B36.
     """
+    ids, vectors, k = torch.as_tensor(ids), array(vectors, "vectors", finite=False), whole(k, "k")
     rows = vectors[ids[ids >= 0]]  # (q, d)
     if len(rows) == 0:
         return vectors.new_zeros(k * vectors.shape[1])

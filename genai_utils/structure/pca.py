@@ -8,30 +8,22 @@ Sources: Eckart & Young 1936; Baldi & Hornik 1989 (linear autoencoders); Halko, 
 2011 (subspace iteration from a random start). Lecture items B2-B25.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-
-def _matrix(X: Tensor) -> Tensor:
-    """Return X if it is a finite, non-empty, real floating-point matrix; else say what is wrong."""
-    if not isinstance(X, Tensor):
-        raise TypeError(f"X should be a torch tensor, got {type(X).__name__}; use torch.as_tensor")
-    if X.dim() != 2 or X.numel() == 0:
-        shape = tuple(X.shape)
-        raise ValueError(f"X should be (n, d) with n, d >= 1, got {shape}; use x.flatten(1)")
-    if not X.is_floating_point():
-        raise TypeError(f"X should hold real floating-point numbers, got {X.dtype}; use .double()")
-    if not torch.isfinite(X).all():
-        raise ValueError("X holds NaN or infinity; was a constant column divided by 0?")
-    return X
+from genai_utils.inputs import array, matrix, number, one_of, refusal, whole
 
 
-def _rank(k: int, most: int) -> int:
-    if type(k) is not int:
-        raise TypeError(f"k should be an integer, got {type(k).__name__} {k!r}")
-    if not 1 <= k <= most:
-        raise ValueError(f"k should be between 1 and min(n, d) = {most}, got {k}")
-    return k
+def origin(X: Tensor) -> Tensor:
+    """A round point (d,) near the data, so that X - origin is exact; 0 for data that lie around 0.
+
+    In each column a multiple of a power of two that is two to four times the column's range.
+    """
+    low, high = X.amin(dim=0), X.amax(dim=0)
+    unit = torch.ldexp(torch.ones_like(low), torch.frexp(high - low).exponent + 1)
+    return ((low / 2 + high / 2) / unit).trunc() * unit
 
 
 def fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,7 +39,8 @@ def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Note V, not V^T. Costs O(n d min(n, d)) time. A tall X goes through X = Q R, whose R (d, d) has
     the same s and V: several times quicker, most of all on a graphics card. Lecture item B3.
     """
-    tall = _matrix(X).shape[0] > 2 * X.shape[1]
+    X = matrix(X, "X")
+    tall = X.shape[0] > 2 * X.shape[1]
     Q, R = torch.linalg.qr(X) if tall else (None, X)
     U, s, Vt = torch.linalg.svd(R, full_matrices=False)
     U, V = fix_signs(U, Vt.T)  # (n or d, r), (d, r)
@@ -58,14 +51,17 @@ def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same three factors from the eigenvectors of X^T X (or of X X^T if X is wide).
 
     X^T X = V diag(s^2) V^T. Quick when one side is short, but it squares the condition number:
-    singular values below sqrt(machine epsilon) * s_1 are noise. Lecture item B10.
+    singular values below sqrt(machine epsilon) * s_1 are noise, and their columns of the longer
+    factor are 0. Lecture item B10.
     """
-    if _matrix(X).shape[0] < X.shape[1]:
+    X = matrix(X, "X")
+    if X.shape[0] < X.shape[1]:
         V, s, U = eigen_svd(X.T)
     else:
         values, V = torch.linalg.eigh(X.T @ X)  # ascending
         s, V = values.flip(0).clamp(min=0).sqrt(), V.flip(1)
-        U = X @ V / s.clamp(min=torch.finfo(s.dtype).tiny)  # (n, d)
+        noise = torch.finfo(s.dtype).eps ** 0.5 * s[0]
+        U = X @ V / torch.where(s > noise, s, torch.inf)  # (n, d)
     U, V = fix_signs(U, V)
     return U, s, V
 
@@ -86,16 +82,18 @@ def power_iteration(X: Tensor, tolerance=1e-10, most=10_000, seed=0) -> tuple[fl
     Repeats the step from a random vector until v moves by less than `tolerance`. The error shrinks
     by (s_2 / s_1)^2 per step, so a small gap means many steps.
     """
-    d = _matrix(X).shape[1]
+    X = matrix(X, "X")
     if not X.any():
-        raise ValueError("X is zero everywhere: it has no first principal component")
-    v = torch.randn(d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(X)
+        raise refusal("X", "a matrix with a first principal component", "zeros everywhere")
+    unit = 2.0 ** math.frexp(X.abs().max().item())[1]  # X^T X v must not run out of range
+    X, generator = X / unit, torch.Generator().manual_seed(seed)
+    v = torch.randn(X.shape[1], generator=generator, dtype=torch.float64).to(X)
     steps, moved, v = 0, 1.0, v / v.norm()
     while moved > tolerance and steps < most:
         new = power_iteration_step(X, v)
         steps, moved, v = steps + 1, (new - v).norm(), new
     v = fix_signs(v[:, None], v[:, None])[1][:, 0]
-    return (X @ v).norm().item(), v, steps
+    return (X @ v).norm().item() * unit, v, steps
 
 
 def subspace_iteration(
@@ -107,12 +105,13 @@ def subspace_iteration(
     that they do not all turn towards v_1; then an SVD of the small matrix that is left
     (Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1). Lecture item B4.
     """
-    n, d = _matrix(X).shape
-    width = min(_rank(k, min(n, d)) + max(oversample, 0), n, d)
+    X = matrix(X, "X")
+    n, d = X.shape
+    width = min(whole(k, "k", 1, min(n, d)) + whole(oversample, "oversample", 0), n, d)
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(d, width, generator=generator, dtype=torch.float64).to(X)
     Q = torch.linalg.qr(X @ start).Q  # (n, width)
-    for _ in range(iterations):
+    for _ in range(whole(iterations, "iterations", 0)):
         Q = torch.linalg.qr(X.T @ Q).Q  # (d, width)
         Q = torch.linalg.qr(X @ Q).Q  # (n, width)
     U, s, V = thin_svd(Q.T @ X)  # (width, width), (width,), (d, width)
@@ -148,9 +147,8 @@ def tail_energy(s: Tensor) -> Tensor:
 
 def components_for(s: Tensor, share: float) -> int:
     """Fewest components that hold at least `share` (between 0 and 1) of the variance."""
-    if not 0 < share <= 1:
-        raise ValueError(f"share should be in (0, 1], for example 0.95, got {share}")
-    kept = explained_variance_ratio(s.double()).cumsum(0)
+    share = number(share, "share", above=0, most=1)
+    kept = explained_variance_ratio(array(s, "s").double()).cumsum(0)
     return min(int((kept < share - 1e-12).sum()) + 1, len(s))
 
 
@@ -175,17 +173,15 @@ class PCA:
     """
 
     def __init__(self, k: int, solver: str = "svd"):
-        if solver not in ("svd", "gram", "subspace"):
-            raise ValueError(f"solver should be 'svd', 'gram' or 'subspace', got {solver!r}")
-        self.k, self.solver = k, solver
+        self.k = whole(k, "k")
+        self.solver = one_of(solver, "solver", ("svd", "gram", "subspace"))
 
     def fit(self, X: Tensor) -> "PCA":
-        n = _matrix(X).shape[0]
-        _rank(self.k, min(X.shape))
-        if n < 2:
-            raise ValueError("one row has no variance; give at least two rows")
-        self.mean = X.mean(dim=0)  # (d,)
-        centred = X - self.mean  # (n, d)
+        X = matrix(X, "X", rows=2)  # one row has no variance
+        n, _ = X.shape[0], whole(self.k, "k", 1, min(X.shape))
+        near = origin(X)
+        mean = (X - near).mean(dim=0)
+        self.mean, centred = near + mean, X - near - mean  # (d,), (n, d)
         if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
             centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
         if self.solver == "subspace":
@@ -194,24 +190,25 @@ class PCA:
             _, s, V = (thin_svd if self.solver == "svd" else eigen_svd)(centred)
         self.s, self.V = s[: self.k], V[:, : self.k].contiguous()
         self.explained_variance = self.s**2 / (n - 1)
-        self.explained_variance_ratio = self.s**2 / (centred**2).sum()
+        total = (centred**2).sum()  # 0 where all rows are equal: then no share is left to explain
+        self.explained_variance_ratio = self.s**2 / torch.where(total > 0, total, 1.0)
         return self
 
     def transform(self, X: Tensor) -> Tensor:
         """Codes z_i = <x - mean, v_i>: (n, d) -> (n, k)."""
         if not hasattr(self, "V"):
             raise ValueError("this PCA is not fitted yet; call fit(X) first")
-        if _matrix(X).shape[1] != len(self.mean):
-            raise ValueError(f"X should have {len(self.mean)} columns, got {tuple(X.shape)}")
+        X = matrix(X, "X", columns=len(self.mean)).to(self.mean)
         return (X - self.mean) @ self.V
 
     def inverse_transform(self, Z: Tensor) -> Tensor:
         """x~ = mean + sum_i z_i v_i: (n, k) -> (n, d). Fewer columns of Z use fewer components."""
+        Z = matrix(Z, "Z", finite=False).to(self.mean)
         return self.mean + Z @ self.V[:, : Z.shape[1]].T
 
     def reconstruct(self, X: Tensor, k: int | None = None) -> Tensor:
         """Rows of rank k (at most self.k) nearest to the rows of X: (n, d) -> (n, d)."""
-        k = self.k if k is None else _rank(k, self.k)
+        k = self.k if k is None else whole(k, "k", 1, self.k)
         return self.inverse_transform(self.transform(X)[:, :k])
 
     def sample(self, n: int, generator=None) -> Tensor:
@@ -238,7 +235,8 @@ class LinearAutoencoder(nn.Module):
 
     def __init__(self, d: int, k: int, tied: bool = False):
         super().__init__()
-        self.tied, k = tied, _rank(k, d)
+        self.tied, d = tied, whole(d, "d")
+        k = whole(k, "k", 1, d)
         self.W1 = nn.Parameter(torch.randn(d, k) * d**-0.5)
         if not tied:
             self.W2 = nn.Parameter(torch.randn(k, d) * d**-0.5)

@@ -1,141 +1,43 @@
-"""Word embeddings: counts in a window, PMI and its factorisation, GloVe, CBOW and skip-gram.
+"""Word embeddings that are learned from text: CBOW and skip-gram; from counts: see `word_counts`.
 
 Symbols follow the lecture: M (V, V) holds the similarity of each two of V words; w_i and y_i are
 the left and right vectors of word i, of length d. Words stand in rows, so M is near W Y^T where
 the lecture, with words in columns, writes W^T Y. A text is a tensor of word ids; -1 is padding.
 
-Sources: Mikolov et al. 2013a, 2013b (CBOW, skip-gram, negative sampling); Pennington, Socher &
-Manning 2014 (GloVe); Levy & Goldberg 2014; Levy, Goldberg & Dagan 2015. Lecture items A12-A15,
-B32, B39-B46.
+Sources: Mikolov et al. 2013a, 2013b (CBOW, skip-gram, negative sampling); Levy & Goldberg 2014.
+Lecture items A12-A15, B44.
 """
 
-import scipy.sparse
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genai_utils.structure import lsa
+from genai_utils.inputs import array, number, refusal, whole
+from genai_utils.structure.word_counts import (  # noqa: F401, chapter 5 knows them from here
+    GloVe,
+    factorise,
+    glove_loss,
+    pmi,
+    shifted_positive_pmi,
+    symmetric_factor,
+    window_counts,
+)
 from genai_utils.training.batches import derive_seed
 
-
-def _whole(name: str, value: int, least: int = 1) -> int:
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} should be a whole number of at least {least}, got {value!r}")
-    return value
+# After thinning so many words are left on average that never is none left: e^-32 is 1e-14.
+LEFT = 32
 
 
-def _counts(counts: Tensor) -> Tensor:
-    """Return counts (V,) if they are those of a vocabulary; else say what is wrong."""
-    if not isinstance(counts, Tensor) or counts.dim() != 1:
-        found = tuple(counts.shape) if isinstance(counts, Tensor) else type(counts).__name__
-        raise ValueError(f"counts should be a tensor (V,), how often each word occurs, got {found}")
+def _counts(counts) -> Tensor:
+    """counts (V,) in float64, if they are those of a vocabulary; else says what is wrong."""
+    counts = array(counts, "counts", dtype=torch.float64, empty=True)
+    if counts.dim() != 1:
+        raise refusal("counts", "how often each word occurs, (V,)", f"{tuple(counts.shape)}")
     if len(counts) == 0:
         raise ValueError("the vocabulary is empty: no word is left; lower min_count or add text")
     if not (counts > 0).all():
-        raise ValueError("counts should be positive: leave out words that never occur")
+        raise refusal("counts", "positive numbers", "a zero", "leave out words that never occur")
     return counts
-
-
-# --- counting, and what to make of the counts
-
-
-def window_counts(blocks: Tensor, size: int, window: int, weighting: str = "flat") -> Tensor:
-    """How often each two words stand at most `window` words apart: M (size, size), symmetric.
-
-    blocks (N, L): N texts of word ids, filled up with -1; no pair spans two of them. A pair o words
-    apart counts 1 ("flat"), 1/o ("harmonic", as in GloVe) or 1 - (o - 1)/window ("linear": what
-    word2vec's random windows come to). The lecture's "window size 4", any 4 consecutive words, is
-    window = 3. Lecture items B41 and B42.
-    """
-    if type(window) is not int or window < 1:
-        raise ValueError(f"window should be a whole number of at least 1, got {window!r}")
-    if not (blocks >= 0).any():
-        raise ValueError("the corpus is empty: no word is left; lower min_count or add text")
-    M = torch.zeros(size * size, device=blocks.device)
-    for o in range(1, min(window, blocks.shape[1] - 1) + 1):
-        first, second = blocks[:, :-o], blocks[:, o:]  # a word, and the word o later
-        real = (first >= 0) & (second >= 0)
-        cells = first[real] * size + second[real]
-        weight = {"flat": 1.0, "harmonic": 1 / o, "linear": 1 - (o - 1) / window}[weighting]
-        M.index_add_(0, cells, torch.full(cells.shape, weight, device=M.device))
-    return M.view(size, size) + M.view(size, size).T
-
-
-def pmi(M: Tensor, power: float = 1.0) -> Tensor:
-    """Pointwise mutual information: how much more often two words meet than chance would have it.
-
-    log[ p(i,j) / (p(i) p(j)) ] in nats, p(i,j) = M_ij / sum of M, p(i) its row sum, p(j) in
-    proportion to (column sum)^power. -inf where M is 0. M >= 0 is (V, V), or words by contexts.
-    Lecture items B41 and B44.
-    """
-    P = M / M.sum()
-    left, right = P.sum(1, keepdim=True), P.sum(0) ** power  # (V, 1), (V,)
-    return (P / (left * right / right.sum())).log()
-
-
-def shifted_positive_pmi(M: Tensor, negatives: float = 1, power: float = 1.0) -> Tensor:
-    """max(PMI - log k, 0): no -inf, and as sparse as M. (V, V) -> (V, V); k = 1 is plain PPMI."""
-    return (pmi(M, power) - torch.tensor(float(negatives)).log()).clamp(min=0)
-
-
-def factorise(M: Tensor, d: int, share: float = 0.5) -> tuple[Tensor, Tensor]:
-    """W, Y (V, d) with W Y^T the best approximation of M of rank d: U S^share and V S^(1-share).
-
-    The truncated SVD of chapter 4, exact to rounding: of M only the cells that are not 0 are kept.
-    The spectrum of such a table falls slowly, so a few steps of subspace iteration are not enough.
-    W and Y differ in signs unless M is positive semi-definite: lecture items B40, B45 and B46.
-    """
-    sparse = scipy.sparse.csr_array(M.cpu().numpy()).astype(float)
-    U, s, V = (part.to(M).contiguous() for part in lsa.truncated_svd(sparse, d))
-    return U * s**share, V * s ** (1 - share)
-
-
-def symmetric_factor(M: Tensor, d: int) -> Tensor:
-    """Y (V, d) with Y Y^T as near to the symmetric M as one matrix and its transpose can come.
-
-    The d largest eigenvalues, where positive; negative ones cannot be had. Lecture item B45.
-    """
-    values, vectors = torch.linalg.eigh(M)  # ascending
-    return vectors[:, -d:].flip(1) * values[-d:].flip(0).clamp(min=0).sqrt()
-
-
-# --- GloVe
-
-
-def glove_loss(score: Tensor, count: Tensor, most: float = 100.0, alpha: float = 0.75) -> Tensor:
-    """Weighted squared error of the logarithm: mean of f(x) (score - log x)^2, in nats squared.
-
-    f(x) = (x / most)^alpha for x < most, else 1. score (n,) = <w_i, y_j> + b_i + c_j, count (n,)
-    the x > 0 of the same cells. Source: Pennington et al. 2014, eqs. 8 and 9; lecture item B43.
-    """
-    weight = (count / most).clamp(max=1) ** alpha  # (n,)
-    return (weight * (score - count.log()) ** 2).mean()
-
-
-class GloVe(nn.Module):
-    """Vectors and biases whose <w_i, y_j> + b_i + c_j is the logarithm of the count. (B43)"""
-
-    def __init__(self, size: int, dim: int = 100, most: float = 100.0, alpha: float = 0.75):
-        super().__init__()
-        self.most, self.alpha = most, alpha
-        self.w, self.y = (nn.Embedding(_whole("size", size), _whole("dim", dim)) for _ in "wy")
-        self.b, self.c = (nn.Embedding(size, 1) for _ in "bc")
-        for table in (self.w, self.y, self.b, self.c):
-            nn.init.uniform_(table.weight, -0.5 / dim, 0.5 / dim)
-
-    @property
-    def vectors(self) -> Tensor:
-        """w + y, as the paper uses them, (V, dim)."""
-        return (self.w.weight + self.y.weight).detach()
-
-    def forward(self, i: Tensor, j: Tensor) -> Tensor:
-        """Score of each cell (i, j): (n,), (n,) -> (n,)."""
-        return (self.w(i) * self.y(j)).sum(-1) + (self.b(i) + self.c(j))[:, 0]
-
-    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """`glove_loss` of some cells: row i (n,), column j (n,), count x (n,)."""
-        i, j, x = batch
-        return glove_loss(self(i, j), x, self.most, self.alpha)
 
 
 # --- text as blocks of word ids
@@ -148,7 +50,7 @@ def blocks(ids: Tensor | list[Tensor], length: int) -> Tensor:
     Returns (N, length) int64; the last run of each text is filled up with -1.
     Raises ValueError for a length below 2 and where no word is left.
     """
-    _whole("length", length, 2)
+    length = whole(length, "length", 2)
     texts = [ids] if isinstance(ids, Tensor) else list(ids)
     texts = [torch.as_tensor(text).long() for text in texts]
     if any(text.dim() != 1 for text in texts):
@@ -174,15 +76,31 @@ class TextBatches:
 
     In each epoch the frequent words are thinned out anew (`keep_probability`; sample None keeps
     all), the cuts between the blocks shift, and the blocks are shuffled. A batch depends on the
-    step alone.
+    step alone; it holds fewer rows only at the end of an epoch, and never none.
+
+    Raises ValueError for texts without two words in a row, and for so few words that thinning
+    might leave none of them: fewer than about 32 on average.
     """
 
     def __init__(self, texts, counts, batch_size=64, length=32, sample=1e-3, seed=0):
-        self.length, self.batch_size = _whole("length", length, 2), _whole("batch_size", batch_size)
-        self.counts, self.sample, self.seed = _counts(counts), sample, seed
-        self.texts, self.epoch = [text for text in texts if len(text)], -1
+        self.length = whole(length, "length", 2)
+        self.batch_size, self.seed = whole(batch_size, "batch_size"), seed
+        _counts(counts)
+        self.counts = torch.as_tensor(counts)
+        self.sample = sample if sample is None else number(sample, "sample", above=0)
+        self.texts, self.epoch = [torch.as_tensor(text) for text in texts if len(text)], -1
         if not self.texts:
             raise ValueError("the corpus is empty: no word is left; lower min_count or add text")
+        if max(map(len, self.texts)) < 2:
+            raise refusal("texts", "a text of at least two words", "one word in each")
+        if sample is not None:
+            keep = keep_probability(self.counts, sample)
+            left = sum(float(keep[text].sum()) for text in self.texts)
+            if left < LEFT:
+                raise refusal(
+                    "texts", f"about {LEFT} words or more after thinning", f"about {left:.1f}",
+                    "give more text, or thin out less: a larger sample, or None",
+                )  # fmt: skip
         self.steps_per_epoch = max(1, len(self._blocks(0)) // self.batch_size)
 
     def _blocks(self, epoch: int) -> Tensor:
@@ -204,8 +122,11 @@ class TextBatches:
         return self.current
 
     def __call__(self, step: int) -> Tensor:
-        epoch, number = divmod(step, self.steps_per_epoch)
-        return self._blocks(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        found, first = self._blocks(epoch), batch * self.batch_size
+        if first >= len(found):  # thinning left fewer blocks than in epoch 0: the first ones again
+            first %= len(found)
+        return found[first : first + self.batch_size]
 
 
 # --- word2vec
@@ -213,7 +134,7 @@ class TextBatches:
 
 def noise_distribution(counts: Tensor, power: float = 0.75) -> Tensor:
     """Which words serve as negatives: P(i) = n_i^power / sum_j n_j^power. (V,) -> (V,) float32."""
-    weights = _counts(counts).double() ** power
+    weights = _counts(counts) ** power
     return (weights / weights.sum()).float()
 
 
@@ -257,10 +178,10 @@ class Word2Vec(nn.Module):
         shared: int = 32,
     ):
         super().__init__()
-        noise = noise_distribution(counts, power)
-        self.window, self.negatives = _whole("window", window), _whole("negatives", negatives)
-        self.shared = _whole("shared", shared)
-        self.input = nn.Embedding(len(counts), _whole("dim", dim))
+        noise, dim = noise_distribution(counts, power), whole(dim, "dim")
+        self.window, self.negatives = whole(window, "window"), whole(negatives, "negatives")
+        self.shared = whole(shared, "shared")
+        self.input = nn.Embedding(len(counts), dim)
         self.output = nn.Embedding(len(counts), dim)
         nn.init.uniform_(self.input.weight, -0.5 / dim, 0.5 / dim)
         nn.init.zeros_(self.output.weight)
@@ -283,6 +204,8 @@ class Word2Vec(nn.Module):
         Each centre sees its neighbours up to a distance drawn anew from 1 ... window, as word2vec
         does, so that nearer words count more.
         """
+        if blocks.dim() != 2 or not len(blocks):  # the loss of no rows would be 0
+            raise refusal("blocks", "word ids (B, L) with B >= 1", f"{tuple(blocks.shape)}")
         L, device = blocks.shape[1], blocks.device
         place = torch.arange(L, device=device)
         distance = (place[:, None] - place).abs()  # (L, L)

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable
-from numbers import Integral
 
 import torch
+
+from genai_utils.inputs import kind_of, refusal, tensor, whole
 
 from .describe import fingerprint
 
@@ -26,7 +27,7 @@ class TensorBatches:
     batch is full, every epoch holds each example exactly once, and a batch depends on nothing
     but its step: a resumed run sees what the interrupted one would have seen.
 
-    tensors: one or more tensors of the same length n (first dimension).
+    tensors: one or more tensors or NumPy arrays of the same length n >= 1 (first dimension).
     batch_size: B, from 1 to n; with several processes it is the global batch.
     transform: optional `transform(batch, generator) -> batch`; the generator is derived from
         (seed, step), for example `dynamic_binarize`.
@@ -42,21 +43,18 @@ class TensorBatches:
         transform: Callable | None = None,
         device: torch.device | str | None = None,
     ):
-        _check_tensors(tensors)
+        tensors = _checked(tensors)
         n = len(tensors[0])
-        whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
-        if not whole or not 1 <= batch_size <= n:
-            raise ValueError(
-                f"batch_size must be a whole number from 1 to the {n} examples, got {batch_size!r}."
-            )
+        batch_size = whole(batch_size, "batch_size")
+        if batch_size > n:
+            raise refusal("batch_size", f"at most the number of examples, {n:,}", f"{batch_size:,}")
         if transform is not None and not callable(transform):
-            raise TypeError(
-                f"transform must be a function (batch, generator) -> batch, got {transform!r}."
-            )
+            what = "a function (batch, generator) -> batch"
+            raise refusal("transform", what, kind_of(transform), kind=TypeError)
         if transform is dynamic_binarize:  # checked once here: on a GPU a check per step waits
             _check_unit_interval(tensors[0])
         self.tensors = tuple(t if device is None else t.to(device) for t in tensors)
-        self.n, self.batch_size, self.seed = n, int(batch_size), int(seed)
+        self.n, self.batch_size, self.seed = n, batch_size, whole(seed, "seed", least=None)
         self.transform = transform
         self.device = self.tensors[0].device
         self._permutations: dict[int, torch.Tensor] = {}
@@ -91,8 +89,7 @@ class TensorBatches:
 
     def indices(self, step: int) -> torch.Tensor:
         """Which examples batch number `step` holds, (B,) int64."""
-        if step < 0:
-            raise ValueError(f"step counts from 0, got {step}.")
+        step = whole(step, "step", least=0)
         epoch, start = divmod(step * self.batch_size, self.n)
         index = self.permutation(epoch)[start : start + self.batch_size]
         if len(index) < self.batch_size:  # the batch crosses into the next epoch
@@ -106,7 +103,7 @@ class TensorBatches:
         batch = batch[0] if len(batch) == 1 else batch
         if self.transform is None:
             return batch
-        self._generator.manual_seed(derive_seed(self.seed, "transform", step))
+        self._generator.manual_seed(derive_seed(self.seed, "transform", int(step)))
         return self.transform(batch, self._generator)
 
 
@@ -116,20 +113,20 @@ class WindowBatches:
     The batch of a step depends on (seed, step) alone, as with `TensorBatches`. A language model
     takes length = T + 1: the first T are the input, the last T what it should predict.
 
-    ids: (n,) tensor, n ≥ length. device: where the sequence is put once.
+    ids: (n,) tensor or NumPy array, n ≥ length. device: where the sequence is put once.
     Raises ValueError for other shapes or a sequence that is too short.
     """
 
     def __init__(self, ids, length: int, batch_size: int, *, seed: int = 0, device=None):
+        ids = tensor(ids, "ids")
         if ids.ndim != 1:
-            raise ValueError(f"ids must be one sequence (n,), got the shape {tuple(ids.shape)}.")
-        for name, value in (("length", length), ("batch_size", batch_size)):
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-        if len(ids) < length:
-            raise ValueError(f"windows of {length} do not fit into a sequence of {len(ids)}.")
+            raise refusal("ids", "one sequence (n,)", f"the shape {tuple(ids.shape)}")
+        self.length, self.batch_size = whole(length, "length"), whole(batch_size, "batch_size")
+        if len(ids) < self.length:
+            expected = f"a sequence of at least {self.length}, the length of a window"
+            raise refusal("ids", expected, len(ids), "take a longer text or shorter windows")
         self.ids = ids if device is None else ids.to(device)
-        self.length, self.batch_size, self.seed = int(length), int(batch_size), seed
+        self.seed = whole(seed, "seed", least=None)
         self._offsets = torch.arange(self.length, device=self.ids.device)
 
     def __repr__(self) -> str:
@@ -143,8 +140,7 @@ class WindowBatches:
         return {"batches": repr(self), "data": fingerprint(self.ids)}
 
     def __call__(self, step: int) -> torch.Tensor:
-        if step < 0:
-            raise ValueError(f"step counts from 0, got {step}.")
+        step = whole(step, "step", least=0)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "windows", step))
         most = len(self.ids) - self.length + 1
         start = torch.randint(most, (self.batch_size, 1), generator=generator)
@@ -165,33 +161,32 @@ def dynamic_binarize(batch, generator: torch.Generator):
     return (noise < batch).to(batch.dtype)
 
 
-def _check_tensors(tensors) -> None:
+def _checked(tensors) -> tuple[torch.Tensor, ...]:
+    """The data as tensors of one length, none of it NaN."""
     if not tensors:
-        raise ValueError("TensorBatches needs at least one tensor, got none.")
-    for tensor in tensors:
-        if not isinstance(tensor, torch.Tensor):
-            raise TypeError(
-                f"TensorBatches takes torch tensors, got {type(tensor).__name__}; "
-                "torch.as_tensor(...) makes one of an array."
-            )
-        if tensor.ndim == 0:
-            raise ValueError("TensorBatches needs tensors of shape (n, …), got a scalar.")
-    if len({len(t) for t in tensors}) > 1:
-        raise ValueError(
-            "All tensors must hold the same number of examples, got "
-            f"{', '.join(str(len(t)) for t in tensors)}."
-        )
-    for tensor in tensors:
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise ValueError(f"The training data hold {bad} values that are NaN or infinite.")
+        raise refusal("tensors", "at least one tensor", "none")
+    tensors = tuple(tensor(each, "tensors") for each in tensors)
+    lengths = [len(each) if each.ndim else None for each in tensors]
+    if None in lengths:
+        raise refusal("tensors", "the shape (n, …)", "a scalar")
+    if len(set(lengths)) > 1:
+        lengths = ", ".join(map(str, lengths))
+        raise refusal("tensors", "as many examples in each", lengths)
+    if not lengths[0]:
+        raise refusal("tensors", "at least one example", "none", "the data are too few or empty")
+    for each in tensors:
+        if each.is_floating_point() and not torch.isfinite(each).all():
+            bad = int((~torch.isfinite(each)).sum())
+            raise refusal("tensors", "finite numbers", f"{bad} NaN or infinite of {each.numel()}")
+    return tensors
 
 
 def _check_unit_interval(x: torch.Tensor) -> None:
     if not x.is_floating_point():
-        raise TypeError(f"dynamic_binarize takes grey values as floats in [0, 1], got {x.dtype}.")
+        raise refusal("dynamic_binarize", "floats in [0, 1]", kind_of(x), kind=TypeError)
     low, high = (float(v) for v in torch.aminmax(x))
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"dynamic_binarize takes grey values in [0, 1], got {low:.4g} to {high:.4g}."
-        )
+    if not (low >= 0 and high <= 1):  # NaN fails too
+        raise refusal(
+            "dynamic_binarize", "grey values between 0 and 1",
+            f"values from {low:.4g} to {high:.4g}", "divide by 255, or undo the normalisation",
+        )  # fmt: skip

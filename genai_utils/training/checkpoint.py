@@ -20,6 +20,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from genai_utils.inputs import path as as_path
+
 FORMAT = 1
 TEMPORARY = ".writing-"
 
@@ -37,21 +39,21 @@ class Checkpoint(NamedTuple):
     state: dict[str, Any]
 
 
-def latest_checkpoint(folder: str | Path) -> Path | None:
+def latest_checkpoint(folder: str | bytes | Path) -> Path | None:
     """The newest complete checkpoint in the folder, or None."""
     done = {step: path for step, path in _folders(folder).items() if (path / "state.json").exists()}
     return done[max(done)] if done else None
 
 
 def save_checkpoint(
-    folder: str | Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], state: dict
+    folder: str | bytes | Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], state: dict
 ) -> Path:
     """Write one checkpoint, then remove the older ones. Returns its folder.
 
     tensors: group ("model", "ema", "optimizer", …) -> name -> tensor; state: what JSON can hold.
     Raises OSError (disk full, not writable); the checkpoints from before are then untouched.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     folder.mkdir(parents=True, exist_ok=True)
     clean(folder)
     target = folder / f"step_{step:08d}"
@@ -74,16 +76,19 @@ def save_checkpoint(
     return target
 
 
-def load_checkpoint(folder: str | Path) -> Checkpoint | None:
+def load_checkpoint(folder: str | bytes | Path) -> Checkpoint | None:
     """Read the newest checkpoint of a folder (tensors on the CPU); None where there is none.
 
-    Raises CheckpointError where it is damaged. Nothing is unpickled.
+    Raises CheckpointError where it is damaged, or where the folder is a file. Nothing is unpickled.
     """
+    folder = as_path(folder, "folder")
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file; checkpoints need a folder of their own.")
     path = latest_checkpoint(folder)
     if path is None:
         return None
     try:
-        state = json.loads((path / "state.json").read_text())
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         if state["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} has checkpoint format {state['format']}, this version reads {FORMAT}."
@@ -99,9 +104,14 @@ def load_checkpoint(folder: str | Path) -> Checkpoint | None:
         ) from error
 
 
-def save_model(model: nn.Module, path: str | Path) -> Path:
-    """Write the model's weights to one safetensors file, all or nothing. Returns its path."""
-    path = Path(path)
+def save_model(model: nn.Module, path: str | bytes | Path) -> Path:
+    """Write the model's weights to one safetensors file, all or nothing. Returns its path.
+
+    Raises CheckpointError where the file cannot be written, or where a folder has its name.
+    """
+    path = as_path(path, "path")
+    if path.is_dir():
+        raise CheckpointError(f"Cannot write the model to {path}: it is a folder; name a file.")
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,12 +123,15 @@ def save_model(model: nn.Module, path: str | Path) -> Path:
     return path
 
 
-def load_model(model: nn.Module, path: str | Path) -> nn.Module:
+def load_model(model: nn.Module, path: str | bytes | Path) -> nn.Module:
     """Fill the model with the weights in a safetensors file and return it.
 
     Raises CheckpointError if there is no such file, or if it belongs to another model; the
     message then names the tensors that differ with both shapes, and the model is unchanged.
     """
+    path = as_path(path, "path")
+    if path.is_dir():
+        raise CheckpointError(f"Cannot read a model from {path}: it is a folder; name a file.")
     try:
         named = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
@@ -150,12 +163,13 @@ def check_same_model(model: nn.Module, named: dict[str, torch.Tensor], source: A
         )
 
 
-def check_writable(folder: str | Path) -> None:
+def check_writable(folder: str | bytes | Path) -> None:
     """Raise CheckpointError unless a file can be made in the folder; leftovers are removed."""
+    folder = as_path(folder, "folder")
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         clean(folder)
-        probe = Path(folder) / f"{TEMPORARY}{os.getpid()}-probe"
+        probe = folder / f"{TEMPORARY}{os.getpid()}-probe"
         probe.write_bytes(b"x")
         probe.unlink(missing_ok=True)  # another process may have cleaned up
     except OSError as error:
@@ -165,9 +179,9 @@ def check_writable(folder: str | Path) -> None:
         ) from error
 
 
-def clean(folder: str | Path) -> None:
+def clean(folder: str | bytes | Path) -> None:
     """Remove what an interrupted write has left behind."""
-    for leftover in Path(folder).glob(f"{TEMPORARY}*"):
+    for leftover in as_path(folder, "folder").glob(f"{TEMPORARY}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
@@ -198,13 +212,27 @@ def set_rng_state(state: dict, device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def kept_random_state(device: torch.device):
-    """Afterwards Python's, NumPy's and PyTorch's generators stand where they stood before."""
-    state = rng_state(device)
+def kept_random_state(device: torch.device | None = None):
+    """Afterwards Python's, NumPy's and PyTorch's generators stand where they stood before.
+
+    device: the card that is meant beside the processor; None: all of them, since to seed PyTorch
+    is to seed every card.
+    """
+    states = {card: torch.cuda.get_rng_state(card) for card in _cards(device)}
+    state = rng_state(torch.device("cpu"))
     try:
         yield
     finally:
-        set_rng_state(state, device)
+        set_rng_state(state, torch.device("cpu"))
+        for card, its_state in states.items():
+            torch.cuda.set_rng_state(its_state, card)
+
+
+def _cards(device: torch.device | None) -> list[torch.device]:
+    if device is not None:
+        return [device] if device.type == "cuda" else []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [torch.device("cuda", index) for index in range(count)]
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -215,9 +243,12 @@ def write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _folders(folder: str | Path) -> dict[int, Path]:
+def _folders(folder: str | bytes | Path) -> dict[int, Path]:
     """Step -> folder; what else lies there is the reader's and is left alone."""
-    found = ((re.fullmatch(r"step_(\d+)", path.name), path) for path in Path(folder).glob("step_*"))
+    found = (
+        (re.fullmatch(r"step_(\d+)", path.name), path)
+        for path in as_path(folder, "folder").glob("step_*")
+    )
     return {int(match[1]): path for match, path in found if match}
 
 

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from genai_utils.inputs import number
+
 
 class EMA(AveragedModel):
     """A second copy of the model whose weights trail the trained ones.
@@ -22,8 +24,7 @@ class EMA(AveragedModel):
     """
 
     def __init__(self, model: nn.Module, decay: float):
-        if not 0 <= decay < 1:
-            raise ValueError(f"ema must lie in [0, 1), for example 0.999; got {decay}.")
+        decay = number(decay, "ema", least=0, below=1)
         super().__init__(model, multi_avg_fn=_Mover())
         self.module.requires_grad_(False).eval()
         self.decay, self.source = decay, [model]  # in a list: no submodule of this one

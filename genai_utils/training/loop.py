@@ -17,6 +17,7 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.optim import Optimizer
 
+from genai_utils.inputs import refusal
 from genai_utils.printing import say
 
 from . import ledger
@@ -28,7 +29,7 @@ from .meter import Bar, Meter, TrainingError
 from .parallel import Loss, make_accelerator, share
 from .schedules import make_schedule
 from .state import RunState
-from .step import Step, kind_of
+from .step import Step, is_empty, kind_of
 
 
 class FitResult(NamedTuple):
@@ -64,7 +65,7 @@ def fit(
     ema: float | None = None,
     clip: float | None = None,
     seed: int = 0,
-    checkpoint: str | PathLike | None = None,
+    checkpoint: str | bytes | PathLike | None = None,
     every: int = 1000,
     precision: str = "auto",
     compile: bool = False,
@@ -110,8 +111,10 @@ def fit(
     """
     opt.check_model(model)
     opt.check_batches(batches)
-    opt.check_folder(checkpoint)
-    opt.check_numbers(steps, lr, warmup, clip, seed, every, precision)
+    checkpoint = opt.folder(checkpoint)
+    steps, lr, warmup, clip, seed, every = opt.check_numbers(
+        steps, lr, warmup, clip, seed, every, precision
+    )
     opt.check_looks(look, looks, best)
     factor = make_schedule(schedule, steps, warmup)
     title = title or type(model).__name__
@@ -126,7 +129,7 @@ def fit(
         if progress and accelerator.is_main_process:
             say(line)
 
-    with kept_random_state(device):
+    with kept_random_state():
         set_seed(seed + accelerator.process_index)
         bf16 = opt.uses_bf16(precision, accelerator)
         loss = Loss(model.train(), bf16, device, compile)
@@ -172,6 +175,8 @@ def fit(
                 if step == start and hasattr(model, "check_batch"):
                     model.check_batch(batch)  # values are looked at once: it makes the loop wait
                 kind = kind_of(batch)
+                if is_empty(kind):
+                    raise refusal(f"batches({step})", "at least one row", "none", "use more data")
                 # Raises TrainingError at NaN, on a CPU before the weights are touched.
                 step_of(batch, kind, partial(meter.add, step, kind))
                 meter.flops += step_of.flops[kind] * accelerator.num_processes

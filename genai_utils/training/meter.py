@@ -9,6 +9,8 @@ from numbers import Real
 
 import torch
 
+from genai_utils.inputs import kind_of, refusal
+
 POINTS = 200  # of the history, about
 WINDOW = 50  # steps between two looks at the loss where a look makes the processor wait
 
@@ -164,15 +166,17 @@ class Bar:
 def _numbers(found) -> dict[str, float]:
     """The look's dict as plain numbers."""
     if not isinstance(found, dict):
-        raise TypeError(f"look must return a dict of numbers, got {type(found).__name__}.")
+        raise refusal("look", "a dict of numbers to come back", kind_of(found), kind=TypeError)
     row = {}
     for name, value in found.items():
         one = isinstance(value, torch.Tensor) and value.numel() == 1
         if not one and not isinstance(value, Real):
-            raise TypeError(f"look must return numbers, got {name!r}: {type(value).__name__}.")
+            got = f"{kind_of(value)} for {name!r}"
+            raise refusal("look", "a dict of numbers to come back", got, kind=TypeError)
         row[str(name)] = value.item() if one else float(value)
     if reserved := {"step", "seconds"} & set(row):
-        raise ValueError(f"look must not use the name {sorted(reserved)[0]!r}: fit notes it.")
+        got = repr(sorted(reserved)[0])
+        raise refusal("look", "names beside 'step' and 'seconds'", got, "fit notes these itself")
     return row
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from genai_utils.inputs import refusal
+
 
 def adamw(
     parameters: Iterable[Tensor],
@@ -31,6 +33,7 @@ def orthogonal(G: Tensor, steps: int = 5) -> Tensor:
 
     G = U Σ Vᵀ → about U Vᵀ: singular values end between 0.7 and 1.2, small ones included, by
     Newton-Schulz steps X ← aX + (bA + cA²)X with A = XXᵀ, which need products of matrices only.
+    A matrix of norm far below 1e-7 counts as zero, and zeros stay zero.
     Source: Jordan et al. 2024.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
@@ -55,10 +58,10 @@ def muon_groups(model: nn.Module, blocks: nn.Module) -> list[dict]:
     matrices = [p for p in weights if id(p) in inside]
     rest = [p for p in weights if id(p) not in inside]
     if not matrices:
-        raise ValueError(
-            f"muon_groups expects blocks to be a part of the model that holds matrices, got "
-            f"{type(blocks).__name__} with none; pass model.blocks."
-        )
+        raise refusal(
+            "blocks", "a part of the model that holds matrices",
+            f"{type(blocks).__name__} with none", "pass model.blocks",
+        )  # fmt: skip
     return [{"params": matrices, "muon": True}, {"params": rest, "weight_decay": 0.0}]
 
 
@@ -82,9 +85,9 @@ class Muon(torch.optim.AdamW):
             group["params"] = list(group["params"])
             odd = [tuple(p.shape) for p in group["params"] if group["muon"] and p.ndim != 2]
             if odd:
-                raise ValueError(f"Muon moves matrices only, got a weight of shape {odd[0]}.")
+                raise refusal("Muon", "matrices only", f"a weight of shape {odd[0]}")
         if not any(group["muon"] for group in groups):
-            raise ValueError('Muon expects a group with "muon": True; muon_groups makes one.')
+            raise refusal("Muon", 'a group with "muon": True', "none", "muon_groups makes one")
         super().__init__(groups, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay)
 
     @torch.no_grad()

@@ -1,12 +1,12 @@
 """What `fit` checks before it starts, and the objects it makes from its options."""
 
-import math
-import os
 from collections.abc import Callable
-from numbers import Integral, Real
+from pathlib import Path
 
 import torch
 from torch import nn
+
+from genai_utils.inputs import kind_of, number, one_of, path, refusal, whole
 
 from .describe import describe, describe_model, describe_optimizer
 
@@ -16,48 +16,45 @@ PRECISIONS = ("auto", "fp32", "bf16")
 def check_model(model: nn.Module) -> None:
     """A model is an nn.Module with weights to train and a method `loss(batch)`."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+        raise refusal("model", "a torch.nn.Module", kind_of(model), kind=TypeError)
+    kind = type(model).__name__
     if not callable(getattr(model, "loss", None)):
-        raise ValueError(
-            f"{type(model).__name__} has no method loss(batch); fit needs it to return a scalar, "
-            'or a dict whose "loss" is one.'
-        )
+        raise refusal(
+            "model", "a method loss(batch)", f"{kind} without one",
+            'let it return a scalar, or a dict whose "loss" is one',
+        )  # fmt: skip
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(f"{type(model).__name__} has no weights to train.")
+        raise refusal("model", "weights to train", f"{kind} without any")
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise ValueError(f"The weight {name} holds NaN or infinite values before training.")
+            raise refusal("model", "finite weights", f"NaN or infinity in {name}")
 
 
 def check_batches(batches: Callable) -> None:
     """Batches are a function of the step."""
     if not callable(batches):
-        raise TypeError(
-            f"batches must be a function of the step, got {type(batches).__name__}; "
-            "TensorBatches(x, batch_size=128) makes one of a tensor."
-        )
+        raise refusal(
+            "batches", "a function of the step", kind_of(batches),
+            "TensorBatches(x, batch_size=128) makes one of a tensor", kind=TypeError,
+        )  # fmt: skip
 
 
-def check_folder(checkpoint) -> None:
+def folder(checkpoint) -> Path | None:
     """A checkpoint folder is None or a path."""
-    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
-        raise TypeError(f"checkpoint must be None or a folder, got {type(checkpoint).__name__}.")
+    return None if checkpoint is None else path(checkpoint, "checkpoint")
 
 
-def check_numbers(steps, lr, warmup, clip, seed, every, precision) -> None:
-    """Each option in its range; the message says what came."""
-    _whole("steps", steps, 1)
-    _whole("every", every, 1)
-    _whole("warmup", warmup, 0)
-    _whole("seed", seed, 0, 2**32 - 2**10)  # NumPy takes 32 bits; each process adds its number
+def check_numbers(steps, lr, warmup, clip, seed, every, precision) -> tuple:
+    """Each option in its range, as plain numbers in this order (without the precision)."""
+    steps, every = whole(steps, "steps"), whole(every, "every")
+    warmup = whole(warmup, "warmup", least=0)
+    seed = whole(seed, "seed", 0, 2**32 - 2**10)  # NumPy takes 32 bits; each process adds its own
     if warmup >= steps:
-        raise ValueError(f"warmup must be shorter than the {steps} steps, got {warmup}.")
-    if not _number(lr) or lr < 0:
-        raise ValueError(f"lr must be a finite number of at least 0, got {lr!r}.")
-    if clip is not None and (not _number(clip) or clip <= 0):
-        raise ValueError(f"clip must be None or a positive gradient norm, got {clip!r}.")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
+        raise refusal("warmup", f"fewer than the {steps:,} steps", f"{warmup:,}")
+    lr = number(lr, "lr", least=0)
+    clip = None if clip is None else number(clip, "clip", above=0)
+    one_of(precision, "precision", PRECISIONS)
+    return steps, lr, warmup, clip, seed, every
 
 
 def uses_bf16(precision: str, accelerator) -> bool:
@@ -86,23 +83,24 @@ def make_optimizer(optimizer, model: nn.Module, lr: float) -> torch.optim.Optimi
     if callable(optimizer) and not isinstance(optimizer, torch.optim.Optimizer):
         optimizer = optimizer(parameters, lr=lr)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError(
-            "optimizer must be None, a function such as torch.optim.AdamW that is called as "
-            f"optimizer(parameters, lr=lr), or a torch optimiser; got {type(optimizer).__name__}."
-        )
+        raise refusal(
+            "optimizer", "None, a torch optimiser, or a function such as torch.optim.AdamW",
+            kind_of(optimizer), "it is called as optimizer(parameters, lr=lr)", kind=TypeError,
+        )  # fmt: skip
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not held & {id(p) for p in parameters}:
-        raise ValueError("The optimizer holds none of the model's weights.")
+        raise refusal("optimizer", "weights of the model", "none of them")
     return optimizer
 
 
 def check_looks(look, looks, best) -> None:
     """A look is a function of (model, step); `best` names one of its numbers."""
     if look is not None and not callable(look):
-        raise TypeError(f"look must be a function of (model, step), got {type(look).__name__}.")
-    _whole("looks", looks, 2)
+        raise refusal("look", "a function of (model, step)", kind_of(look), kind=TypeError)
+    looks = whole(looks, "looks", least=2)
     if best is not None and (look is None or not isinstance(best, str)):
-        raise ValueError(f"best must name a number that look returns, got {best!r}, look={look}.")
+        got = f"{kind_of(best)} without a look" if look is None else kind_of(best)
+        raise refusal("best", "the name of a number that look returns", got)
 
 
 def look_steps(steps: int, looks: int) -> set[int]:
@@ -117,13 +115,3 @@ def describe_run(model, batches, optimizer, schedule, **numbers) -> dict:
     plain["schedule"] = describe(schedule, "schedule")
     plain |= {f"optimizer.{k}": v for k, v in describe_optimizer(optimizer).items()}
     return plain | {f"model.{k}": v for k, v in describe_model(model).items()}
-
-
-def _whole(name: str, value, low: int, high: float = math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
-        limit = f" and at most {high}" if high < math.inf else ""
-        raise ValueError(f"{name} must be a whole number of at least {low}{limit}, got {value!r}.")
-
-
-def _number(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import torch
 
+from genai_utils.inputs import kind_of, number, refusal
+
 
 def linear_warmup(step: int, warmup: int) -> float:
     """Linear warm-up: (step + 1) / warmup while step < warmup, then 1."""
@@ -21,7 +23,7 @@ def linear_warmup_cosine(step: int, steps: int, warmup: int = 0) -> float:
     Source: Loshchilov & Hutter 2017, eq. 5, one period.
     """
     if not 0 <= warmup < steps:
-        raise ValueError(f"warmup must lie between 0 and steps={steps}, got {warmup}.")
+        raise refusal("warmup", f"from 0 to fewer than the {steps:,} steps", warmup)
     if step < warmup:
         return linear_warmup(step, warmup)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
@@ -33,8 +35,7 @@ def cosine_to_floor(step: int, steps: int, warmup: int = 0, floor: float = 0.1) 
     factor = floor + (1 - floor) · (factor of `linear_warmup_cosine`)     after the warm-up
     Source: Karpathy's nanoGPT, whose floor is a tenth.
     """
-    if not 0 <= floor <= 1:
-        raise ValueError(f"floor must lie in [0, 1], got {floor}.")
+    number(floor, "floor", least=0, most=1)
     factor = linear_warmup_cosine(step, steps, warmup)
     return factor if step < warmup else floor + (1 - floor) * factor
 
@@ -56,22 +57,17 @@ def make_schedule(schedule: str | Callable, steps: int, warmup: int = 0) -> Call
     """The function `factor(step)` for "cosine", "constant" or the reader's own function of step."""
     if callable(schedule):
         if warmup:
-            raise ValueError(
-                f"warmup={warmup} goes with 'cosine' and 'constant'; "
-                "a schedule of your own does its own warm-up."
+            raise refusal(
+                "warmup", "0 beside a schedule of your own", warmup, "let it do its own warm-up"
             )
         return lambda step: _checked(schedule(step), step)
     if schedule == "cosine":
         return lambda step: linear_warmup_cosine(step, steps, warmup)
     if schedule == "constant":
         return lambda step: linear_warmup(step, warmup)
-    raise ValueError(
-        f"schedule must be 'cosine', 'constant' or a function of the step, got {schedule!r}."
-    )
+    raise refusal("schedule", "'cosine', 'constant' or a function of the step", kind_of(schedule))
 
 
 def _checked(factor, step: int) -> float:
-    factor = float(factor)
-    if not 0 <= factor < math.inf:  # False for NaN too
-        raise ValueError(f"schedule({step}) must be a finite factor of at least 0, got {factor}.")
-    return factor
+    factor = factor.item() if hasattr(factor, "item") else factor  # of a tensor (1,), too
+    return number(factor, f"schedule({step})", least=0)

@@ -29,6 +29,12 @@ def kind_of(batch: Any) -> Hashable:
     return str(nesting), told
 
 
+def is_empty(kind: Hashable) -> bool:
+    """Whether the first tensor of such a batch has no rows: a loss would take it for 0 or NaN."""
+    shapes = [leaf[0] for leaf in kind[1] if isinstance(leaf, tuple)]
+    return bool(shapes and shapes[0] and shapes[0][0] == 0)
+
+
 class Step:
     """The whole step as one function of the batch.
 

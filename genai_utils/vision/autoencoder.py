@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import inputs
 
-from .inputs import checked_codes, checked_images, shaped_images
+from .image_model import ImageModel, codes
 
 # --- An error as a likelihood --------------------------------------------------------------------
 
@@ -90,8 +90,9 @@ def checkerboard_energy(images):
     with u, v in cycles per pixel. 0 where nothing varies; (2N - 1) / (N^2 - 1) for white noise.
     Shapes: (B, 1, N, N), N even. Source: Odena et al. 2016; lecture item A71.
     """
+    images = inputs.array(images, "images")
     if images.dim() != 4 or images.shape[-1] != images.shape[-2] or images.shape[-1] % 2:
-        raise ValueError(f"expected images (B, C, N, N), N even; got {tuple(images.shape)}.")
+        raise inputs.refusal("images", "the shape (B, C, N, N), N even", f"{tuple(images.shape)}")
     power = torch.fft.fft2(images.double()).abs().square().mean(dim=(0, 1))  # (N, N)
     half = images.shape[-1] // 2
     fast = power[half].sum() + power[:, half].sum() - power[half, half]
@@ -121,6 +122,7 @@ def lloyd_max(values, levels, rounds=50):
 
     Starts from quantiles; each round takes the mean of every cell. Source: Lloyd 1982; Max 1960.
     """
+    levels = inputs.whole(levels, "levels")
     codebook = np.quantile(values, (np.arange(levels) + 0.5) / levels)
     for _ in range(rounds):
         cell = np.searchsorted((codebook[1:] + codebook[:-1]) / 2, values)
@@ -143,11 +145,12 @@ def pca_transform_coding(train, test, bits, most=5):
     Shapes: train (n, d), test (m, d) -> test through the code (m, d), bits per component (bits,).
     Source: Gersho & Gray 1992, chapter 8; lecture item A72.
     """
-    positive_int(bits, "bits")
-    train, test = np.asarray(train, np.float64), np.asarray(test, np.float64)
+    train = inputs.matrix(train, "train", rows=2, dtype=torch.float64).numpy(force=True)
+    test = inputs.matrix(test, "test", columns=train.shape[1], dtype=torch.float64)
+    test = test.numpy(force=True)
+    inputs.whole(bits, "bits", most=min(train.shape))  # each bit may need a component of its own
+    inputs.whole(most, "most")
     mean = train.mean(axis=0)
-    if bits > min(train.shape):
-        raise ValueError(f"{bits} bits need {bits} components; the data have {min(train.shape)}.")
     axes = np.linalg.eigh(np.cov(train.T))[1][:, ::-1][:, :bits]  # (d, bits), longest first
     scores = (train - mean) @ axes  # (n, bits)
     books = [[lloyd_max(s, 2**b) for b in range(most + 1)] for s in scores.T]
@@ -166,71 +169,71 @@ def pca_transform_coding(train, test, bits, most=5):
 # --- The networks ------------------------------------------------------------------------------
 
 
-def dense_encoder(size, hidden, outputs):
-    """Image (B, 1, size, size) -> (B, outputs) through two hidden layers of `hidden` units."""
+def dense_encoder(size, width, outputs, channels=1):
+    """Image (B, C, size, size) -> (B, outputs) through two hidden layers of `width` units."""
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(size * size, hidden),
+        nn.Linear(channels * size * size, width),
         nn.GELU(),
-        nn.Linear(hidden, hidden),
+        nn.Linear(width, width),
         nn.GELU(),
-        nn.Linear(hidden, outputs),
+        nn.Linear(width, outputs),
     )
 
 
-def dense_decoder(code, hidden, size):
-    """Code (B, code) -> logits (B, 1, size, size) through two hidden layers of `hidden` units."""
+def dense_decoder(code, width, size, channels=1):
+    """Code (B, code) -> logits (B, C, size, size) through two hidden layers of `width` units."""
     return nn.Sequential(
-        nn.Linear(code, hidden),
+        nn.Linear(code, width),
         nn.GELU(),
-        nn.Linear(hidden, hidden),
+        nn.Linear(width, width),
         nn.GELU(),
-        nn.Linear(hidden, size * size),
-        nn.Unflatten(1, (1, size, size)),
+        nn.Linear(width, channels * size * size),
+        nn.Unflatten(1, (channels, size, size)),
     )
 
 
-def conv_encoder(size, channels, outputs):
-    """Image (B, 1, size, size) -> (B, outputs): two halvings of the image, then one matrix."""
+def conv_encoder(size, width, outputs, channels=1):
+    """Image (B, C, size, size) -> (B, outputs): two halvings of the image, then one matrix."""
     quarter = size // 4
     return nn.Sequential(
-        nn.Conv2d(1, channels, 3, stride=2, padding=1),  # (B, C, size/2, size/2)
+        nn.Conv2d(channels, width, 3, stride=2, padding=1),  # (B, w, size/2, size/2)
         nn.GELU(),
-        nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1),  # (B, 2C, size/4, size/4)
+        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),  # (B, 2w, size/4, size/4)
         nn.GELU(),
         nn.Flatten(),
-        nn.Linear(2 * channels * quarter**2, outputs),
+        nn.Linear(2 * width * quarter**2, outputs),
     )
 
 
-def conv_decoder(code, channels, size):
-    """Code (B, code) -> logits (B, 1, size, size): one matrix, then two doublings of the image.
+def conv_decoder(code, width, size, channels=1):
+    """Code (B, code) -> logits (B, C, size, size): one matrix, then two doublings of the image.
 
     Upsampling and convolution instead of a transposed convolution: no checkerboard (item A71).
     """
     quarter = size // 4
     return nn.Sequential(
-        nn.Linear(code, 2 * channels * quarter**2),
+        nn.Linear(code, 2 * width * quarter**2),
         nn.GELU(),
-        nn.Unflatten(1, (2 * channels, quarter, quarter)),
+        nn.Unflatten(1, (2 * width, quarter, quarter)),
         nn.Upsample(scale_factor=2),
-        nn.Conv2d(2 * channels, channels, 3, padding=1),
+        nn.Conv2d(2 * width, width, 3, padding=1),
         nn.GELU(),
         nn.Upsample(scale_factor=2),
-        nn.Conv2d(channels, 1, 3, padding=1),
+        nn.Conv2d(width, channels, 3, padding=1),
     )
 
 
-def transposed_decoder(code, channels, size, kernel=3):
+def transposed_decoder(code, width, size, channels=1, kernel=3):
     """As `conv_decoder`, with transposed convolutions of stride 2 (kernel 3 or 4) that double."""
     quarter, options = size // 4, {"stride": 2, "padding": 1, "output_padding": 4 - kernel}
     return nn.Sequential(
-        nn.Linear(code, 2 * channels * quarter**2),
+        nn.Linear(code, 2 * width * quarter**2),
         nn.GELU(),
-        nn.Unflatten(1, (2 * channels, quarter, quarter)),
-        nn.ConvTranspose2d(2 * channels, channels, kernel, **options),  # (B, C, size/2, size/2)
+        nn.Unflatten(1, (2 * width, quarter, quarter)),
+        nn.ConvTranspose2d(2 * width, width, kernel, **options),  # (B, w, size/2, size/2)
         nn.GELU(),
-        nn.ConvTranspose2d(channels, 1, kernel, **options),
+        nn.ConvTranspose2d(width, channels, kernel, **options),
     )
 
 
@@ -239,7 +242,14 @@ def transposed_decoder(code, channels, size, kernel=3):
 DECODERS = {"dense": dense_decoder, "conv": conv_decoder, "transposed": transposed_decoder}
 
 
-class Autoencoder(nn.Module):
+def checked_kind(kind, known, size):
+    """Raises ValueError for networks that are not known, or that halve an odd image."""
+    inputs.one_of(kind, "kind", known)
+    if kind != "dense" and size % 4:
+        raise inputs.refusal("size", f"a multiple of 4 for {kind!r}, which halves twice", f"{size}")
+
+
+class Autoencoder(ImageModel):
     """Encoder, code, decoder, and the squared error that trains both (A68, A70, A72).
 
     Args:
@@ -248,40 +258,34 @@ class Autoencoder(nn.Module):
         kind: "dense"; "conv", whose decoder upsamples and convolves; or "transposed".
         binary: every code unit is -1 or 1, so that the code has k bits.
         kernel: of the transposed convolutions, 3 or 4.
+        channels: 1 for grey images, 3 for colour.
     """
 
-    def __init__(self, size=32, code=32, width=256, kind="dense", binary=False, kernel=3):
-        super().__init__()
-        for name, value in {"size": size, "code": code, "width": width}.items():
-            positive_int(value, name)
-        if kind not in DECODERS:
-            raise ValueError(f"kind is expected to be one of {tuple(DECODERS)}; it is {kind!r}.")
-        if kind != "dense" and size % 4:
-            raise ValueError(f"A {kind} autoencoder halves twice; size {size} is no multiple of 4.")
-        if kernel not in (3, 4):
-            raise ValueError(f"kernel is expected to be 3 or 4; it is {kernel!r}.")
-        self.size, self.code, self.binary = size, code, binary
-        self.encoder = (dense_encoder if kind == "dense" else conv_encoder)(size, width, code)
+    def __init__(
+        self, size=32, code=32, width=256, kind="dense", binary=False, kernel=3, channels=1
+    ):  # fmt: skip
+        super().__init__(size, channels)
+        code, width = inputs.whole(code, "code"), inputs.whole(width, "width")
+        checked_kind(kind, DECODERS, size)
+        inputs.one_of(kernel, "kernel", (3, 4))
+        self.code, self.binary = code, binary
+        encoder = dense_encoder if kind == "dense" else conv_encoder
+        self.encoder = encoder(size, width, code, channels)
         options = {"kernel": kernel} if kind == "transposed" else {}
-        self.decoder = DECODERS[kind](code, width, size, **options)
+        self.decoder = DECODERS[kind](code, width, size, channels, **options)
 
     def encode(self, x):
-        """c = f(x): images (B, 1, size, size) in [0, 1] -> codes (B, code)."""
-        self.check_batch(x)
-        return self.features(x)
-
-    def check_batch(self, x):
-        """Raises TypeError or ValueError for images that do not fit, values included."""
-        checked_images(x, self.size, "Autoencoder")
+        """c = f(x): images (B, C, size, size) in [0, 1] -> codes (B, code)."""
+        return self.features(self.images(x))
 
     def features(self, x):
         """`encode` without a look at the values of x: for a loss, which should wait for nothing."""
-        c = self.encoder(shaped_images(x, self.size, "Autoencoder"))
+        c = self.encoder(self.images(x, values=False))
         return straight_through_sign(c) if self.binary else c
 
     def decode(self, c):
-        """a = g(c), linear outputs: codes (B, code) -> (B, 1, size, size)."""
-        return self.decoder(checked_codes(c, self.code))
+        """a = g(c), linear outputs: codes (B, code) -> (B, C, size, size)."""
+        return self.decoder(codes(c, self.code))
 
     def image(self, c):
         """The decoded codes as pictures, cut off at 0 and 1."""
@@ -289,5 +293,7 @@ class Autoencoder(nn.Module):
 
     def loss(self, x):
         """||x - a||^2 per image: -2 s^2 times the Gaussian log-likelihood, but for a constant."""
+        x, _ = self.batch(x)
         error = (x - self.decode(self.features(x))) ** 2
-        return {"loss": error.sum() / len(x), "mse": error.mean()}
+        total = error.sum() / len(x)
+        return {"loss": total, "reconstruction": total, "mse": error.mean()}

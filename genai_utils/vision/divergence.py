@@ -18,7 +18,9 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import inputs
+
+from .image_model import drawn
 
 # --- How far is Q from P? ------------------------------------------------------------------------
 
@@ -52,8 +54,9 @@ def js_divergence(log_p, log_q):
     Shapes: log_p, log_q (..., n), -inf where the probability is zero -> (...).
     Source: Lin 1991, eq. 4.1; lecture item A40.
     """
-    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
-    sides = [torch.where(a > -math.inf, a.exp() * (a - log_m), 0.0) for a in (log_p, log_q)]
+    neither = (log_p == -math.inf) & (log_q == -math.inf)  # there logaddexp has no gradient
+    log_m = torch.logaddexp(*(a.masked_fill(neither, 0.0) for a in (log_p, log_q))) - math.log(2)
+    sides = [a.exp() * torch.where(a > -math.inf, a - log_m, 0.0) for a in (log_p, log_q)]
     return 0.5 * (sides[0] + sides[1]).sum(dim=-1)
 
 
@@ -68,8 +71,11 @@ def alpha_divergence(log_p, log_q, alpha):
     Shapes: log_p, log_q (..., n), finite; alpha a number, not 0 or 1 -> (...).
     Source: Minka 2005, eq. 5.
     """
-    overlap = torch.logsumexp(alpha * log_p + (1 - alpha) * log_q, dim=-1).exp()
-    return (1 - overlap) / (alpha * (1 - alpha))
+    terms = alpha * log_p + (1 - alpha) * log_q
+    terms = terms.masked_fill((log_p == -math.inf) & (log_q == -math.inf), -math.inf)
+    apart = (terms == -math.inf).all(dim=-1, keepdim=True)  # logsumexp has no gradient there
+    overlap = torch.logsumexp(terms.masked_fill(apart, 0.0), dim=-1).exp()
+    return (1 - overlap.masked_fill(apart[..., 0], 0.0)) / (alpha * (1 - alpha))
 
 
 DIVERGENCES = {"forward KL": kl_divergence, "reverse KL": reverse_kl, "JS": js_divergence}
@@ -86,22 +92,27 @@ def log_masses(log_density, grid):
     """
     steps = grid.diff()
     if len(grid) < 2 or not steps[0] > 0 or not torch.allclose(steps, steps.mean(), rtol=1e-3):
-        raise ValueError("grid: expected at least two rising points at even distances")
+        raise inputs.refusal("grid", "at least two rising points at even distances", "others")
     return log_density + steps[0].log()
 
 
 def mixture_log_prob(x, weights, means, stds):
     r"""log of a one-dimensional mixture of normals, in nats: log sum_k w_k N(x; m_k, s_k^2).
 
+    A component of weight 0 is left out, of the gradient, too.
     Shapes: x (...), weights, means, stds (K,) -> (...). Source: lecture item A38.
     """
+    x = inputs.array(x, "x", finite=False)
     weights, means, stds = (
         torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (weights, means, stds)
     )
     total = weights.sum().item()
-    if weights.min() < 0 or abs(total - 1) > 1e-6:
-        raise ValueError(f"weights: expected numbers >= 0 that add up to 1, they give {total:.6g}")
-    return torch.logsumexp(weights.log() + Normal(means, stds).log_prob(x[..., None]), dim=-1)
+    if not (weights.min() >= 0 and abs(total - 1) <= 1e-6):
+        raise inputs.refusal("weights", "numbers >= 0 with the sum 1", f"the sum {total:.6g}")
+    if not (stds > 0).all():
+        raise inputs.refusal("stds", "numbers above 0", f"{stds.tolist()}")
+    log_w = torch.where(weights > 0, weights, 1.0).log().masked_fill(weights == 0, -math.inf)
+    return torch.logsumexp(log_w + Normal(means, stds).log_prob(x[..., None]), dim=-1)
 
 
 # --- A generator with two parameters -------------------------------------------------------------
@@ -116,9 +127,8 @@ class LinearGenerator(nn.Module):
 
     def __init__(self, mu=0.0, sigma=1.0):
         super().__init__()
-        if not sigma > 0:
-            raise ValueError(f"LinearGenerator expects sigma > 0; it got {sigma!r}.")
-        self.mu = nn.Parameter(torch.tensor(float(mu)))
+        mu, sigma = inputs.number(mu, "mu"), inputs.number(sigma, "sigma", above=0)
+        self.mu = nn.Parameter(torch.tensor(mu))
         self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma)))
 
     def forward(self, c):
@@ -141,9 +151,9 @@ class LinearGenerator(nn.Module):
         return -self.density(check=False).log_prob(x).mean()
 
     @torch.no_grad()
-    def sample(self, n):
+    def sample(self, n, generator=None):
         """n numbers g(c), c ~ N(0, 1)."""
-        return self(torch.randn(positive_int(n, "n"), device=self.mu.device))
+        return self(drawn(torch.randn, inputs.whole(n, "n"), like=self.mu, generator=generator))
 
 
 def fit_normal(log_p, grid, divergence, start):
@@ -160,10 +170,11 @@ def fit_normal(log_p, grid, divergence, start):
     middle, width, step = (low + high) / 2, high - low, (grid[1] - grid[0]).item()
     box = (middle - width / 4, middle + width / 4), (2 * step, width / 8)
     if not all(a <= value <= b for value, (a, b) in zip(start, box, strict=True)):
-        raise ValueError(
-            f"start: expected mu in {box[0]} and sigma in {box[1]}, got {tuple(start)}; "
-            "a wider or finer grid allows more"
+        expected, cure = (
+            f"mu in {box[0]} and sigma in {box[1]}",
+            "a wider or finer grid allows more",
         )
+        raise inputs.refusal("start", expected, f"{tuple(start)}", cure)
 
     def value_and_slope(point):
         point = torch.tensor(point, dtype=log_p.dtype, requires_grad=True)
@@ -174,7 +185,8 @@ def fit_normal(log_p, grid, divergence, start):
 
     first = np.array([start[0], math.log(start[1])])
     if not math.isfinite(value_and_slope(first)[0]):
-        raise ValueError(f"the divergence is not finite at the start {tuple(start)}")
+        value = f"an infinite one at {tuple(start)}"
+        raise inputs.refusal("start", "a divergence that is a finite number there", value)
     found = scipy.optimize.minimize(
         value_and_slope, first, jac=True, method="L-BFGS-B",
         bounds=[box[0], tuple(map(math.log, box[1]))], options={"ftol": 1e-14, "gtol": 1e-9},

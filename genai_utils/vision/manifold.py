@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import jacrev, jvp, vmap
 
-from genai_utils.evaluation.inputs import as_points, positive_int
+from genai_utils import inputs
 
-from .inputs import checked_images, shaped_images
+from .image_model import ImageModel
 
 GUARDS = ("norm", "tied", "none")
 
@@ -44,18 +44,32 @@ def two_nn(distances):
 def neighbour_distances(points, k=2, chunk=1_000):
     """Distances of each point to its k nearest others: points (n, ...) -> (n, k), ascending.
 
-    Copies of a point are left out first, since a distance of 0 has no logarithm.
-    Raises ValueError for fewer than k + 1 different points.
+    Copies of a point are left out first, since a distance of 0 has no logarithm. In double
+    precision. Raises ValueError for fewer than k + 1 different points.
     """
-    positive_int(k, "k")
-    x = torch.unique(as_points(points, "points", at_least=2), dim=0)
+    inputs.whole(k, "k"), inputs.whole(chunk, "chunk")
+    x = torch.unique(_points(points), dim=0)
     if len(x) <= k:
-        raise ValueError(
-            f"points: expected more than {k} different points, got {len(x)}; use more data."
-        )
-    x = x - x.mean(dim=0)  # small numbers: cdist takes differences of squares
-    nearest = [torch.cdist(part, x).topk(k + 1, largest=False).values for part in x.split(chunk)]
-    return torch.cat(nearest)[:, 1:]  # the nearest of all is the point itself
+        expected = f"more than {k} different points"
+        raise inputs.refusal("points", expected, f"{len(x)}", "use more data")
+    x = x - x.mean(dim=0)
+    rough = 1e4 * torch.finfo(x.dtype).eps * x.square().sum(dim=1).max()
+    nearest = []
+    for part in x.split(chunk):
+        found = torch.cdist(part, x).topk(k + 1, largest=False).values
+        if found[:, 1:].square().min() < rough:  # a small difference of large squares: no good
+            exact = torch.cdist(part, x, compute_mode="donot_use_mm_for_euclid_dist")
+            found = exact.topk(k + 1, largest=False).values
+        nearest.append(found[:, 1:])  # the nearest of all is the point itself
+    return torch.cat(nearest)
+
+
+def _points(points, rows=2):
+    """Points (n, ...) as a matrix (n, d) of at least so many rows, in double, on the processor."""
+    x = inputs.array(points, "points")
+    if x.ndim < 2:
+        raise inputs.refusal("points", "the shape (n, d), a row a point", f"{tuple(x.shape)}")
+    return inputs.matrix(x.detach().cpu().double().flatten(1), "points", rows=rows)
 
 
 def local_pca(points, m):
@@ -64,12 +78,8 @@ def local_pca(points, m):
     Shapes: points (n, d) -> directions (m, d), orthonormal rows; root mean square distance ().
     Source: lecture items A74, A75.
     """
-    x = as_points(points, "points", at_least=2)
-    if positive_int(m, "m") > min(len(x) - 1, x.shape[1]):
-        raise ValueError(
-            f"m: {len(x)} points in {x.shape[1]} dimensions have at most "
-            f"{min(len(x) - 1, x.shape[1])} main directions; m is {m}."
-        )
+    x = _points(points)
+    inputs.whole(m, "m", most=min(len(x) - 1, x.shape[1]))  # n points span n - 1 directions
     _, s, vh = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
     return vh[:m], (s[m:].square().sum() / len(x)).sqrt()
 
@@ -99,14 +109,7 @@ def masked(x, u, share):
     return x * (u >= share)
 
 
-def at_least_zero(who, **settings):
-    """Raises ValueError for a setting that is negative, infinite or NaN."""
-    for name, value in settings.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{who} expects {name} >= 0; it got {value}.")
-
-
-class ManifoldAutoencoder(nn.Module):
+class ManifoldAutoencoder(ImageModel):
     r"""One layer of sigmoids each way: plain, contractive (A76) or denoising (A78).
 
     $$ c = \mathrm{sigmoid}(W x + b), \quad a = D c + e, \quad
@@ -127,15 +130,11 @@ class ManifoldAutoencoder(nn.Module):
     def __init__(
         self, size=28, code=256, contraction=0.0, noise=0.0, guard="norm", radius=8.0
     ):  # fmt: skip
-        super().__init__()
-        positive_int(size, "size"), positive_int(code, "code")
-        at_least_zero("ManifoldAutoencoder", contraction=contraction, noise=noise)
-        if guard not in GUARDS:
-            raise ValueError(f"ManifoldAutoencoder expects guard in {GUARDS}; it got {guard!r}.")
-        if not radius > 0:
-            raise ValueError(f"ManifoldAutoencoder expects radius > 0; it got {radius}.")
-        self.size, self.code = size, code
-        self.contraction, self.noise, self.guard, self.radius = contraction, noise, guard, radius
+        super().__init__(size)
+        self.code, self.guard = inputs.whole(code, "code"), inputs.one_of(guard, "guard", GUARDS)
+        self.contraction = inputs.number(contraction, "contraction", least=0)
+        self.noise = inputs.number(noise, "noise", least=0)
+        self.radius = inputs.number(radius, "radius", above=0)
         self.W = nn.Parameter(nn.init.xavier_uniform_(torch.empty(code, size**2)))
         self.b = nn.Parameter(torch.zeros(code))
         self.D = None if guard == "tied" else nn.Parameter(self.W.detach().clone())
@@ -143,12 +142,7 @@ class ManifoldAutoencoder(nn.Module):
 
     def encode(self, x):
         """The code of images: (B, 1, H, H) -> (B, k), in (0, 1)."""
-        self.check_batch(x)
-        return self.features(x.flatten(1))
-
-    def check_batch(self, x):
-        """Raises TypeError or ValueError for images that do not fit, values included."""
-        checked_images(x, self.size, "ManifoldAutoencoder")
+        return self.features(self.images(x).flatten(1))
 
     def features(self, v):
         """The code of flat, perhaps noisy images: (..., d) -> (..., k). Checks nothing."""
@@ -171,7 +165,7 @@ class ManifoldAutoencoder(nn.Module):
 
     def loss(self, x):
         """Cross-entropy in nats per image (lowest where a is the mean of x), and the penalty."""
-        v = shaped_images(x, self.size, "ManifoldAutoencoder").flatten(1)
+        v = self.batch(x)[0].flatten(1)
         c = self.features(self.corrupt(v))
         nats = F.binary_cross_entropy_with_logits(self.decode(c), v, reduction="none")
         nats = nats.sum(dim=1).mean()
@@ -199,9 +193,9 @@ class PointAutoencoder(nn.Module):
     def __init__(self, dims=3, code=3, width=64, contraction=0.0, noise=0.0):
         super().__init__()
         for name, value in {"dims": dims, "code": code, "width": width}.items():
-            positive_int(value, name)
-        at_least_zero("PointAutoencoder", contraction=contraction, noise=noise)
-        self.contraction, self.noise = contraction, noise
+            inputs.whole(value, name)
+        self.contraction = inputs.number(contraction, "contraction", least=0)
+        self.noise = inputs.number(noise, "noise", least=0)
         self.encoder = self._network(dims, width, code)
         self.decoder = self._network(code, width, dims)
 
@@ -219,9 +213,13 @@ class PointAutoencoder(nn.Module):
         error = (self(x + self.noise * torch.randn_like(x)) - x).square().sum(dim=-1).mean()
         if not self.contraction:
             return error
+        if len(x) < 2:
+            raise inputs.refusal("x", "at least 2 points, whose codes have a variance", f"{len(x)}")
         c, change = jvp(self.encoder, (x,), (torch.randn_like(x),))
-        penalty = change.square().sum(dim=-1).mean() / c.var(dim=0).sum()
-        return {"loss": error + self.contraction * penalty, "penalty": penalty}
+        spread = c.var(dim=0).sum().clamp(min=torch.finfo(c.dtype).tiny)  # a constant code: 0 / 0
+        penalty = change.square().sum(dim=-1).mean() / spread
+        loss = error + self.contraction * penalty
+        return {"loss": loss, "reconstruction": error, "penalty": penalty}
 
 
 def jacobian(f, x):
@@ -255,13 +253,12 @@ def code_tangents(model, x, m, passes=4):
 
     J Jᵀ = S (W Wᵀ) S with S the diagonal of slopes, so that all work is on k x k matrices.
     """
-    if not 1 <= m <= min(model.code, model.size**2):
-        raise ValueError(f"A code of {model.code} units has no {m} tangents; choose fewer.")
+    inputs.whole(m, "m", most=min(model.code, model.size**2))  # a code has no more tangents
     c = model.encode(x)
     s = c * (1 - c)  # (B, k)
     gram, g = model.W @ model.W.T, torch.Generator().manual_seed(0)
     wide = min(2 * m + 4, model.code)
-    q = torch.randn(model.code, wide, generator=g).to(x.device).expand(len(x), -1, -1)
+    q = torch.randn(model.code, wide, generator=g).to(c).expand(len(c), -1, -1)
     for _ in range(passes):
         q = torch.linalg.qr(s[..., None] * (gram @ (s[..., None] * q)))[0]  # (B, k, wide)
     rows = (s[..., None] * q).mT @ model.W  # (B, wide, d): the best combinations of J's rows
@@ -274,9 +271,13 @@ def participation_ratio(s):
 
     $$ \frac{ \left( \sum_i \sigma_i^2 \right)^2 }{ \sum_i \sigma_i^4 } $$
 
-    Shapes: s (..., k) -> (...). Source: lecture item A81.
+    0 where all are zero. Shapes: s (..., k) -> (...). Source: lecture item A81.
     """
-    return s.square().sum(dim=-1).square() / s.pow(4).sum(dim=-1)
+    # fourth powers leave the range of floats soon; a power of two changes no digit of the ratio
+    exponent = torch.frexp(s.detach().abs().amax(dim=-1, keepdim=True)).exponent
+    s = s * torch.exp2(-exponent.clamp(-120, 120).to(s.dtype))
+    total, fourth = s.square().sum(dim=-1).square(), s.pow(4).sum(dim=-1)
+    return total / torch.where(fourth > 0, fourth, 1.0)
 
 
 # --- A denoiser knows the density: one step of diffusion -----------------------------------------

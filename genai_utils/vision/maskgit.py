@@ -1,9 +1,9 @@
 """MaskGIT: an image in a few rounds, by a transformer that fills in hidden tokens anywhere.
 
-The story of the file: how much to hide in training, how many tokens each round of drawing keeps and
-which ones, and the model. It is `FillIn` of chapter 10 on a grid of tokens that `vq.VQAutoencoder`
-made from an image. Tokens of one round are drawn without knowing each other: that is the price of a
-round, and the reason why there are several.
+The story of the file: which of the tokens drawn in a round stay, and the model. It is `FillIn` of
+chapter 10 on a grid of tokens that `vq.VQAutoencoder` made from an image; how much to hide in
+training and how many tokens a round keeps stands there. Tokens of one round are drawn without
+knowing each other: that is the price of a round, and the reason why there are several.
 
 Shapes: B images, T = side^2 tokens of an image, row by row, V kinds of tokens.
 Source: Chang et al. 2022 (MaskGIT); lecture items A35, A36, erratum N25.
@@ -12,51 +12,26 @@ Source: Chang et al. 2022 (MaskGIT); lecture items A35, A36, erratum N25.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genai_utils.evaluation.inputs import positive_int
-from genai_utils.language.fill_in import FillIn, hidden_nll, still_hidden
+from genai_utils import inputs
+from genai_utils.inputs import number, one_of, refusal, whole
+from genai_utils.language.fill_in import (
+    SCHEDULES,
+    FillIn,
+    hide_share,
+    keep_surest,
+    rounds,
+    still_hidden,
+    uniform,
+)
 from genai_utils.language.gpt import GPTConfig
-from genai_utils.language.transformer import look_up
+from genai_utils.language.sampling import checked_logits, evaluating
+from genai_utils.language.tokens import look_up
 
-from .vq import checked_tokens, shaped_tokens
-
-SCHEDULES = {  # share of the rounds that are over -> share of the tokens still hidden
-    "cosine": lambda r: math.cos(math.pi / 2 * r),
-    "linear": lambda r: 1 - r,
-    "square": lambda r: 1 - r**2,
-    "root": lambda r: 1 - math.sqrt(r),
-}
 ORDERS = ("surest", "place", "random", "raster")
 CHUNK = 250  # images drawn at once: their numbers stay in the cache
-
-
-def hide_share(noise: Tensor, share: Tensor) -> Tensor:
-    r"""Which tokens to hide in training: of each row a share r, rounded up, at random places.
-
-    $$ \text{hide the } \lceil r_b T \rceil \text{ places of row } b \text{ with the least noise} $$
-
-    Shapes: noise (B, T), all numbers different; share (B,), each in (0, 1] -> (B, T) bool, at
-    least one True in each row. r uniform: any number of 1 ... T tokens, each equally likely.
-    Source: Chang et al. 2022, section 3.1; lecture item A35.
-    """
-    rank = noise.argsort(-1).argsort(-1)  # 0 for the least noise of the row
-    return rank < share[:, None] * noise.shape[1]
-
-
-def keep_surest(confidence: Tensor, hidden: Tensor, count: int) -> Tensor:
-    r"""Which of the tokens just drawn stay: the `count` surest ones among the hidden places.
-
-    Places that were not hidden never count, whatever their confidence. Where fewer than `count`
-    places are hidden, all of them stay.
-
-    Shapes: confidence (B, T), hidden (B, T) bool -> (B, T) bool.
-    Source: Chang et al. 2022, section 3.2; lecture item A35.
-    """
-    masked = confidence.masked_fill(~hidden, -math.inf)
-    rank = masked.argsort(dim=-1, descending=True, stable=True).argsort(-1)
-    return (rank < count) & hidden
+round_plan = still_hidden  # as chapter 21 calls it
 
 
 def choice_confidence(log_p: Tensor, noise: Tensor, temperature: float) -> Tensor:
@@ -71,25 +46,6 @@ def choice_confidence(log_p: Tensor, noise: Tensor, temperature: float) -> Tenso
     Source: the published code of Chang et al. 2022; lecture item A35.
     """
     return log_p - temperature * (-noise.log()).log()
-
-
-def round_plan(blanks: int, steps: int, schedule: str = "cosine") -> Tensor:
-    r"""Tokens still hidden before round 1 and after each round, (steps + 1,), by a schedule.
-
-    $$ \min\left( \lfloor \gamma(k/S) \cdot \text{blanks} \rfloor, \text{left}_{k-1} - 1 \right) $$
-
-    and never below 0. Cosine is `still_hidden` of chapter 10. Raises ValueError for another name.
-    Source: Chang et al. 2022, section 3.3; lecture item A35.
-    """
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {[*SCHEDULES]}; got {schedule!r}")
-    if schedule == "cosine":
-        return still_hidden(blanks, steps)
-    left = [blanks]
-    for k in range(1, steps + 1):
-        wanted = math.floor(SCHEDULES[schedule](k / steps) * blanks + 1e-9)  # 47.999… is 48
-        left.append(max(0, min(wanted, left[-1] - 1)))
-    return torch.tensor(left)
 
 
 def draw_tokens(p: Tensor, u: Tensor) -> Tensor:
@@ -115,47 +71,45 @@ class MaskGIT(FillIn):
     """
 
     def __init__(self, entries=64, side=7, dim=64, layers=3, heads=4, share=None):
-        for name, value in {"entries": entries, "side": side}.items():
-            positive_int(value, name)
-        if share is not None and not 0 < share <= 1:
-            raise ValueError(f"share must lie in (0, 1], or be None for any share; got {share!r}")
-        super().__init__(GPTConfig(entries, side * side, layers, heads, dim))
+        if share is not None:
+            number(share, "share", above=0, most=1)
+        T = whole(side, "side") ** 2
+        super().__init__(GPTConfig(whole(entries, "entries"), T, layers, heads, dim))
         self.side, self.share = side, share
         self.positions = nn.Embedding(2 * side, dim)  # rows, then columns
-        self._init(self.positions)
+        self.first_weights(self.positions)
         self.near = nn.Conv2d(dim, dim, 3, padding=1)
 
-    def forward(self, ids):
-        shaped_tokens(ids, self.side**2)
+    def embed(self, ids):
+        """Token plus row plus column, (B, T) → (B, T, d)."""
+        self._require(ids)
         row, column = self.positions.weight.split(self.side)
-        place = (row[:, None] + column).flatten(0, 1)  # (T, d)
-        x = look_up(self.tokens, ids) + place
+        return look_up(self.tokens, ids) + (row[:, None] + column).flatten(0, 1)
+
+    def forward(self, ids):
+        x = self.embed(ids)  # (B, T, d): token + row + column
         grid = x.transpose(1, 2).unflatten(2, (self.side, self.side))
         x = x + self.near(grid).flatten(2).transpose(1, 2)  # (B, T, d)
-        for block in self.blocks:
-            x = block(x)  # no mask: everyone looks everywhere
-        return F.linear(self.norm(x), self.tokens.weight[: self.mask])  # (B, T, V)
+        x = self.hidden(x)  # no mask: everyone looks everywhere
+        return self.unembed(x)  # (B, T, V)
 
     def hide(self, batch, generator=None):
-        device = batch.device if generator is None else generator.device
-        noise = torch.rand(batch.shape, generator=generator, device=device)
-        share = 1 - torch.rand(len(batch), generator=generator, device=device)  # (0, 1]
+        noise = uniform(*batch.shape, device=batch.device, generator=generator)
+        share = 1 - uniform(len(batch), device=batch.device, generator=generator)  # (0, 1]
         if self.share is not None:
             share = torch.full_like(share, self.share)
-        return hide_share(noise, share).to(batch.device)
+        return hide_share(noise, share)
 
     def check_batch(self, batch):
         """Raises TypeError or ValueError for tokens that do not fit; [MASK] is none of them."""
-        checked_tokens(batch, self.side**2, self.mask)
+        inputs.tokens(self._require(batch), "ids", self.mask)
 
     def loss(self, batch, generator=None):
-        shaped_tokens(batch, self.side**2)
-        hidden = self.hide(batch, generator)
-        return hidden_nll(self(batch.masked_fill(hidden, self.mask)), batch, hidden)
+        return super().loss(self._require(batch), generator)
 
     def sample(self, n, steps=12, **options):
         """n new images as tokens (n, T), from nothing but [MASK]; the options of `complete`."""
-        blank = torch.full((positive_int(n, "n"), self.side**2), self.mask)
+        blank = torch.full((whole(n, "n"), self.side**2), self.mask)
         return self.complete(blank.to(self.tokens.weight.device), steps, **options)
 
     @torch.no_grad()
@@ -172,41 +126,40 @@ class MaskGIT(FillIn):
             "place"   whose largest probability is largest, whatever was drawn (chapter 10)
             "random", "raster"  at random, or row by row: with T rounds the chain rule, exactly
         temperature: divides the logits. trace: a list that gets (ids, confidence) of each round.
+        Without a generator the draws come from torch's global one.
+
+        Raises TypeError or ValueError for other options or ids, and NaN or infinite logits.
         """
-        positive_int(steps, "steps")
-        if order not in ORDERS:
-            raise ValueError(f"order must be one of {ORDERS}; got {order!r}")
-        if not choice >= 0 or not temperature > 0:
-            raise ValueError(
-                f"choice must be at least 0 and temperature above 0; got {choice}, {temperature}"
-            )
-        checked_tokens(ids, self.side**2, self.mask + 1)
-        training, options = self.training, (steps, choice, temperature, schedule, order)
-        self.eval()
-        parts = [self._rounds(part, *options, generator, trace) for part in ids.split(CHUNK)]
-        self.train(training)
+        whole(steps, "steps"), one_of(order, "order", ORDERS)
+        one_of(schedule, "schedule", SCHEDULES)
+        number(choice, "choice", least=0), number(temperature, "temperature", above=0)
+        inputs.tokens(self._require(ids), "ids", self.mask + 1)
+        options = (steps, choice, temperature, schedule, order)
+        with evaluating(self):
+            parts = [self._rounds(part, *options, generator, trace) for part in ids.split(CHUNK)]
         return torch.cat(parts)
 
     def _rounds(self, ids, steps, choice, temperature, schedule, order, generator, trace):
         ids = ids.clone()
-        blanks = (ids == self.mask).sum(-1).tolist()
-        plan = torch.stack([round_plan(b, steps, schedule) for b in blanks]).to(ids.device)
-        for k in range(1, steps + 1):
-            hidden = ids == self.mask
-            count = (hidden.sum(-1) - plan[:, k])[:, None]
-            if not hidden.any():
-                break
+        for k, hidden, count in rounds(ids, self.mask, steps, schedule):
             alike = k == 1 and bool((ids == ids[0]).all())  # one call serves all
-            logits = self(ids[:1] if alike else ids).float() / temperature
+            logits = checked_logits(self(ids[:1] if alike else ids).float()) / temperature
             p = logits.softmax(-1).expand(len(ids), -1, -1)  # (B, T, V)
-            u, noise = _uniform(2, *ids.shape, like=p, generator=generator)
+            u, noise = _inner(2, *ids.shape, device=p.device, generator=generator)
             drawn = draw_tokens(p, u)
             log_p = p.gather(-1, drawn[..., None])[..., 0].log()  # (B, T)
             confidence = _confidence(order, p, log_p, noise, choice * (1 - k / steps))
             kept = keep_surest(confidence, hidden, count)
-            ids = torch.where(kept, drawn, ids)
+            ids.copy_(torch.where(kept, drawn, ids))
             if trace is not None:
                 trace.append((ids.clone(), confidence.masked_fill(~hidden, math.nan)))
+        return ids
+
+    def _require(self, ids):
+        """ids, unchanged: whole numbers (B, T), whatever their values."""
+        inputs.tokens(ids, "ids", None, values=False)
+        if ids.ndim != 2 or ids.shape[1] != self.side**2:
+            raise refusal("ids", f"the shape (B, {self.side**2})", f"{tuple(ids.shape)}")
         return ids
 
 
@@ -219,7 +172,12 @@ def _confidence(order, p, log_p, noise, temperature):
     return noise if order == "random" else -torch.arange(p.shape[1]).to(p).expand(len(p), -1)
 
 
-def _uniform(*shape, like, generator):
-    """Numbers in (0, 1), on the device of `like`, whatever that of the generator."""
-    device = like.device if generator is None else generator.device
-    return torch.rand(*shape, generator=generator, device=device).clamp(1e-7, 1 - 1e-7).to(like)
+def _inner(*shape, device, generator):
+    """Numbers in (0, 1), without its ends."""
+    return uniform(*shape, device=device, generator=generator).clamp(1e-7, 1 - 1e-7)
+
+
+__all__ = [
+    "MaskGIT", "ORDERS", "SCHEDULES", "choice_confidence", "draw_tokens", "hide_share",
+    "keep_surest", "round_plan",
+]  # fmt: skip

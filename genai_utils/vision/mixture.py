@@ -7,11 +7,10 @@ Source: Dempster, Laird & Rubin 1977 (EM).
 """
 
 import torch
-from torch import nn
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import inputs
 
-from .inputs import checked_binary, shaped_images
+from .image_model import ImageModel
 
 
 def em_step(x, weights, means, prior):
@@ -32,10 +31,11 @@ def em_step(x, weights, means, prior):
     log_joint = weights.log() + x @ (means.log() - log_black).T + log_black.sum(dim=-1)
     r = log_joint.softmax(dim=-1)  # (n, K): who is responsible for which image
     counts = r.sum(dim=0)  # (K,)
-    return counts / len(x), (r.T @ x + prior) / (counts[:, None] + 2 * prior)
+    white, seen = r.T @ x + prior, counts[:, None] + 2 * prior
+    return counts / len(x), torch.where(seen > 0, white / seen, means)  # saw nothing: unchanged
 
 
-class BernoulliMixture(nn.Module):
+class BernoulliMixture(ImageModel):
     r"""K drawers, in each a probability of white for every pixel: P(x) = sum_k w_k P_k(x).
 
     The code is c = (k, u): a drawer k, drawn with the probabilities w, and one uniform number u_j
@@ -49,47 +49,42 @@ class BernoulliMixture(nn.Module):
     Source: lecture item A37.
     """
 
+    pixels = "binary"
+
     def __init__(self, means, weights=None):
-        super().__init__()
+        means = inputs.array(means, "means")
         if means.dim() != 4 or means.shape[1] != 1 or means.shape[2] != means.shape[3]:
-            raise ValueError(f"means: expected the shape (K, 1, H, H), got {tuple(means.shape)}")
+            raise inputs.refusal("means", "the shape (K, 1, H, H)", f"{tuple(means.shape)}")
+        super().__init__(means.shape[-1])
         if not (means.min() > 0 and means.max() < 1):
-            raise ValueError(
-                "means: expected probabilities strictly between 0 and 1, got "
-                f"{means.min():.3g} to {means.max():.3g}; use means.clamp(eps, 1 - eps)"
-            )
+            raise inputs.refusal(
+                "means", "probabilities strictly between 0 and 1",
+                f"{means.min():.3g} to {means.max():.3g}", "use means.clamp(eps, 1 - eps)",
+            )  # fmt: skip
         weights = torch.full((len(means),), 1 / len(means)) if weights is None else weights
+        weights = inputs.array(weights, "weights")
         if weights.shape != means.shape[:1] or weights.min() < 0 or abs(weights.sum() - 1) > 1e-4:
-            raise ValueError(
-                f"weights: expected {len(means)} numbers >= 0 with the sum 1, got "
-                f"{tuple(weights.shape)} with the sum {weights.sum():.4g}"
-            )
+            got = f"{tuple(weights.shape)} with the sum {weights.sum():.4g}"
+            raise inputs.refusal("weights", f"{len(means)} numbers >= 0 with the sum 1", got)
         self.register_buffer("means", means)
         self.register_buffer("weights", weights.to(means))
 
     def _joint(self, x):
         """log w_k + log P_k(x): (B, 1, H, W) of zeros and ones -> (B, K), in nats."""
-        x = shaped_images(x, self.means.shape[-1], "BernoulliMixture").flatten(1)
-        white = self.means.flatten(1)
+        x, white = x.flatten(1), self.means.flatten(1)
         log_black = torch.log1p(-white)
         return self.weights.log() + x @ (white.log() - log_black).T + log_black.sum(dim=-1)
-
-    def check_batch(self, x):
-        """Raises TypeError or ValueError for images that do not fit, values included."""
-        checked_binary(x, self.means.shape[-1], "BernoulliMixture")
 
     def _log_prob(self, x, chunk=1_000):
         return torch.cat([torch.logsumexp(self._joint(part), dim=-1) for part in x.split(chunk)])
 
     def log_prob(self, x, chunk=1_000):
         """log P(x) in nats: (B, 1, H, W) of zeros and ones -> (B,)."""
-        self.check_batch(x)
-        return self._log_prob(x, chunk)
+        return self._log_prob(self.images(x), inputs.whole(chunk, "chunk"))
 
     def responsibilities(self, x):
         """P(k | x), the share of drawer k in image x: (B, 1, H, W) -> (B, K)."""
-        self.check_batch(x)
-        return self._joint(x).softmax(dim=-1)
+        return self._joint(self.images(x)).softmax(dim=-1)
 
     def forward(self, k, u):
         """g(c) for codes c = (k, u): k (B,) drawers, u (B, 1, H, W) in [0, 1) -> (B, 1, H, W)."""
@@ -97,14 +92,15 @@ class BernoulliMixture(nn.Module):
 
     def loss(self, x):
         """Minus the mean log-likelihood, in nats per image."""
+        x, _ = self.batch(x)
         return -self._log_prob(x).mean()
 
-    def sample(self, n, generator=None):
+    def sample(self, n, generator=None, y=None):
         """n new images of zeros and ones, (n, 1, H, W): random codes, through g.
 
         The codes are drawn where the generator is, so that a seed gives the same on any device.
         """
-        positive_int(n, "n")
+        self.kinds(inputs.whole(n, "n"), y)  # it knows no classes
         device = self.means.device if generator is None else generator.device
         weights, size = self.weights.to(device), self.means.shape[1:]
         k = torch.multinomial(weights, n, replacement=True, generator=generator)
@@ -121,11 +117,9 @@ def fit_mixture(x, components, steps, prior=1.0, seed=0):
     products, 4 n K H W operations. Returns the model after `steps` steps, on the same device.
     Raises ValueError for more components than images, grey pixels, or prior <= 0.
     """
-    components, steps = positive_int(components, "components"), positive_int(steps, "steps")
-    if components > len(x):
-        raise ValueError(f"components: expected at most the {len(x)} images, got {components}")
-    if not prior > 0:
-        raise ValueError(f"prior: expected a number above 0, got {prior!r}")
+    x = inputs.images(x, "x", values=False)
+    inputs.whole(components, "components", most=len(x)), inputs.whole(steps, "steps")
+    inputs.number(prior, "prior", above=0)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:components]
     model = BernoulliMixture(0.25 + 0.5 * x[order.to(x.device)])
     model.check_batch(x[:1_000])

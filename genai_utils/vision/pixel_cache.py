@@ -1,7 +1,8 @@
 """How the next pixel is asked for: from the whole network each time, or from what is kept.
 
 A reader gives one logit after the other while an image x is filled in: `start(row)` before each
-row, then `logit(row, column)` for its places from left to right. `PixelModel.complete` fills x.
+row, then `logit(row, column)` for its places from left to right. `PixelModel.complete` fills x; y
+are the classes of the images, where the model knows classes.
 
 Source: Ramachandran et al. 2017. Lecture item A34.
 """
@@ -12,14 +13,14 @@ import torch.nn.functional as F
 class Naive:
     """Asks the whole network for every single pixel."""
 
-    def __init__(self, model, x):
-        self.model, self.x = model, x
+    def __init__(self, model, x, y=None):
+        self.model, self.x, self.y = model, x, y
 
     def start(self, row):
         pass
 
     def logit(self, row, column):
-        return self.model.logits(self.x)[:, 0, row, column]
+        return self.model.logits(self.x, self.y)[:, 0, row, column]
 
 
 class Cached:
@@ -30,20 +31,20 @@ class Cached:
     Source: Ramachandran et al. 2017.
     """
 
-    def __init__(self, model, x):
-        self.model, self.x = model, x
-        channels, side = model.channels, model.size
+    def __init__(self, model, x, y=None):
+        self.model, self.x, self.y = model, x, y
+        width, side = model.width, model.size
         self.v = [  # of each layer's input: all rows so far, with its padding around them
-            x.new_zeros(len(x), channels, layer.reach + side, side + 2 * layer.reach)
+            x.new_zeros(len(x), width, layer.reach + side, side + 2 * layer.reach)
             for layer in model.layers
         ]
-        self.h = [x.new_zeros(len(x), channels, layer.reach + side) for layer in model.layers]
+        self.h = [x.new_zeros(len(x), width, layer.reach + side) for layer in model.layers]
         self.weights = [layer.conv_h.weight.flatten(1) for layer in model.layers]
 
     def start(self, row):
         n = self.model.back
         above = F.pad(2 * self.x[:, :, max(0, row - n) : row] - 1, (n, n, max(0, n - row), 0))
-        v = self.model.place(self.model.first_v(above), row)  # (B, h, 1, W)
+        v = self.model.place(self.model.first_v(above), self.y, row)  # (B, h, 1, W)
         self.first, self.links = v[:, :, 0], []
         for layer, kept in zip(self.model.layers, self.v, strict=True):
             r = layer.reach

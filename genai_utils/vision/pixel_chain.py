@@ -15,11 +15,10 @@ import itertools
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import inputs
 
-from .inputs import checked_binary, shaped_images
+from .image_model import ImageModel, drawn
 from .pixel_cache import Naive
 
 # --- The chain rule ------------------------------------------------------------------------------
@@ -34,7 +33,8 @@ def running_log_prob(x, logits):
     Shapes: x (B, 1, H, W) of zeros and ones, logits (B, 1, H, W) -> (B, H W).
     Source: van den Oord et al. 2016, eq. 1; lecture items A33, A34.
     """
-    log_p = -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    most = torch.finfo(logits.dtype).max  # a sure pixel has the logit inf, and 0 inf is no number
+    log_p = -F.binary_cross_entropy_with_logits(logits.clamp(-most, most), x, reduction="none")
     return log_p.flatten(1).cumsum(dim=1)
 
 
@@ -59,80 +59,77 @@ def reorder(x, order):
     return x.flatten(1)[:, order].reshape(x.shape)
 
 
-class PixelModel(nn.Module):
-    """What all pixel models share. A model adds `logits(x)` and, if it can, a `reader(x)`."""
+class PixelModel(ImageModel):
+    """What all pixel models share. A model adds `logits(x, y)` and, if it can, a `reader(x, y)`.
 
-    def __init__(self, size):
-        super().__init__()
-        self.size = positive_int(size, "size")
+    x are black-and-white images; y their classes, None where the model knows none. Then read
+    P(x|y) for P(x).
+    """
 
-    def logits(self, x):
+    pixels = "binary"
+
+    def __init__(self, size, classes=None):
+        super().__init__(size, classes=classes)
+
+    def logits(self, x, y=None):
         """a_i of P(x_i = 1 | the pixels before i), all at once: (B, 1, H, W) -> the same shape."""
         raise NotImplementedError
 
-    def reader(self, x):
+    def reader(self, x, y=None):
         """Gives one logit after the other while x is filled in; `Naive` asks the whole network."""
-        return Naive(self, x)
+        return Naive(self, x, y)
 
-    def checked(self, x):
-        """x, if it is a batch of black-and-white images of the model's size."""
-        return checked_binary(x, self.size, type(self).__name__)
-
-    def check_batch(self, x):
-        """Raises TypeError or ValueError for images that do not fit, values included."""
-        self.checked(x)
-
-    def loss(self, x):
+    def loss(self, batch):
         """-log P(x), the mean over the batch, in nats per image."""
-        logits = self.logits(shaped_images(x, self.size, type(self).__name__))
-        return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+        x, y = self.batch(batch)
+        return F.binary_cross_entropy_with_logits(self.logits(x, y), x, reduction="sum") / len(x)
 
     @torch.no_grad()
-    def log_prob(self, x, chunk=50):
+    def log_prob(self, x, chunk=50, y=None):
         """log P(x), exact: (B, 1, H, W) -> (B,), in nats; `chunk` images at a time."""
-        parts = self.checked(x).split(positive_int(chunk, "chunk"))
-        return torch.cat([running_log_prob(part, self.logits(part))[:, -1] for part in parts])
+        parts = self.parts(x, y, inputs.whole(chunk, "chunk"))
+        return torch.cat([running_log_prob(x, self.logits(x, y))[:, -1] for x, y in parts])
 
-    def sample(self, n, cached=True, temperature=1.0, u=None):
+    def sample(self, n, y=None, generator=None, cached=True, temperature=1.0, u=None):
         """n new images, pixel by pixel: (n, 1, H, W) of zeros and ones.
 
+        y: their class, or classes (n,); if None, each class is equally likely.
         u: (n, H, W) uniform random numbers, one for each pixel; drawn here if None.
         """
         weight = next(self.parameters())
-        x = weight.new_zeros(positive_int(n, "n"), 1, self.size, self.size)
+        x = weight.new_zeros(inputs.whole(n, "n"), 1, self.size, self.size)
         known = torch.zeros(self.size, self.size, dtype=torch.bool)
-        return self.complete(x, known, cached, temperature, u)
+        y = self.kinds(n, y, generator)
+        return self.complete(x, known, cached, temperature, u, y, generator)
 
     @torch.no_grad()
-    def complete(self, x, known, cached=True, temperature=1.0, u=None):
+    def complete(
+        self, x, known, cached=True, temperature=1.0, u=None, y=None, generator=None
+    ):  # fmt: skip
         """Keep the known pixels of x, draw the others from P(rest | known), one after the other.
 
         known: (H, W) of bools. The known pixels must be the first ones in raster order: a pixel
         model cannot look at what comes later.
         Shapes: x (B, 1, H, W), u None or (B, H, W) -> (B, 1, H, W). Raises ValueError otherwise.
         """
-        known = torch.as_tensor(known).cpu()
-        if known.dtype != torch.bool or tuple(known.shape) != (self.size, self.size):
-            raise ValueError(
-                f"known: expected bools of shape ({self.size}, {self.size}), got {known.dtype} of "
-                f"shape {tuple(known.shape)}."
-            )
+        known, square = torch.as_tensor(known).cpu(), (self.size, self.size)
+        if known.dtype != torch.bool or tuple(known.shape) != square:
+            got = f"{inputs.kind_of(known)}, {tuple(known.shape)}"
+            raise inputs.refusal("known", f"bools of shape {square}", got)
         if (known.flatten().int().diff() > 0).any():
-            raise ValueError(
-                "known: expected the first pixels in raster order, such as the top rows. A pixel "
-                "model cannot look at pixels that come later; a masked model can (chapter 21)."
-            )
-        if not temperature > 0:
-            raise ValueError(f"temperature: expected a number above 0, got {temperature!r}.")
-        x = self.checked(x) * known.to(x)  # a copy: the caller's image stays as it is
+            raise inputs.refusal(
+                "known", "the first pixels in raster order, such as the top rows", "others",
+                "a pixel model cannot look at pixels that come later; a masked one can (chapter 21)"
+            )  # fmt: skip
+        inputs.number(temperature, "temperature", above=0)
+        x, y = self.batch((x, y), values=True)
+        x = x * known.to(x)  # a copy: the caller's image stays as it is
         if u is None:
-            u = torch.rand(len(x), self.size, self.size, device=x.device, dtype=x.dtype)
-        if tuple(u.shape) != (len(x), self.size, self.size):
-            raise ValueError(
-                f"u: expected a number for each pixel, ({len(x)}, {self.size}, {self.size}); got "
-                f"{tuple(u.shape)}."
-            )
-        reader = self.reader(x) if cached else Naive(self, x)
+            u = drawn(torch.rand, len(x), *square, like=x, generator=generator, dtype=x.dtype)
+        if tuple(u.shape) != (len(x), *square):
+            whole = f"a number for each pixel, {(len(x), *square)}"
+            raise inputs.refusal("u", whole, f"{tuple(u.shape)}")
+        reader = self.reader(x, y) if cached else Naive(self, x, y)
         for row in range(self.size):
             reader.start(row)
             if known[row].all():
@@ -163,7 +160,6 @@ def jacobian(model, x, pixels=None):
 
 def all_images(size):
     """Every black-and-white image of size x size pixels: (2^(size size), 1, size, size)."""
-    if positive_int(size, "size") > 4:
-        raise ValueError(f"size: there are 2^{size * size} such images; expected at most 4.")
+    inputs.whole(size, "size", most=4)  # of 5 x 5 pixels there are 2^25
     pixels = torch.tensor(list(itertools.product((0.0, 1.0), repeat=size * size)))
     return pixels.reshape(-1, 1, size, size)

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genai_utils import data
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import data, inputs
 from genai_utils.training import TensorBatches, dynamic_binarize
 
+from .image_model import class_vectors
 from .pixel_cache import Cached
 from .pixel_chain import PixelModel
 
@@ -42,19 +42,19 @@ def masked_weight(weight, kind):
 def checked_kernel(size, **kernels):
     """Raises ValueError for a kernel that is even or wider than the image."""
     for name, kernel in kernels.items():
-        if positive_int(kernel, name) % 2 == 0:
-            raise ValueError(f"{name}: expected an odd kernel, which has a centre; got {kernel}.")
-        if kernel > size:
-            raise ValueError(f"{name}: a kernel of {kernel} is wider than the image ({size}).")
+        if inputs.whole(kernel, name) > size:
+            raise inputs.refusal(name, f"a kernel no wider than the image, {size}", f"{kernel}")
+        if kernel % 2 == 0:
+            raise inputs.refusal(name, "an odd kernel, which has a centre", f"{kernel}")
 
 
 class MaskedConv2d(nn.Conv2d):
     """A convolution with mask "A" or "B" that keeps the size of the image (A34)."""
 
     def __init__(self, channels_in, channels_out, kernel, kind):
-        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = height // 2, width // 2
-        super().__init__(channels_in, channels_out, (height, width), padding=padding)
+        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padding = tuple(side // 2 for side in kernel)
+        super().__init__(channels_in, channels_out, kernel, padding=padding)
         self.kind = kind
 
     def forward(self, x):
@@ -62,27 +62,28 @@ class MaskedConv2d(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, padding=self.padding)
 
 
-class Place(nn.Module):
+class PixelPosition(nn.Module):
     """Adds what was learnt about the row and the column: a convolution knows neither.
 
-    Shapes: features (B, channels, h, w), the first of them in row `row` -> the same shape.
+    And about the class, where the model knows classes: a vector for each, the same everywhere.
+    Shapes: features (B, width, h, w), the first of them in row `row`; y (B,) -> as features.
     """
 
-    def __init__(self, channels, size):
+    def __init__(self, width, size, classes=None):
         super().__init__()
-        self.rows = nn.Parameter(torch.zeros(channels, size, 1))
-        self.columns = nn.Parameter(torch.zeros(channels, 1, size))
+        self.rows = nn.Parameter(torch.zeros(width, size, 1))
+        self.columns = nn.Parameter(torch.zeros(width, 1, size))
+        self.of_class = class_vectors(classes, width)
 
-    def forward(self, features, row=0):
-        height, width = features.shape[-2:]
-        return features + self.rows[:, row : row + height] + self.columns[..., :width]
+    def forward(self, features, y=None, row=0):
+        h, w = features.shape[-2:]
+        features = features + self.rows[:, row : row + h] + self.columns[..., :w]
+        return features if y is None else features + self.of_class(y)[..., None, None]
 
 
-def make_head(channels, hidden):
+def make_head(width, hidden):
     """From features to the logit, pixel by pixel."""
-    return nn.Sequential(
-        nn.ReLU(), nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
-    )
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(width, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 1, 1))
 
 
 class MaskedPixelCNN(PixelModel):
@@ -91,20 +92,17 @@ class MaskedPixelCNN(PixelModel):
     Args: as of `PixelCNN`.
     """
 
-    def __init__(self, size=28, channels=32, layers=6, kernel=3, first=7):
-        super().__init__(size)
+    def __init__(self, size=28, width=32, layers=6, kernel=3, first=7, classes=None):
+        super().__init__(size, classes)
         checked_kernel(size, kernel=kernel, first=first)
-        for name, value in {"channels": channels, "layers": layers}.items():
-            positive_int(value, name)
-        self.first = MaskedConv2d(1, channels, first, "A")
-        self.place = Place(channels, size)
-        self.layers = nn.ModuleList(
-            MaskedConv2d(channels, channels, kernel, "B") for _ in range(layers)
-        )
-        self.head = make_head(channels, 2 * channels)
+        inputs.whole(width, "width"), inputs.whole(layers, "layers")
+        self.first = MaskedConv2d(1, width, first, "A")
+        self.place = PixelPosition(width, size, classes)
+        self.layers = nn.ModuleList(MaskedConv2d(width, width, kernel, "B") for _ in range(layers))
+        self.head = make_head(width, 2 * width)
 
-    def logits(self, x):
-        h = self.place(self.first(2 * x - 1))
+    def logits(self, x, y=None):
+        h = self.place(self.first(2 * x - 1), y)
         for layer in self.layers:
             h = h + layer(h.relu())
         return self.head(h)
@@ -126,7 +124,7 @@ def gate(a):
     return signal.tanh() * valve.clone().sigmoid()  # of a copy: twice as fast as of a slice
 
 
-class Layer(nn.Module):
+class GatedLayer(nn.Module):
     """One gated layer. v knows the rows above, h those and what is left in the same row.
 
         a  = conv_v(v),  v' = v + out_v(gate(a))
@@ -139,15 +137,15 @@ class Layer(nn.Module):
 
     gate = staticmethod(gate)
 
-    def __init__(self, channels, kernel, dilation=1, last=False):
+    def __init__(self, width, kernel, dilation=1, last=False):
         super().__init__()
         back = kernel // 2
         self.reach = back * dilation
-        self.conv_v = nn.Conv2d(channels, 2 * channels, (back + 1, kernel), dilation=dilation)
-        self.conv_h = nn.Conv2d(channels, 2 * channels, (1, back + 1), dilation=dilation)
-        self.link = nn.Conv2d(2 * channels, 2 * channels, 1)
-        self.out_v = None if last else nn.Conv2d(channels, channels, 1)
-        self.out_h = nn.Conv2d(channels, channels, 1)
+        self.conv_v = nn.Conv2d(width, 2 * width, (back + 1, kernel), dilation=dilation)
+        self.conv_h = nn.Conv2d(width, 2 * width, (1, back + 1), dilation=dilation)
+        self.link = nn.Conv2d(2 * width, 2 * width, 1)
+        self.out_v = None if last else nn.Conv2d(width, width, 1)
+        self.out_h = nn.Conv2d(width, width, 1)
 
     def forward(self, v, h):
         a = self.conv_v(F.pad(v, (self.reach, self.reach, self.reach, 0)))
@@ -168,45 +166,46 @@ class PixelCNN(PixelModel):
 
     Args:
         size: side of the square images.
-        channels: h, the width of each of the two stacks.
+        width: h, the channels of each of the two stacks.
         layers: number of gated layers.
         kernel: side of their kernels; odd.
         first: side of the first kernel; odd. It reads the image itself and is cheap.
         dilations: gaps in the kernels of the layers, used in turn.
+        classes: number of classes y, or None. A vector learned for each is added to the features
+            in front of the first layer; both stacks carry it on to the others.
     """
 
-    def __init__(self, size=28, channels=32, layers=6, kernel=3, first=7, dilations=(1,)):
-        super().__init__(size)
+    def __init__(
+        self, size=28, width=32, layers=6, kernel=3, first=7, dilations=(1,), classes=None
+    ):  # fmt: skip
+        super().__init__(size, classes)
         checked_kernel(size, kernel=kernel, first=first)
-        for name, value in {"channels": channels, "layers": layers}.items():
-            positive_int(value, name)
-        for gap in dilations:
-            positive_int(gap, "dilations")
-        if first < 3:
-            raise ValueError(f"first: expected a kernel of at least 3, got {first}.")
-        self.channels, self.back = channels, first // 2
-        self.first_v = nn.Conv2d(1, channels, (self.back, first))  # the rows above, not its own
-        self.first_h = nn.Conv2d(1, channels, (1, self.back))  # what is left of it
-        self.place = Place(channels, size)
+        inputs.whole(width, "width"), inputs.whole(layers, "layers")
+        inputs.whole(first, "first", least=3)
+        dilations = [inputs.whole(gap, "dilations") for gap in dilations]
+        self.width, self.back = width, first // 2
+        self.first_v = nn.Conv2d(1, width, (self.back, first))  # the rows above, not its own
+        self.first_h = nn.Conv2d(1, width, (1, self.back))  # what is left of it
+        self.place = PixelPosition(width, size, classes)
         self.layers = nn.ModuleList(
-            Layer(channels, kernel, dilations[i % len(dilations)], last=i == layers - 1)
+            GatedLayer(width, kernel, dilations[i % len(dilations)], last=i == layers - 1)
             for i in range(layers)
         )
-        self.head = make_head(channels, 2 * channels)
+        self.head = make_head(width, 2 * width)
         self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
-    def logits(self, x):
+    def logits(self, x, y=None):
         x, n = 2 * x - 1, self.back
         v = self.first_v(F.pad(x, (n, n, n, 0)))[:, :, :-1]  # row r sees rows r - n ... r - 1
         h = self.first_h(F.pad(x, (n, 0, 0, 0)))[..., :-1]  # places c - n ... c - 1
-        v = self.place(v).contiguous(memory_format=torch.channels_last)
+        v = self.place(v, y).contiguous(memory_format=torch.channels_last)
         h = h + v
         for layer in self.layers:
             v, h = layer(v, h)
         return self.head(h)
 
-    def reader(self, x):
-        return Cached(self, x)
+    def reader(self, x, y=None):
+        return Cached(self, x, y)
 
 
 def recipe():

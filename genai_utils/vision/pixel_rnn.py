@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import inputs
 
 from .pixel_chain import PixelModel
-from .pixel_models import MaskedConv2d, Place, checked_kernel, make_head, masked_weight
+from .pixel_models import MaskedConv2d, PixelPosition, checked_kernel, make_head, masked_weight
 
 
 class RowLSTM(nn.Module):
@@ -26,14 +26,14 @@ class RowLSTM(nn.Module):
 
     K_is * x is masked (mask "B") and computed for the whole image at once; K_ss * s sees
     `kernel` places of the row above, so the field of view is a triangle that widens upwards.
-    Shapes: x (B, channels, H, W) -> (the same, the state after the last row).
+    Shapes: x (B, width, H, W) -> (the same, the state after the last row).
     """
 
-    def __init__(self, channels, hidden, kernel):
+    def __init__(self, width, hidden, kernel):
         super().__init__()
-        self.input_to_state = MaskedConv2d(channels, 4 * hidden, (1, kernel), "B")
+        self.input_to_state = MaskedConv2d(width, 4 * hidden, (1, kernel), "B")
         self.state_to_state = nn.Conv1d(hidden, 4 * hidden, kernel, padding=kernel // 2, bias=False)
-        self.out = nn.Conv2d(hidden, channels, 1)
+        self.out = nn.Conv2d(hidden, width, 1)
         self.hidden = hidden
 
     def forward(self, x, state=None):
@@ -57,39 +57,41 @@ class PixelRNN(PixelModel):
 
     Args:
         size: side of the square images.
-        channels: features between the layers.
+        width: channels of the features between the layers.
         layers: number of row LSTMs.
         kernel: side of their kernels along the row; odd.
         first: side of the first, masked kernel; odd.
-        hidden: units of an LSTM; half of the channels if None, as in the paper.
+        hidden: units of an LSTM; half of the width if None, as in the paper.
+        classes: as of `PixelCNN`.
     """
 
-    def __init__(self, size=28, channels=32, layers=2, kernel=3, first=7, hidden=None):
-        super().__init__(size)
+    def __init__(
+        self, size=28, width=32, layers=2, kernel=3, first=7, hidden=None, classes=None
+    ):  # fmt: skip
+        super().__init__(size, classes)
         checked_kernel(size, kernel=kernel, first=first)
-        hidden = max(1, channels // 2) if hidden is None else hidden
-        for name, value in {"channels": channels, "layers": layers, "hidden": hidden}.items():
-            positive_int(value, name)
-        self.first = MaskedConv2d(1, channels, first, "A")
-        self.place = Place(channels, size)
-        self.layers = nn.ModuleList(RowLSTM(channels, hidden, kernel) for _ in range(layers))
-        self.head = make_head(channels, 2 * channels)
+        inputs.whole(width, "width"), inputs.whole(layers, "layers")
+        hidden = max(1, width // 2) if hidden is None else inputs.whole(hidden, "hidden")
+        self.first = MaskedConv2d(1, width, first, "A")
+        self.place = PixelPosition(width, size, classes)
+        self.layers = nn.ModuleList(RowLSTM(width, hidden, kernel) for _ in range(layers))
+        self.head = make_head(width, 2 * width)
 
-    def logits(self, x):
-        h = self.place(self.first(2 * x - 1))
+    def logits(self, x, y=None):
+        h = self.place(self.first(2 * x - 1), y)
         for layer in self.layers:
             h, _ = layer(h)
         return self.head(h)
 
-    def reader(self, x):
-        return RowByRow(self, x)
+    def reader(self, x, y=None):
+        return RowByRow(self, x, y)
 
 
 class RowByRow:
     """Keeps the states of the rows above: a pixel costs one row of the network, not the image."""
 
-    def __init__(self, model, x):
-        self.model, self.x = model, x
+    def __init__(self, model, x, y=None):
+        self.model, self.x, self.y = model, x, y
         self.states = [None] * len(model.layers)  # after the row above
 
     def run(self, row):
@@ -99,7 +101,7 @@ class RowByRow:
         seen = F.pad(seen, (n, n, max(0, n - row), n))  # rows below are masked: zeros will do
         first = self.model.first
         h = F.conv2d(seen, masked_weight(first.weight, first.kind), first.bias)
-        h = self.model.place(h, row)  # (B, channels, 1, W)
+        h = self.model.place(h, self.y, row)  # (B, width, 1, W)
         states = []
         for layer, state in zip(self.model.layers, self.states, strict=True):
             h, state = layer(h, state)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import jvp
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import inputs
 
 # --- Known tangent vectors: move an image by a formula -------------------------------------------
 
@@ -25,8 +25,9 @@ def moved(x, right=0.0, down=0.0, angle=0.0, zoom=1.0):
 
     Each setting is a number or a tensor (B,). What comes in from outside is black.
     """
-    if zoom.min() <= 0 if torch.is_tensor(zoom) else zoom <= 0:
-        raise ValueError(f"moved expects zoom > 0; it got {zoom}.")
+    x = inputs.images(x, "x", values=False)
+    if not (inputs.array(zoom, "zoom") > 0).all():
+        raise inputs.refusal("zoom", "numbers above 0", f"{zoom}")
     settings = (torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (angle, right, down))
     angle, right, down = (t.expand(len(x)) for t in settings)
     cos, sin = torch.cos(angle.deg2rad()) / zoom, torch.sin(angle.deg2rad()) / zoom
@@ -44,11 +45,11 @@ def transformation_tangents(x, step=0.5):
        \frac{s(x, +\epsilon) - s(x, -\epsilon)}{2 \epsilon} $$
 
     The moves: one pixel to the right, one down, one turn, one zoom; `step` is the largest way
-    of a pixel, in pixels. Shapes: x (B, 1, H, H) -> (B, 4, H²), rows of length 1.
+    of a pixel, in pixels. Shapes: x (B, 1, H, H) -> (B, 4, H²), rows of length 1; rows of zeros
+    where a move changes nothing, as with an image of one grey.
     Source: Simard et al. 1992; lecture items A75, A83.
     """
-    if not step > 0:
-        raise ValueError(f"transformation_tangents expects step > 0; it got {step}.")
+    x, step = inputs.images(x, "x", values=False), inputs.number(step, "step", above=0)
     turn = math.degrees(step / (x.shape[-1] / 2))
     grow = 1 + step / (x.shape[-1] / 2)
     pairs = [
@@ -105,11 +106,11 @@ class Classifiers(nn.Module):
 
     def __init__(self, weights, widths=(784, 256, 128, 10)):
         super().__init__()
-        weights = torch.as_tensor(weights, dtype=torch.float32)
-        if weights.dim() != 1 or len(weights) == 0 or not (weights >= 0).all():
-            raise ValueError(f"Classifiers expects a list of weights >= 0; it got {weights}.")
+        weights = inputs.array(weights, "weights", torch.float32)
+        if weights.dim() != 1 or not (weights >= 0).all():
+            raise inputs.refusal("weights", "a list of numbers >= 0", f"{weights.tolist()}")
         for width in widths:
-            positive_int(width, "widths")
+            inputs.whole(width, "widths")
         self.register_buffer("weights", weights)
         self.penalised = bool(weights.any())
         self.W, self.b = nn.ParameterList(), nn.ParameterList()
@@ -130,7 +131,8 @@ class Classifiers(nn.Module):
         x, y, v = (t.transpose(0, 1) for t in batch)  # sets first: (S, B, ...)
         sets, networks = len(x), len(self.weights)
         if networks % sets:
-            raise ValueError(f"{networks} networks cannot share {sets} labelled sets equally.")
+            expected = f"a number of labelled sets that divides the {networks} networks"
+            raise inputs.refusal("batch", expected, f"{sets}")
         x, y = (torch.cat([t] * (networks // sets)) for t in (x, y))  # (N, B, ...)
         if self.penalised:
             direction = torch.cat([random_direction(v)] * (networks // sets))

@@ -3,33 +3,32 @@
 The story of the file: the two terms of the bound (`gaussian_kl`, a log-likelihood), the step that
 lets gradients through a sample (`reparameterize`), the bound with many samples (`iwae_bound`), and
 the model. Its networks are those of the autoencoder (chapter 22). All log-probabilities are in
-nats, one number per example.
+nats, one number per example. Where the model knows classes y, read P(x|y), Q(c|x), P(x|c, y).
 
 Symbols follow the lecture: x image, c code, mu and logvar the parameters of Q(c|x), a the decoder's
 output. `logvar` is log sigma^2 (erratum N09: the slide writes it "sigma").
 
 Sources: Kingma & Welling 2014; Burda, Grosse & Salakhutdinov 2016 (importance weights);
-Kingma et al. 2016 (free bits).
+Kingma et al. 2016 (free bits); Sohn, Lee & Yan 2015 (a class as condition).
 """
 
 import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from genai_utils import data
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import data, inputs
 from genai_utils.training import TensorBatches, dynamic_binarize
 
 from .autoencoder import (
+    checked_kind,
     conv_decoder,
     conv_encoder,
     dense_decoder,
     dense_encoder,
     gaussian_log_likelihood,
 )
-from .inputs import checked_codes, checked_images, shaped_images
+from .image_model import ImageModel, class_vectors, codes, drawn
 
 # --- The terms of the bound --------------------------------------------------------------------
 
@@ -69,7 +68,9 @@ def bernoulli_log_likelihood(x, logits):
     -> (B,) or (K, B). From the logits, since log(sigmoid(a)) underflows for a << 0.
     Source: Kingma & Welling 2014, appendix C.1; lecture item A91.
     """
-    log_p = -F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
+    most = torch.finfo(logits.dtype).max  # a sure pixel has the logit inf, and 0 inf is no number
+    a = logits.clamp(-most, most)
+    log_p = -F.binary_cross_entropy_with_logits(a, x.expand_as(logits), reduction="none")
     return log_p.flatten(start_dim=logits.dim() - x.dim() + 1).sum(dim=-1)
 
 
@@ -125,14 +126,15 @@ def linear_gaussian_elbo(x, w, s2, mu, var):
 
     Source: lecture item A88, erratum N13.
     """
-    reconstruction = -0.5 * (math.log(2 * math.pi * s2) + ((x - w * mu) ** 2 + w**2 * var) / s2)
+    log_s2 = torch.log(2 * math.pi * s2) if torch.is_tensor(s2) else math.log(2 * math.pi * s2)
+    reconstruction = -0.5 * (log_s2 + ((x - w * mu) ** 2 + w**2 * var) / s2)
     return reconstruction - 0.5 * (var - 1 - torch.log(torch.as_tensor(var)) + mu**2)
 
 
 # --- The model ---------------------------------------------------------------------------------
 
 
-class VAE(nn.Module):
+class VAE(ImageModel):
     """An encoder to N(mu, diag(sigma^2)), a decoder, and the bound that trains both (A87, A91).
 
     Args:
@@ -144,108 +146,116 @@ class VAE(nn.Module):
         std: standard deviation of the Gaussian likelihood.
         beta: weight of the KL term. 1 is the bound; anything else is not one (Higgins et al. 2017).
         noise: sample the code (True), or use its mean: with beta=0, a plain autoencoder (B59).
+        channels: 1 for grey images, 3 for colour.
+        classes: number of classes y, or None. The decoder is told the class: a vector learned for
+            each is added behind its first matrix, as if the code had one more unit for each class.
+            The encoder sees it in the image.
     """
 
     def __init__(
         self, size=28, code=40, width=512, kind="dense", likelihood="bernoulli", std=1.0,
-        beta=1.0, noise=True,
+        beta=1.0, noise=True, channels=1, classes=None,
     ):  # fmt: skip
-        super().__init__()
-        for name, value in {"size": size, "code": code, "width": width}.items():
-            positive_int(value, name)
-        for name, value, known in (
-            ("kind", kind, ("dense", "conv")),
-            ("likelihood", likelihood, ("bernoulli", "gaussian")),
-        ):
-            if value not in known:
-                raise ValueError(f"VAE expects {name} to be one of {known}; it got {value!r}.")
-        if kind == "conv" and size % 4:
-            raise ValueError(f"A conv VAE halves the image twice; size {size} is no multiple of 4.")
-        if std <= 0 or beta < 0:
-            raise ValueError(f"VAE expects std > 0 and beta >= 0; it got std={std}, beta={beta}.")
-        self.size, self.code, self.likelihood, self.std = size, code, likelihood, std
-        self.beta, self.noise = beta, noise
+        super().__init__(size, channels, classes)
+        code, width = inputs.whole(code, "code"), inputs.whole(width, "width")
+        checked_kind(kind, ("dense", "conv"), size)
+        inputs.one_of(likelihood, "likelihood", ("bernoulli", "gaussian"))
+        self.code, self.likelihood, self.std = code, likelihood, inputs.number(std, "std", above=0)
+        self.beta, self.noise = inputs.number(beta, "beta", least=0), noise
         encoder, decoder = (
             (dense_encoder, dense_decoder) if kind == "dense" else (conv_encoder, conv_decoder)
         )
-        self.encoder = encoder(size, width, 2 * code)
-        self.decoder = decoder(code, width, size)
+        self.encoder = encoder(size, width, 2 * code, channels)
+        self.decoder = decoder(code, width, size, channels)
+        self.of_class = class_vectors(classes, self.decoder[0].out_features)
 
     def encode(self, x):
-        """The parameters of Q(c|x): x (B, 1, H, W) -> mu (B, k), logvar (B, k)."""
-        self.check_batch(x)
-        return self.posterior(x)
-
-    def check_batch(self, x):
-        """Raises TypeError or ValueError for images that do not fit, values included."""
-        checked_images(x, self.size, "VAE")
+        """The parameters of Q(c|x): x (B, C, H, W) -> mu (B, k), logvar (B, k)."""
+        return self.posterior(self.images(x))
 
     def posterior(self, x):
         """`encode` without a look at the values of x: for a loss, which should wait for nothing."""
-        return self.encoder(shaped_images(x, self.size, "VAE")).chunk(2, dim=-1)
+        return self.encoder(self.images(x, values=False)).chunk(2, dim=-1)
 
-    def decode(self, c):
-        """The decoder's output a (logits, if Bernoulli): c (..., k) -> (..., 1, H, W)."""
-        checked_codes(c, self.code)
-        a = self.decoder(c.reshape(-1, self.code))
-        return a.reshape(*c.shape[:-1], 1, self.size, self.size)
+    def decode(self, c, y=None):
+        """The decoder's output a (logits, if Bernoulli): c (..., k) -> (..., C, H, W).
 
-    def image(self, c):
-        """The mean image of P(x|c), in [0, 1]: c (..., k) -> (..., 1, H, W)."""
-        a = self.decode(c)
+        y: the classes (B,) of codes c (..., B, k), where the model knows classes.
+        """
+        flat = codes(c, self.code).reshape(-1, self.code)
+        if self.classes is None and y is None:
+            a = self.decoder(flat)
+        else:
+            vectors = self.of_class(self.labels(y, c.shape[-2], values=False))  # (B, w)
+            h = self.decoder[0](flat) + vectors.repeat(len(flat) // len(vectors), 1)
+            a = self.decoder[1:](h)
+        return a.reshape(*c.shape[:-1], self.channels, self.size, self.size)
+
+    def image(self, c, y=None):
+        """The mean image of P(x|c), in [0, 1]: c (..., k) -> (..., C, H, W)."""
+        a = self.decode(c, y)
         return a.sigmoid() if self.likelihood == "bernoulli" else a.clamp(0, 1)
 
     def log_likelihood(self, x, a):
-        """log P(x|c) in nats: x (B, 1, H, W), a ([K,] B, 1, H, W) -> ([K,] B)."""
+        """log P(x|c) in nats: x (B, C, H, W), a ([K,] B, C, H, W) -> ([K,] B)."""
         if self.likelihood == "bernoulli":
             return bernoulli_log_likelihood(x, a)
         return gaussian_log_likelihood(x, a, self.std)
 
-    def loss(self, x):
+    def loss(self, batch):
         """Minus the bound: the mean over the batch, in nats, with its two terms."""
+        x, y = self.batch(batch)
         mu, logvar = self.posterior(x)  # (B, k) each
         c = reparameterize(mu, logvar, torch.randn_like(mu)) if self.noise else mu
-        reconstruction = -self.log_likelihood(x, self.decode(c)).mean()
+        reconstruction = -self.log_likelihood(x, self.decode(c, y)).mean()
         kl = gaussian_kl(mu, logvar).mean()
         loss = reconstruction + self.beta * kl
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
 
-    def log_weights(self, x, samples):
-        """log w_k = log P(x|c_k) + log P(c_k) - log Q(c_k|x): x (B, 1, H, W) -> (K, B), in nats."""
-        mu, logvar = self.encode(x)
-        eps = torch.randn(samples, *mu.shape, device=x.device)
+    def log_weights(self, x, samples, y=None, generator=None):
+        """log w_k = log P(x|c_k) + log P(c_k) - log Q(c_k|x): x (B, C, H, W) -> (K, B), in nats."""
+        x = self.images(x)
+        mu, logvar = self.posterior(x)
+        eps = drawn(torch.randn, samples, *mu.shape, like=mu, generator=generator)
         c = reparameterize(mu, logvar, eps)  # (K, B, k)
         # log Q(c|x) = log N(eps; 0, I) - sum_j log sigma_j
         log_q = standard_normal_log_prob(eps) - 0.5 * logvar.sum(dim=-1)
-        return self.log_likelihood(x, self.decode(c)) + standard_normal_log_prob(c) - log_q
+        return self.log_likelihood(x, self.decode(c, y)) + standard_normal_log_prob(c) - log_q
 
     @torch.no_grad()
-    def bound(self, x, samples=1, chunk=20_000):
+    def bound(self, x, samples=1, chunk=20_000, y=None, generator=None):
         """The ELBO of each image, its KL term exact, mean over `samples` codes: (B,), in nats."""
-        return torch.cat([self._elbo(part, samples) for part in self._parts(x, samples, chunk)])
+        parts = self._parts(x, y, samples, chunk)
+        return torch.cat([self._elbo(part, samples, labels, generator) for part, labels in parts])
 
-    def _elbo(self, x, samples):
-        mu, logvar = self.encode(x)
-        eps = torch.randn(samples, *mu.shape, device=x.device)
-        log_p = self.log_likelihood(x, self.decode(reparameterize(mu, logvar, eps)))  # (K, B)
+    def _elbo(self, x, samples, y, generator):
+        mu, logvar = self.posterior(x)
+        eps = drawn(torch.randn, samples, *mu.shape, like=mu, generator=generator)
+        log_p = self.log_likelihood(x, self.decode(reparameterize(mu, logvar, eps), y))  # (K, B)
         return log_p.mean(dim=0) - gaussian_kl(mu, logvar)
 
     @torch.no_grad()
-    def log_prob(self, x, samples=500, chunk=20_000):
+    def log_prob(self, x, samples=500, chunk=20_000, y=None, generator=None):
         """log P(x) estimated from below with `samples` importance weights: (B,), in nats."""
-        parts = self._parts(x, samples, chunk)
-        return torch.cat([iwae_bound(self.log_weights(part, samples)) for part in parts])
+        parts = self._parts(x, y, samples, chunk)
+        weights = (self.log_weights(part, samples, labels, generator) for part, labels in parts)
+        return torch.cat([iwae_bound(log_w) for log_w in weights])
 
-    def _parts(self, x, samples, chunk):
-        """x in parts, so that at most `chunk` codes are decoded at once (memory)."""
-        positive_int(samples, "samples")
-        return x.split(max(1, chunk // samples))
+    def _parts(self, x, y, samples, chunk):
+        """x and y in parts, so that at most `chunk` codes are decoded at once (memory)."""
+        size = inputs.whole(chunk, "chunk") // inputs.whole(samples, "samples")
+        return self.parts(x, y, max(1, size))
 
     @torch.no_grad()
-    def sample(self, n):
-        """n new mean images: codes from N(0, I), decoded. Shape (n, 1, H, W), in [0, 1]."""
-        positive_int(n, "n")
-        return self.image(torch.randn(n, self.code, device=next(self.parameters()).device))
+    def sample(self, n, y=None, generator=None):
+        """n new mean images: codes from N(0, I), decoded. Shape (n, C, H, W), in [0, 1].
+
+        y: their class, or classes (n,); if None, each class is equally likely.
+        """
+        weight = next(self.parameters())
+        y = self.kinds(inputs.whole(n, "n"), y, generator)
+        c = drawn(torch.randn, n, self.code, like=weight, generator=generator, dtype=weight.dtype)
+        return self.image(c, y)
 
 
 def recipe():

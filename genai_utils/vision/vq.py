@@ -1,8 +1,9 @@
 """The vector-quantised autoencoder (VQ-VAE): it makes a few tokens of an image, and an image again.
 
 The story of the file: the nearest entry of a codebook, the step that lets gradients pass it
-(`straight_through`), the loss of three terms, and the model. Its encoder halves the image twice, so
-each token stands for a place of a grid that is four times coarser: 28 x 28 pixels are 7 x 7 tokens.
+(`straight_through`), the loss of three terms, the model, and images by way of its tokens
+(`TokenImages`). The encoder halves the image twice, so each token stands for a place of a grid that
+is four times coarser: 28 x 28 pixels are 7 x 7 tokens.
 
 Symbols: x image, z the encoder's output (k numbers for each place), e the codebook (K, k), K the
 number of its entries. A token is a whole number 0 ... K - 1.
@@ -14,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genai_utils.evaluation.inputs import positive_int
+from genai_utils import inputs
 
-from .inputs import checked_images, shaped_images
+from .image_model import ImageModel
 
 
 def nearest_entry(z: Tensor, codebook: Tensor) -> Tensor:
@@ -64,99 +65,105 @@ def usage_perplexity(tokens: Tensor, entries: int) -> float:
     tokens: any shape, whole numbers 0 ... entries - 1. Returns a number between 1 and `entries`.
     Source: van den Oord et al. 2017; lecture item A35.
     """
+    if inputs.tokens(tokens, "tokens", inputs.whole(entries, "entries")).numel() == 0:
+        raise inputs.refusal("tokens", "at least one token", f"none: {tuple(tokens.shape)}")
     p = torch.bincount(tokens.flatten(), minlength=entries) / tokens.numel()
     return torch.special.entr(p).sum().exp().item()
 
 
-def _encoder(width, code):
+def _encoder(channels, width, code):
     return nn.Sequential(
-        nn.Conv2d(1, width // 2, 4, 2, 1), nn.ReLU(),
+        nn.Conv2d(channels, width // 2, 4, 2, 1), nn.ReLU(),
         nn.Conv2d(width // 2, width, 4, 2, 1), nn.ReLU(),
         nn.Conv2d(width, code, 1),
     )  # fmt: skip
 
 
-def _decoder(width, code):
+def _decoder(channels, width, code):
     return nn.Sequential(
         nn.Conv2d(code, width, 3, 1, 1), nn.ReLU(),
         nn.ConvTranspose2d(width, width // 2, 4, 2, 1), nn.ReLU(),
-        nn.ConvTranspose2d(width // 2, 1, 4, 2, 1),
+        nn.ConvTranspose2d(width // 2, channels, 4, 2, 1),
     )  # fmt: skip
 
 
-class VQAutoencoder(nn.Module):
+class VQAutoencoder(ImageModel):
     """An autoencoder whose code is a grid of tokens: (size/4) x (size/4) of them, `entries` kinds.
 
     Args:
-        size: side of the square grey images, a multiple of 4.
+        size: side of the square images, a multiple of 4.
         entries: K, the number of kinds of tokens, at least 2.
         code: k, the numbers of one entry.
         width: channels of the convolutions, even.
         commitment: weight of the term that keeps the encoder near the entries it chose.
         patience: an entry that no batch has used for so many training steps starts anew at an
             output of the encoder.
+        channels: 1 for grey images, 3 for colour.
 
-    encode(x): images (B, 1, size, size) in [0, 1] -> tokens (B, T), T = (size/4)^2, int64, row by
+    encode(x): images (B, C, size, size) in [0, 1] -> tokens (B, T), T = (size/4)^2, int64, row by
     row. decode(tokens): (B, T) -> images in [0, 1]. loss(x): a dict, see there.
     Raises TypeError or ValueError for settings, images or tokens that do not fit.
     """
 
-    def __init__(self, size=28, entries=64, code=16, width=64, commitment=0.25, patience=100):
-        super().__init__()
-        whole = {"size": size, "entries": entries, "code": code, "width": width}
-        for name, value in {**whole, "patience": patience}.items():
-            positive_int(value, name)
+    def __init__(
+        self, size=28, entries=64, code=16, width=64, commitment=0.25, patience=100, channels=1
+    ):  # fmt: skip
+        super().__init__(size, channels)
+        inputs.whole(entries, "entries", least=2)  # one: all images would be equal
+        for name, value in {"code": code, "width": width, "patience": patience}.items():
+            inputs.whole(value, name)
         if size % 4:
-            raise ValueError(f"size must be a multiple of 4, one token for 4 x 4; got {size}")
-        if entries < 2:
-            raise ValueError(f"entries must be at least 2, or all images are equal; got {entries}")
-        if width % 2 or commitment < 0:
-            raise ValueError(
-                f"width must be even and commitment at least 0; got {width} and {commitment}"
-            )
-        self.size, self.side, self.entries = size, size // 4, entries
-        self.commitment, self.patience = commitment, patience
-        self.encoder, self.decoder = _encoder(width, code), _decoder(width, code)
+            raise inputs.refusal("size", "a multiple of 4, one token for 4 x 4", f"{size}")
+        if width % 2:
+            raise inputs.refusal("width", "an even number", f"{width}")
+        self.side, self.entries, self.patience = size // 4, entries, patience
+        self.commitment = inputs.number(commitment, "commitment", least=0)
+        self.encoder = _encoder(channels, width, code)
+        self.decoder = _decoder(channels, width, code)
         self.codebook = nn.Parameter(torch.randn(entries, code))
         self.register_buffer("idle", torch.full((entries,), patience))  # steps since it was used
 
     def vectors(self, x):
-        """The encoder's output before it is rounded: (B, 1, H, W) -> (B, T, k)."""
-        x = shaped_images(x, self.size, "VQAutoencoder")
-        return self.encoder(x).flatten(2).transpose(1, 2)
-
-    def check_batch(self, x):
-        """Raises TypeError or ValueError for images that do not fit, values included."""
-        checked_images(x, self.size, "VQAutoencoder")
+        """The encoder's output before it is rounded: (B, C, H, W) -> (B, T, k)."""
+        return self.encoder(self.images(x, values=False)).flatten(2).transpose(1, 2)
 
     @torch.no_grad()
     def encode(self, x):
-        self.check_batch(x)
+        return self.tokens(self.images(x))
+
+    @torch.no_grad()
+    def tokens(self, x):
+        """`encode` without a look at the values of x: for a loss, which should wait for nothing."""
         return nearest_entry(self.vectors(x), self.codebook)  # (B, T)
 
     def logits(self, q):
-        """The decoder's output before the sigmoid: (B, T, k) -> (B, 1, H, W)."""
+        """The decoder's output before the sigmoid: (B, T, k) -> (B, C, H, W)."""
         return self.decoder(q.transpose(1, 2).unflatten(2, (self.side, self.side)))
 
     @torch.no_grad()
     def decode(self, tokens):
-        checked_tokens(tokens, self.side**2, self.entries)
-        return self.logits(self.codebook[tokens]).sigmoid()
+        tokens = inputs.tokens(tokens, "tokens", self.entries)
+        if tokens.dim() != 2 or tokens.shape[1] != self.side**2:
+            shape = f"the shape (B, {self.side**2})"
+            raise inputs.refusal("tokens", shape, f"{tuple(tokens.shape)}")
+        return self.logits(self.codebook[tokens.to(self.codebook.device, torch.int64)]).sigmoid()
 
     def loss(self, x):
-        """Rebuild the image (cross-entropy, nats per pixel), and `codebook_penalty`."""
+        """Rebuild the image (cross-entropy, nats per number), and `codebook_penalty`."""
+        x, _ = self.batch(x)
         z = self.vectors(x)  # (B, T, k)
         if self.training:
             self.revive(z.detach())
         tokens = nearest_entry(z, self.codebook).detach()
         q = self.codebook[tokens]  # (B, T, k)
         a = self.logits(straight_through(z, q))
-        rebuilt = F.binary_cross_entropy_with_logits(a, x)
+        reconstruction = F.binary_cross_entropy_with_logits(a, x)
         penalty = codebook_penalty(z, q, self.commitment)
         if self.training:
             self.idle.add_(1).index_fill_(0, tokens.flatten(), 0)
         used = (self.idle < self.patience).float().mean()
-        return {"loss": rebuilt + penalty, "rebuilt": rebuilt, "penalty": penalty, "used": used}
+        terms = {"reconstruction": reconstruction, "penalty": penalty, "used": used}
+        return {"loss": reconstruction + penalty, **terms}
 
     @torch.no_grad()
     def revive(self, z):
@@ -170,21 +177,28 @@ class VQAutoencoder(nn.Module):
         self.idle.masked_fill_(dead, 0)
 
 
-def shaped_tokens(tokens, length):
-    """Tokens (B, length), int64, unchanged, whatever their values; TypeError or ValueError else."""
-    if not torch.is_tensor(tokens) or tokens.dtype != torch.int64:
-        kind = str(tokens.dtype) if torch.is_tensor(tokens) else type(tokens).__name__
-        raise TypeError(f"expected tokens as an int64 tensor (B, {length}); got {kind}")
-    if tokens.dim() != 2 or tokens.shape[1] != length:
-        raise ValueError(f"expected tokens of shape (B, {length}); got {tuple(tokens.shape)}")
-    return tokens
+class TokenImages(ImageModel):
+    """Images by way of tokens: a coder makes tokens of an image, a writer writes new ones.
 
+    Args:
+        coder: a trained `VQAutoencoder`; from now on it is held still (`requires_grad_(False)`).
+        writer: a model of its tokens, such as `MaskGIT`: loss(tokens), and
+            sample(n, generator=…, …) -> tokens.
 
-def checked_tokens(tokens, length, entries):
-    """Tokens (B, length), int64 in 0 ... entries - 1, unchanged; TypeError or ValueError else."""
-    shaped_tokens(tokens, length)
-    if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < entries:
-        raise ValueError(
-            f"expected tokens in 0 ... {entries - 1}; got {tokens.min()} ... {tokens.max()}"
-        )
-    return tokens
+    loss(x): the writer's, of the tokens of x. sample(n, …): images in [0, 1], decoded from tokens
+    that were drawn with the further options of the writer's `sample`.
+    Source: van den Oord et al. 2017, section 3.3; lecture item A35.
+    """
+
+    def __init__(self, coder, writer):
+        super().__init__(coder.size, coder.channels)
+        self.coder, self.writer = coder.requires_grad_(False), writer
+
+    def loss(self, x):
+        x, _ = self.batch(x)
+        return self.writer.loss(self.coder.tokens(x))
+
+    @torch.no_grad()
+    def sample(self, n, y=None, generator=None, **options):
+        self.kinds(inputs.whole(n, "n"), y)  # it knows no classes
+        return self.coder.decode(self.writer.sample(n, generator=generator, **options))

@@ -1,9 +1,13 @@
 """Estimates: nothing is trained, failing cells are passed over, and only --store writes."""
 
+import threading
+import time
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from genai_utils.book import client, running
 from genai_utils.book import estimate as estimates
 from genai_utils.book.digest import code_sha256
 from genai_utils.book.execute import main
@@ -51,21 +55,71 @@ def test_a_notebook_is_estimated_without_training_and_stored(tmp_path, capsys):
     assert not any(cell.get("outputs") for cell in stored.cells) and stored.metadata["kept"] == 1
 
 
-def test_cells_that_fail_are_named_and_the_next_ones_are_run(tmp_path):
+def test_cells_that_fail_are_named_and_the_next_ones_are_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "MOST_OUTPUT", 10_000)
     path = tmp_path / "10_toy.ipynb"
     write(
         path, TOY, "1 / 0", "import time\ntime.sleep(3600)", "trained.append(trained[0])",
+        "print('x' * 10_001, flush=True)\ntime.sleep(3600)", "trained.append(trained[0])",
         "os.kill(os.getpid(), 9)", "trained.append(trained[0])",
     )  # fmt: skip
     before, log = path.read_bytes(), []
     found, failed = estimates.estimate(path, timeout=10, log=log.append)
-    assert (found["models"], found["steps"], found["flops"]) == (2, 2000, 1.8e13)
-    assert found["failed"] == len(failed) == 3
-    assert "10_toy cell 2/7: ZeroDivisionError" in failed[0]
-    assert "10_toy cell 3/7 took more than 10 seconds" in failed[1]
-    assert "10_toy cell 5/7: the kernel died" in failed[2] and "were not run" in failed[2]
-    assert [line.split()[2] for line in log] == ["1/7", "2/7", "3/7", "4/7", "5/7"]
+    assert (found["models"], found["steps"], found["flops"]) == (3, 3000, 2.7e13)
+    assert found["failed"] == len(failed) == 4
+    assert "10_toy cell 2/9: ZeroDivisionError" in failed[0]
+    assert "10_toy cell 3/9 took more than 10 seconds" in failed[1]
+    assert "10_toy cell 5/9 shows more than" in failed[2]
+    assert "10_toy cell 7/9: the kernel died" in failed[3] and "were not run" in failed[3]
+    assert [line.split()[2] for line in log] == [f"{cell}/9" for cell in range(1, 8)]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("SIG_IGN", "10_toy: the cell cannot be interrupted. The cells after it were not run."),
+        ("lambda *_: os._exit(3)", "10_toy: the kernel died: it ended with exit code 3. The cells"),
+    ],
+)
+def test_a_cell_that_cannot_be_interrupted_ends_the_estimate(tmp_path, monkeypatch, answer, says):
+    monkeypatch.setattr(running, "PATIENCE", 2)
+    path = tmp_path / "10_toy.ipynb"
+    deaf = f"from signal import *\n_ = signal(SIGINT, {answer}), signal(SIGTERM, SIG_IGN)"
+    write(path, TOY, f"{deaf}\nimport time\ntime.sleep(3600)", "trained.append(trained[0])")
+    found, failed = estimates.estimate(path, timeout=8)
+    assert found["models"] == 1 and found["failed"] == len(failed) == 2
+    assert "10_toy cell 2/4 took more than 8 seconds" in failed[0] and failed[1].startswith(says)
+
+
+def test_an_estimate_that_is_stopped_is_none(tmp_path, monkeypatch, capsys):
+    """What was found by then would be stored as if it were all."""
+    path, begun = tmp_path / "10_toy.ipynb", tmp_path / "begun"
+    write(path, TOY, f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(3600)")
+    before = path.read_bytes()
+
+    def stop():
+        while not begun.exists():
+            time.sleep(0.05)
+        running.stop()
+
+    threading.Thread(target=stop, daemon=True).start()
+    assert main(["--estimate", "--store", str(path)]) == 1
+    said = capsys.readouterr()
+    assert "no estimate.\n10_toy cell 2/3: the kernel died in it: it was stopped." in said.err
+    assert "models" in said.out and "10_toy" not in said.out and path.read_bytes() == before
+
+
+def test_what_could_not_be_stored_is_not_estimated(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "10_toy.ipynb"
+    write(path, "x = 1")
+    monkeypatch.setattr(estimates, "estimate", lambda *_: pytest.fail("it was run"))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert main(["--estimate", "--store", str(path)]) == 1
+    assert f"{path} is read-only" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="profile: expected one of 'ci'"):
+        monkeypatch.undo()
+        estimates.estimate(path, "fast")
 
 
 FOUND = {

@@ -1,12 +1,16 @@
 """Running notebooks in place: the run card, and that a failure changes nothing and is named."""
 
+import contextlib
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from genai_utils import run as runs
 from genai_utils.book import estimate
@@ -16,22 +20,12 @@ from genai_utils.book.execute import _clean, execute, load_card, main
 from genai_utils.book.running import CellError, CellTimeout, KernelDied
 from genai_utils.course import session
 from genai_utils.training import ledger
+from tests.book.toys import QUICK, notebook
 
 START = "from genai_utils.course import start\nrun = start('24_vae')"
-# A session without torch, so that a notebook that is about something else is quick.
-QUICK = """\
-import json, os, sys, types
-session = types.ModuleType("genai_utils.run")
-card = {"profile": os.environ["GENAI_PROFILE"], "device": "CPU", "seconds": 1.0}
-card |= {"peak_memory_gb": 1.0, "training": {"models": 0}}
-session.report = lambda: json.dumps(card)
-sys.modules["genai_utils.run"] = session"""
+# It takes no notice of an interrupt, nor of a friendly request to end.
+DEAF = "import signal as s\n_ = [s.signal(k, s.SIG_IGN) for k in (s.SIGINT, s.SIGTERM)]\n"
 CARD = {"profile": "cpu", "device": "CPU (2 cores)"}
-
-
-def notebook(*sources):
-    cells = [new_markdown_cell("# A notebook"), *map(new_code_cell, sources)]
-    return new_notebook(cells=cells, metadata={"widgets": {"state": {}}})
 
 
 @pytest.fixture
@@ -87,12 +81,17 @@ def test_a_failing_notebook_is_left_as_it_was_and_the_next_one_is_run(tmp_path, 
     ("source", "error", "says"),
     [
         ("1 / 0", CellError, "cell 2/4: .*ZeroDivisionError"),
-        ("import time\ntime.sleep(3600)", CellTimeout, "cell 2/4 took more than 10 seconds"),
-        ("import os\nos.kill(os.getpid(), 9)", KernelDied, "cell 2/4: the kernel died in it"),
+        ("input('?')", CellError, "cell 2/4: .*does not support input"),
+        ("display({'text/plain': 3}, raw=True)", CellError, "cell 2/4 shows no valid output: 3 is"),
+        (f"import time\n{DEAF}time.sleep(3600)", CellTimeout, "cell 2/4 took more than 10 sec"),
+        ("print('x' * 20_000_001)", CellTimeout, "cell 2/4 shows more than 20 million char"),
+        ("os.kill(os.getpid(), 9)", KernelDied, "cell 2/4: .*Killed, signal 9; .* memory"),
+        ("os.kill(os.getpid(), 11)", KernelDied, "cell 2/4: .* died in it: Seg.*, signal 11.$"),
+        ("os._exit(3)", KernelDied, "cell 2/4: the kernel died in it: it ended with exit code 3.$"),
     ],
 )
 def test_each_kind_of_failure_names_notebook_and_cell(path, source, error, says, capsys):
-    nbformat.write(notebook("x = 1", source, "x = 2"), path)
+    nbformat.write(notebook("import os", source, "x = 2"), path)
     before = path.read_bytes()
     with pytest.raises(error, match="(?s)a notebook " + says):
         execute(path, "ci", timeout=10)
@@ -100,20 +99,25 @@ def test_each_kind_of_failure_names_notebook_and_cell(path, source, error, says,
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, KeyError])
 @pytest.mark.parametrize(("failures", "stored"), [(1, True), (9, False)])
-def test_a_kernel_that_does_not_start_is_tried_again(path, monkeypatch, failures, stored, capsys):
+def test_a_kernel_that_does_not_start_is_tried_again(
+    path, monkeypatch, failures, stored, kind, capsys
+):
     nbformat.write(notebook(QUICK), path)
     starts, real = [], Client.start_new_kernel
 
     def taken(self, **options):
         starts.append(self)
         if len(starts) <= failures:
-            raise RuntimeError("Kernel died before replying to kernel_info")
+            raise kind("Kernel died before replying to kernel_info")
         return real(self, **options)
 
     monkeypatch.setattr(Client, "start_new_kernel", taken)
     assert main([str(path), "--profile", "ci"]) == (0 if stored else 1)
-    assert ("no kernel starts: Kernel died before" in capsys.readouterr().err) != stored
+    said = capsys.readouterr().err
+    assert bool(re.search("no kernel starts: '?Kernel died before", said)) != stored
+    assert "Traceback" not in said
     assert len(starts) == (2 if stored else 3)
 
 
@@ -157,6 +161,83 @@ def test_what_somebody_changed_in_the_meantime_is_kept(path):
     with pytest.raises(ValueError, match="has changed while it ran"):
         execute(path, "ci")
     assert path.read_bytes() == before + b" "
+    nbformat.write(notebook(QUICK, f"os.remove({str(path)!r})"), path)
+    with pytest.raises(ValueError, match="has changed while it ran"):
+        execute(path, "ci")
+    assert not path.exists()
+
+
+def test_a_notebook_that_is_named_twice_is_run_once(monkeypatch, tmp_path):
+    """Two runs of one file at once would each find that the other has changed it."""
+    ran = []
+    monkeypatch.setattr("genai_utils.book.execute._run", lambda path, *_: ran.append(path) or True)
+    one, other = tmp_path / "01.ipynb", tmp_path / "02.ipynb"
+    (tmp_path / "link.ipynb").symlink_to(one)
+    named = [one, other, f"{tmp_path}/../{tmp_path.name}/01.ipynb", tmp_path / "link.ipynb"]
+    assert main(list(map(str, named))) == 0 and ran == [str(one), str(other)]
+
+
+def test_notebooks_of_one_name_are_told_apart_in_the_log(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "genai_utils.book.execute._run",
+        lambda path, options, log: log("toy cell 1/2 1.0 s") or True,
+    )
+    log = tmp_path / "log"
+    main(["a/toy.ipynb", "b/toy.ipynb", "b/other.ipynb", "--log", str(log)])
+    assert log.read_text() == "a/toy cell 1/2 1.0 s\nb/toy cell 1/2 1.0 s\ntoy cell 1/2 1.0 s\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no disk here that is always full")
+def test_a_log_that_cannot_be_written_does_not_end_the_run(monkeypatch, capsys):
+    def logs(path, options, log):
+        log("one")
+        log("two")
+        return True
+
+    monkeypatch.setattr("genai_utils.book.execute._run", logs)
+    assert main(["x.ipynb", "--log", "/dev/full", "-v"]) == 0
+    one, full, two = capsys.readouterr().err.splitlines()
+    assert (one, two) == ("one", "two") and full.startswith("The log ends here: ")
+
+
+# ---- Ctrl-C --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no signals of this kind here")
+@pytest.mark.parametrize(("jobs", "kind"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+def test_ctrl_c_ends_kernels_and_what_they_began(tmp_path, jobs, kind):
+    """A pipe ends when nobody is left to write to it."""
+    pipe, temporary = tmp_path / "pipe", tmp_path / "temporary"
+    os.mkfifo(pipe)
+    temporary.mkdir()
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    child = "import subprocess, time\n_ = subprocess.Popen(['sleep', '3600'], stdout=file)\n"
+    begin = f"file = open({str(pipe)!r}, 'w')\n{child}file.write('.')\nfile.flush()\n"
+    paths = [tmp_path / f"{number}.ipynb" for number in range(jobs + 2)]
+    for path in paths:
+        nbformat.write(notebook(QUICK, DEAF + begin + "time.sleep(3600)"), path)
+    before = [path.read_bytes() for path in paths]
+    command = [sys.executable, "-m", "genai_utils.book.execute", "--profile", "ci", "--jobs"]
+    done = subprocess.Popen(
+        [*command, str(jobs), *map(str, paths)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
+    )
+    marks, end = b"", time.monotonic() + 120
+    while len(marks) < jobs and time.monotonic() < end:  # until all of them are in that cell
+        time.sleep(0.1)
+        with contextlib.suppress(BlockingIOError):
+            marks += os.read(reader, 9)
+    os.set_blocking(reader, True)
+    done.send_signal(kind)
+    said = done.communicate(timeout=60)[1]
+    assert (len(marks), done.returncode) == (jobs, 130)
+    assert os.read(reader, 1) == b""  # all have ended
+    os.close(reader)
+    assert "Traceback" not in said and said.count("it was stopped") == jobs
+    assert said.startswith("Stopped. What was running is not stored.")
+    assert [path.read_bytes() for path in paths] == before and list(temporary.iterdir()) == []
 
 
 def test_a_notebook_without_start_gets_no_card(path):
@@ -190,13 +271,17 @@ def test_foreseeable_mistakes_are_named(tmp_path, capsys):
     broken.write_text("{")
     with pytest.raises(ValueError, match="cannot be read as a notebook"):
         execute(broken)
-    with pytest.raises(ValueError, match="it is 'fast'"):
+    with pytest.raises(ValueError, match="profile: expected one of 'ci', .* got 'fast'"):
         execute(broken, "fast")
+    nbformat.write(notebook("x = 1"), broken)
+    with pytest.raises(ValueError, match="timeout: expected a whole number of at least 1, got 0"):
+        execute(broken, "ci", timeout=0)
     for options, says in (
         (["--store"], "--store belongs to --estimate"),
         (["--estimate", "--store", "--profile", "cpu"], "an estimate of the gpu profile"),
-        (["--jobs", "0"], "at least 1"),
-        (["--timeout", "0"], "at least 1"),
+        (["--jobs", "0"], "--jobs: expected a whole number of at least 1, got 0"),
+        (["--timeout", "-3"], "--timeout: expected a whole number of at least 1, got -3"),
+        (["--log", str(tmp_path)], "directory"),
     ):
         with pytest.raises(SystemExit):
             main([str(broken), *options])

@@ -6,7 +6,7 @@ import pytest
 from genai_utils.book.digest import code_sha256
 from genai_utils.book.renew import Stale, main, plain_sha256, renew, stale_sources
 from genai_utils.checks import stubs
-from genai_utils.display.source import source_bundle
+from genai_utils.checks.shown import shown_bundle
 from genai_utils.vision import vae
 
 IMPORTS = "from genai_utils.course import show_source\nfrom genai_utils.vision import vae as v"
@@ -14,7 +14,9 @@ SHOWN = "show_source(v.gaussian_kl, v.VAE.decode)"
 
 
 def shown(*things):
-    return nbformat.v4.new_output("display_data", data=dict(source_bundle(*things).data))
+    return nbformat.v4.new_output(
+        "display_data", data=dict(shown_bundle(*things, notebook="24_vae").data)
+    )
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_stubs_and_sources_are_renewed_and_the_card_stays_good(path):
         nb.cells[2].outputs = [shown(vae.gaussian_kl, vae.VAE.image)]
 
     change(path, age)
-    assert stale_sources(nbformat.read(path, as_version=4)) == [2]
+    assert stale_sources(nbformat.read(path, as_version=4), "24_vae") == [2]
     assert renew(path) == ["stubs: gaussian_kl", "1 shown sources"]
     assert nbformat.read(path, as_version=4) == good
 

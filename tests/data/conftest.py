@@ -5,19 +5,23 @@ import gzip
 import hashlib
 import os
 import socket
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from genai_utils import data
-from genai_utils.data import download, entries, search
+from genai_utils.data import cache, download, entries, search
 
 BODY = bytes(range(256)) * 1200  # 307,200 bytes, several chunks of the transfer
 
 
 class Page:
-    """What the server sends for one path; `cuts`: after how many bytes each answer breaks off."""
+    """What the server sends for one path; `cuts`: after how many bytes each answer breaks off.
+
+    status 0: it hangs up without a word.
+    """
 
     def __init__(self, body, *, ranges=True, cuts=(), status=200, truncated_to=None, wait=None):
         self.body, self.ranges, self.cuts = body, ranges, list(cuts)
@@ -30,6 +34,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages, self.asked = {}, []  # asked: (path, Range header or None)
+        self.proxy_says = None  # a status, where it plays a proxy
 
     def url(self, path, page):
         self.pages[path] = page
@@ -40,7 +45,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         wanted = self.headers.get("Range")
         self.server.asked.append((self.path, wanted))
+        if self.server.proxy_says:
+            return self.send_error(self.server.proxy_says)
         page = self.server.pages[self.path]
+        if page.status == 0:
+            return None
         if page.status != 200:
             return self.send_error(page.status)
         body, start = page.body, 0
@@ -64,6 +73,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         if page.wait is not None:
             page.wait.wait(30)
+
+    def do_CONNECT(self):
+        self.server.asked.append((self.path, None))
+        self.send_error(self.server.proxy_says)
 
     def log_message(self, *_):
         pass
@@ -91,12 +104,17 @@ def dead_url():
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
     """Each test has its own empty cache (with a space in its path) and remembers nothing."""
-    for name in ("GENAI_DATA", "GENAI_PROFILE"):
+    proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    for name in ("GENAI_DATA", "GENAI_PROFILE", *proxies, *map(str.upper, proxies)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "a cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download, "PAUSES", (0, 0, 0))
-    search._stood_in.clear()
+    (tmp_path / "for now").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "for now"))
+    cache.for_now.cache_clear()
+    for remembered in (search._stood_in, cache._noted):
+        remembered.clear()
     data.forget_used()
 
 
@@ -153,6 +171,22 @@ def small_mnist(tmp_path, monkeypatch):
     monkeypatch.setitem(entries.catalogue, "mnist", entry)
     monkeypatch.setenv("GENAI_DATA", str(folder))
     return truth
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without an entry in the password file, and no variable that names a home or a cache.
+
+    Python then leaves the ~ of a string as it is, and Path.expanduser fails.
+    """
+    pwd = pytest.importorskip("pwd")
+    for name in ("HOME", "USERPROFILE", "GENAI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(user):
+        raise KeyError(f"uid not found: {user}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
 
 
 REAL = os.environ.get("GENAI_DATA")

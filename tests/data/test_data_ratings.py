@@ -73,15 +73,30 @@ def test_a_damaged_table_is_not_used(small, monkeypatch, ratings, complaint):
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ({"ratings": RATINGS.replace("4.0", "4.2")}, "holds 4.2"),
-        ({"ratings": RATINGS.replace("0.5", "6.0")}, "holds 6"),
-        ({"movies": MOVIES.replace("30,", "31,")}, r"lacks 1 rated films: \[30\]"),
+        ({"ratings": RATINGS.replace("4.0", "4.2")}, "2: expected a rating of .*, got '4.2'"),
+        ({"ratings": RATINGS.replace("0.5", "6.0")}, "4: expected a rating of .*, got '6.0'"),
+        ({"ratings": RATINGS.replace("2.5", "")}, "3: expected a rating of .*, got ''"),
+        ({"ratings": RATINGS.replace("2.5", "nan")}, "3: expected a rating of .*, got 'nan'"),
+        ({"ratings": RATINGS.replace("2.5", "good")}, "3: expected a rating of .*, got 'good'"),
+        ({"ratings": RATINGS.replace("9,", ",")}, "4: expected a whole number as userId, got ''"),
+        ({"ratings": RATINGS.replace("10", "10.5")}, "3: .* number as movieId, got '10.5'"),
+        ({"ratings": RATINGS + "9,30,1.0,4\n"}, "5: expected one .*, got film 30 by 9 again"),
+        ({"movies": MOVIES.replace("30,", "31,")}, "2: expected a film of movies.csv, got film 30"),
+        ({"movies": MOVIES.replace("20,", ",")}, "3: expected a whole number as movieId, got ''"),
+        ({"movies": MOVIES.replace("20,", "10,")}, "3: expected each film once, got film 10 again"),
     ],
 )
-def test_values_out_of_range_are_an_error(small, files, complaint):
+def test_values_out_of_range_are_an_error_that_names_the_line(small, files, complaint):
     small(**files)
-    with pytest.raises(data.DataError, match=complaint):
+    name = "ratings" if "ratings" in files or "of movies.csv" in complaint else "movies"
+    with pytest.raises(data.DataError, match=f"movielens: .*{name}.csv, line {complaint}"):
         data.movielens()
+
+
+def test_tables_that_a_spreadsheet_wrote_are_read(small):
+    """They begin with a mark and end their lines in two signs."""
+    small("\ufeff" + RATINGS.replace("\n", "\r\n"), "\ufeff" + MOVIES)
+    assert data.movielens().titles == ["American President, The (1995)", "Plain"]
 
 
 def archive(**members):
@@ -162,5 +177,5 @@ def test_simulated_ratings_hold_their_planted_factors():
 
 @pytest.mark.parametrize("wrong", [{"users": 0}, {"density": 0}, {"density": 1.5}, {"noise": -1}])
 def test_simulated_ratings_refuse_what_makes_no_sense(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a"):
         data.simulated_ratings(**wrong)

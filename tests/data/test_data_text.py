@@ -27,12 +27,12 @@ def test_wikipedia_is_a_hundred_clean_articles():
     assert not any(line.strip() in ("References", "See also") for line in text.splitlines())
     assert data.wikipedia(3) == articles[:3]
     assert data.used() == ["wikipedia"]
-    with pytest.raises(ValueError, match="n must be at least 1 and at most 10[0-9], not 9999"):
+    with pytest.raises(ValueError, match="n: expected a whole number from 1 to 10[0-9], got 9,999"):
         data.wikipedia(9999)
     for wrong in (-1, 0):
-        with pytest.raises(ValueError, match="n must be at least 1"):
+        with pytest.raises(ValueError, match="n: expected a whole number of at least 1"):
             data.wikipedia(wrong)
-    with pytest.raises(TypeError, match="n must be a whole number"):
+    with pytest.raises(TypeError, match="n: expected a whole number"):
         data.wikipedia("3")
 
 
@@ -130,9 +130,11 @@ sixth : not one
 
 
 def test_wrong_packages_are_errors_and_missing_ones_are_named(monkeypatch, capsys):
-    with pytest.raises(ValueError, match="package must be one of .*'numpy'.*not 'numpi'"):
+    with pytest.raises(ValueError, match="package: expected one of 'numpy'.* got 'numpi'"):
         data.docstrings(["numpi"])
-    with pytest.raises(TypeError, match="must be a list"):
+    with pytest.raises(
+        TypeError, match="packages: expected a list of texts, got one text, 'numpy'"
+    ):
         data.docstrings("numpy")
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -163,7 +165,7 @@ def test_the_graphs_carry_what_the_chapters_need():
 
 
 def test_an_unknown_graph_is_an_error_that_lists_them():
-    with pytest.raises(ValueError, match="graph's name must be one of .*'karate'.*not 'carate'"):
+    with pytest.raises(ValueError, match="name: expected one of 'karate'.*got 'carate'"):
         data.graph("carate")
 
 

@@ -25,7 +25,7 @@ def test_a_text_is_cut_into_lower_case_words(text, expected):
 
 
 def test_words_of_a_list_are_an_error():
-    with pytest.raises(TypeError, match="text must be a string, got list"):
+    with pytest.raises(TypeError, match="text: expected a text, got a list; take texts one by one"):
         data.words(["a"])
 
 
@@ -45,12 +45,29 @@ def test_a_vocabulary_of_nothing_is_an_error_that_says_why():
     for nothing in ([], [[]], [["once"], ["only"]]):
         with pytest.raises(ValueError, match="no word is left"):
             data.Vocabulary(nothing, min_count=2)
-    with pytest.raises(TypeError, match="bare string"):
-        data.Vocabulary(["a text"])
-    with pytest.raises(TypeError, match="bare string"):
-        data.Vocabulary([["a"]]).encode("a")
-    with pytest.raises(ValueError, match="min_count must be at least 1"):
+    with pytest.raises(ValueError, match="min_count: expected a whole number of at least 1, got 0"):
         data.Vocabulary([["a"]], min_count=0)
+
+
+def test_a_bare_string_where_words_are_meant_is_an_error_with_the_cure():
+    small = data.Vocabulary([["a"]])
+    for call, sentence in (
+        (lambda: data.Vocabulary("a text"), r"documents: expected a list of lists of words, got"),
+        (lambda: data.Vocabulary([["a"], "a text"]), r"documents\[1\]: .* got one text, 'a text'"),
+        (lambda: data.Vocabulary([["a", 3]]), r"documents\[0\]\[1\]: expected a text, got 3"),
+        (lambda: data.Vocabulary(3), r"documents: expected a list of lists of words, got 3"),
+        (lambda: small.encode("a"), r"words: .* got one text, 'a'; cut it into words"),
+    ):
+        with pytest.raises(TypeError, match=sentence):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("ids", "error"), [([-1], ValueError), ([1], ValueError), ([0.5], TypeError)]
+)
+def test_numbers_that_no_word_has_are_an_error(ids, error):
+    with pytest.raises(error, match="ids: expected a whole number from 0 to 0, got"):
+        data.Vocabulary([["a"]]).decode(ids)
 
 
 def test_reviews_are_half_praise_in_a_fixed_mixed_order(real_data):
@@ -81,7 +98,7 @@ def test_benchmarks_are_whole():
     questions = data.analogies()
     assert len(questions) == 14 and sum(map(len, questions.values())) == 19_544
     assert ("athens", "greece", "baghdad", "iraq") in questions["capital-common-countries"]
-    with pytest.raises(ValueError, match="name must be one of"):
+    with pytest.raises(ValueError, match="name: expected one of"):
         data.word_similarity("wordsim")
 
 

@@ -44,6 +44,16 @@ def test_a_wrapper_shows_what_it_wraps_and_modules_are_shown_whole():
     assert "def require_size" in shown(source_bundle(output))[0]
 
 
+def test_an_answer_is_folded_and_nothing_else():
+    things = (pictures.align, Bundle.size, pictures.encode)
+    bundle = source_bundle(*things, answers=[pictures.align, pictures.webp])
+    assert shown(bundle) == shown(source_bundle(*things))
+    folded = re.findall(r"<details><summary.*?</details>", bundle.html, re.S)
+    assert len(folded) == 1 and "align" in folded[0] and "encode" not in folded[0]
+    assert "to unfold when you have tried" in folded[0]
+    assert bundle.data["text/plain"] == source_bundle(*things).data["text/plain"]
+
+
 @pytest.mark.parametrize("thing", [3, "text", len, functools.partial(max, 1)])
 def test_what_has_no_source_is_refused(thing):
     with pytest.raises(TypeError, match="has no source to show"):

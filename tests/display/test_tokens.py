@@ -94,7 +94,7 @@ def test_bad_input_is_named(tokens, shares, error, message, show):
 def test_alt_text_and_columns_are_asked_for():
     with pytest.raises(ValueError, match="alt"):
         token_bundle(["a"], [0.5], alt=" ")
-    with pytest.raises(ValueError, match="columns must be"):
+    with pytest.raises(ValueError, match="columns: expected a whole number of at least 8, got 4"):
         token_figure(["a"], [0.5], columns=4)
 
 

@@ -225,12 +225,12 @@ def test_a_model_that_a_page_cannot_compute_is_named(net, error, message):
         ({"characters": LETTERS[:-1]}, ValueError, "60 tokens, but characters names 59"),
         ({"characters": "a" + LETTERS[1:]}, ValueError, "characters must all differ"),
         ({"characters": ["ab", *LETTERS[1:]]}, TypeError, "single letters"),
-        ({"temperature": -0.1}, ValueError, "temperature must be a number from 0 to 2"),
-        ({"temperature": "hot"}, ValueError, "temperature must be a number"),
-        ({"top_p": 0}, ValueError, "top_p must be a number from 0.05 to 1"),
-        ({"seed": -1}, ValueError, "seed must be a whole number"),
-        ({"first": 0}, ValueError, "first must be a whole number"),
-        ({"length": 1.5}, ValueError, "length must be a whole number"),
+        ({"temperature": -0.1}, ValueError, "temperature: expected a finite number"),
+        ({"temperature": "hot"}, TypeError, "temperature: expected a finite number"),
+        ({"top_p": 0}, ValueError, "top_p: expected a finite number of at least 0.05"),
+        ({"seed": -1}, ValueError, "seed: expected a whole number from 0"),
+        ({"first": 0}, ValueError, "first: expected a whole number from 1 to 1,000, got 0"),
+        ({"length": 1.5}, TypeError, "length: expected a whole number"),
     ],
 )
 def test_bad_settings_are_named(options, error, message):

@@ -66,11 +66,26 @@ def test_psnr_takes_a_reconstruction_that_overshoots():
 @pytest.mark.parametrize(
     ("x", "y", "kwargs", "message"),
     [
-        (torch.zeros(2, 3), torch.zeros(3, 2), {}, r"one shape, got \(2, 3\) and \(3, 2\)"),
+        (
+            torch.zeros(2, 3),
+            torch.zeros(3, 2),
+            {},
+            r"the shape of x, \(2, 3\), got \(3, 2\)",
+        ),
         (torch.full((2, 2), 200.0), torch.full((2, 2), 190.0), {}, "peak=255"),
-        (torch.zeros(2, 2), torch.ones(2, 2), {"peak": 0}, "peak: expected a positive"),
-        (torch.zeros(0, 2), torch.zeros(0, 2), {}, "x is empty"),
-        (torch.zeros(2), torch.tensor([0.0, math.nan]), {}, "y holds 1 NaN"),
+        (
+            torch.zeros(2, 2),
+            torch.ones(2, 2),
+            {"peak": 0},
+            "peak: expected .* above 0, got 0",
+        ),
+        (torch.zeros(0, 2), torch.zeros(0, 2), {}, "x: expected at least one number"),
+        (
+            torch.zeros(2),
+            torch.tensor([0.0, math.nan]),
+            {},
+            "y: expected finite numbers, got 1",
+        ),
     ],
 )
 def test_psnr_refuses(x, y, kwargs, message):
@@ -188,9 +203,12 @@ def test_spectrum_reaches_the_corner_and_counts_its_rings():
     [
         (torch.zeros(8, 8), "needs a batch axis"),
         (torch.zeros(2, 5, 8, 8), r"got \(2, 5, 8, 8\)"),
-        (torch.zeros(0, 8, 8), "empty"),
-        (255 * torch.ones(2, 8, 8), r"values in \[0, 1\], got \[255, 255\]"),
-        (-torch.ones(2, 8, 8), r"values in \[0, 1\], got \[-1, -1\]"),
+        (torch.zeros(0, 8, 8), "expected at least one number, got none"),
+        (
+            255 * torch.ones(2, 8, 8),
+            "between 0 and 1, got values from 255 to 255; divide",
+        ),
+        (-torch.ones(2, 8, 8), "pixels between 0 and 1, got values from -1 to -1"),
         (torch.full((2, 8, 8), math.nan), "NaN"),
     ],
 )

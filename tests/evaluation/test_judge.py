@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 
@@ -11,7 +12,14 @@ import torch
 from sklearn.datasets import load_digits
 
 from genai_utils import data
-from genai_utils.evaluation import Judge, frechet_distance, load_judge, make_judge, train_judge
+from genai_utils.evaluation import (
+    Judge,
+    frechet_distance,
+    judge_net,
+    load_judge,
+    make_judge,
+    train_judge,
+)
 from genai_utils.evaluation import judge as module
 from genai_utils.evaluation.judge import SIZES, WEIGHTS, JudgeNet, add_rubbish
 
@@ -28,13 +36,13 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def trainings(monkeypatch):
     """The steps of each training of a judge while the test runs."""
-    seen, real = [], module.fit
+    seen, real = [], judge_net.fit
 
     def counted(net, batches, steps, **options):
         seen.append(steps)
         return real(net, batches, steps, **options)
 
-    monkeypatch.setattr(module, "fit", counted)
+    monkeypatch.setattr(judge_net, "fit", counted)
     return seen
 
 
@@ -171,6 +179,12 @@ def test_a_cache_that_is_damaged_or_closed_means_training_again(
     monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "file"))  # no folder can be made in it
     assert torch.equal(train_judge(x, y, steps=2).logits(x), expected)
     assert len(trainings) == 3
+    monkeypatch.delenv("GENAI_CACHE")
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user whom nobody knows
+    assert torch.equal(train_judge(x, y, steps=2).logits(x), expected)
+    assert len(trainings) == 4
 
 
 def test_an_estimate_leaves_no_half_trained_judge(digits, trainings, tmp_path, monkeypatch):
@@ -222,15 +236,15 @@ def test_rubbish_is_noise_and_shuffled_images(digits):
 def test_it_refuses_to_be_trained_on_nonsense(digits):
     x, y = digits[0][:20], digits[1][:20]
     for args, error, message in [
-        ((255 * x, y), ValueError, r"values in \[0, 1\]"),
+        ((255 * x, y), ValueError, "pixels between 0 and 1"),
         ((x[0], y), ValueError, "expected 1 labels, one a sample, got 20"),
         ((x[:, :, :6], y), ValueError, r"at least 8 pixels, got \(6, 8\)"),
-        ((x[:0], y[:0]), ValueError, "empty"),
+        ((x[:0], y[:0]), ValueError, "images: expected at least one number, got none"),
         ((x, y[:5]), ValueError, "expected 20 labels, one a sample, got 5"),
         ((x, y * 0), ValueError, "at least 2 classes"),
         ((x, y + 0.5), TypeError, "whole numbers"),
         ((x, y, "abacus"), ValueError, "device: expected .* got 'abacus'"),
-        ((x, y, "cpu", 0), ValueError, "steps: expected at least 1"),
+        ((x, y, "cpu", 0), ValueError, "steps: expected a whole number of at least 1, got 0"),
     ]:
         with pytest.raises(error, match=message):
             train_judge(*args)
@@ -239,16 +253,16 @@ def test_it_refuses_to_be_trained_on_nonsense(digits):
 def test_it_refuses_to_judge_nonsense(judge, digits):
     x, y = digits[0][:4], digits[1][:4]
     assert isinstance(judge, Judge)
-    with pytest.raises(ValueError, match=r"\(1, 8, 8\), got \(1, 8, 7\)"):
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\) of this judge, got \(1, 8, 7\)"):
         judge.logits(x[..., :7])
-    with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
+    with pytest.raises(ValueError, match="pixels between 0 and 1"):
         judge.features(2 * x - 1)
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="images: expected at least one number, got none"):
         judge.recognised_share(x[:0])
     with pytest.raises(ValueError, match="expected 4 labels"):
         judge.accuracy(x, y[:3])
     for confidence in (0, 1, 90):
-        with pytest.raises(ValueError, match="confidence: expected between 0 and 1"):
+        with pytest.raises(ValueError, match="confidence: expected .* above 0 and below 1"):
             judge.recognised_share(x, confidence)
 
 
@@ -383,11 +397,11 @@ def test_it_refuses_other_sizes(digits):
         load_judge(28, device="abacus")
     for judge in (load_judge(28), load_judge(28, "digits")):
         for shape in ((8, 8), (27, 27), (33, 33), (64, 64), (28, 32), (28, 30)):
-            with pytest.raises(ValueError, match=f"28 to 32 pixels, got {shape[0]}×{shape[1]}"):
+            with pytest.raises(ValueError, match=f"28 to 32 pixels .* got {shape[0]}×{shape[1]}"):
                 judge.logits(uniform(*shape, n=2))
         with pytest.raises(ValueError, match=r"\(C, H, W\) = \(1,"):
             judge.logits(uniform(3, 28, 28, n=2))
-    with pytest.raises(ValueError, match=r"\(1, 8, 8\), got \(1, 28, 28\); load_judge"):
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\) of .*, got \(1, 28, 28\); load_judge"):
         load_judge(8).logits(uniform(28, 28, n=2))
 
 
@@ -396,7 +410,7 @@ def test_it_needs_neither_network_nor_cache_nor_training(monkeypatch, size):
         raise AssertionError("not here")
 
     monkeypatch.setattr("socket.socket", refuse)
-    monkeypatch.setattr(module, "fit", refuse)
+    monkeypatch.setattr(judge_net, "fit", refuse)
     monkeypatch.setattr(module, "cache_dir", refuse)
     state = torch.get_rng_state()
     load_judge(size).logits(uniform(size, size, n=1))
@@ -463,6 +477,24 @@ def test_weights_of_another_network_are_refused(tmp_path, monkeypatch):
 # The command that makes them.
 
 
+def test_the_command_writes_into_the_home_folder_and_not_beside_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(make_judge, "make", lambda *a, **k: (b"x", make_record()))
+    threads = torch.get_num_threads()
+    assert make_judge.main(["--size", "8", "--out", "~/weights"]) == 0
+    torch.set_num_threads(threads)
+    names = {path.name for path in (tmp_path / "home" / "weights").iterdir()}
+    assert names == {"judge_8.safetensors", "judge_8.json"}
+    assert not list((tmp_path / "here").iterdir())
+
+
+def make_record():
+    return {"bytes": 1, "accuracy": {"test": 1.0}}
+
+
 def test_the_command_makes_weights_that_load(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
     threads = torch.get_num_threads()
@@ -496,7 +528,7 @@ def test_it_learns_from_training_digits_only(monkeypatch):
         seen.update(x=x, y=y, steps=steps, seed=seed)
         return JudgeNet(8, 8)
 
-    monkeypatch.setattr(module, "learn", learn)
+    monkeypatch.setattr(judge_net, "learn", learn)
     make_judge.make(8)
     train = data.digits("train")
     assert torch.equal(seen["x"], train.x[:1200]) and torch.equal(seen["y"], train.y[:1200])

@@ -32,11 +32,11 @@ def test_shape_and_type_are_kept():
 @pytest.mark.parametrize(
     ("args", "error", "message"),
     [
-        ((1.0, 0), ValueError, "dims: expected at least 1, got 0"),
-        ((1.0, 2.5), TypeError, "dims: expected a whole number, got 2.5"),
-        ((1.0, 2, 0), ValueError, "levels: expected at least 1"),
-        ((math.nan, 2), ValueError, "nats holds NaN"),
-        (("90", 2), TypeError, "nats: expected numbers, got str"),
+        ((1.0, 0), ValueError, "dims: expected a whole number of at least 1, got 0"),
+        ((1.0, 2.5), TypeError, "dims: expected a whole number of at least 1, got 2.5"),
+        ((1.0, 2, 0), ValueError, "levels: expected a whole number of at least 1, got 0"),
+        ((math.nan, 2), ValueError, "nats: expected numbers, got NaN"),
+        (("90", 2), TypeError, "nats: expected numbers, got '90'"),
     ],
 )
 def test_bits_per_dim_refuses(args, error, message):

@@ -50,10 +50,14 @@ def test_a_smaller_subspace_inside_a_larger_one_has_no_angle(rng):
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (np.eye(3), np.eye(4), "equally many rows, got 3 and 4"),
-        (np.zeros((3, 2)), np.eye(3), "a is all zeros"),
-        (np.eye(3), np.ones((3, 1, 1)), r"b: expected shape \(d, k\)"),
-        (np.eye(3), np.full((3, 1), np.nan), "b holds 3 NaN"),
+        (np.eye(3), np.eye(4), "b: expected as many rows as a, 3, got 4"),
+        (np.zeros((3, 2)), np.eye(3), "a: expected columns that span a subspace, got zeros only"),
+        (
+            np.eye(3),
+            np.ones((3, 1, 1)),
+            r"b: expected a matrix \(d, k\), got the shape \(3, 1",
+        ),
+        (np.eye(3), np.full((3, 1), np.nan), "b: expected finite numbers, got 3 NaN"),
     ],
 )
 def test_angle_refuses(a, b, message):
@@ -92,10 +96,14 @@ def test_procrustes_equals_scipy_and_lies_in_the_targets_units(rng):
 @pytest.mark.parametrize(
     ("target", "points", "message"),
     [
-        (np.eye(3), np.eye(3)[:2], r"one shape.*\(3, 3\) and \(2, 3\)"),
-        (np.ones((3, 2)), np.eye(3)[:, :2], "target: all points coincide"),
-        (np.eye(3)[:, :2], np.full((3, 2), 0.1), "points: all points coincide"),
-        (np.eye(2)[:1], np.eye(2)[:1], "at least 2 samples, got 1"),
+        (
+            np.eye(3),
+            np.eye(3)[:2],
+            r"the shape of target, \(3, 3\), .* got \(2, 3\)",
+        ),
+        (np.ones((3, 2)), np.eye(3)[:, :2], "target: expected points that span a shape"),
+        (np.eye(3)[:, :2], np.full((3, 2), 0.1), "points: expected points that span a shape"),
+        (np.eye(2)[:1], np.eye(2)[:1], "of at least 2 rows, got 1"),
     ],
 )
 def test_procrustes_refuses(target, points, message):

@@ -54,11 +54,11 @@ def test_longer_histories_help_where_there_is_something_to_learn():
 @pytest.mark.parametrize(
     "ids, order, message",
     [
-        ([0, 1, 7], 1, "0 … 4"),
-        ([0, -1, 2], 1, "0 … 4"),
-        ([0, 1], 3, "too short"),
+        ([0, 1, 7], 1, "ids: expected ids from 0 to 4, got"),
+        ([0, -1, 2], 1, "ids: expected ids from 0 to 4, got"),
+        ([0, 1], 3, r"n of at least 3, got the shape \(2,\)"),
         ([0, 1], 0, "order"),
-        ([[0, 1]], 1, "whole numbers"),
+        ([[0, 1]], 1, r"one sequence \(n,\) of tokens, .* got the shape \(1, 2\)"),
     ],
 )
 def test_ngram_refuses(ids, order, message):
@@ -88,3 +88,25 @@ def test_windows_bound_what_a_model_sees():
 def test_a_text_of_one_token_is_refused():
     with pytest.raises(ValueError, match="at least 2"):
         next_token_nll(lambda x: x, torch.zeros(1).long(), 4)
+
+
+def test_a_text_may_be_an_array_and_must_be_whole_numbers():
+    ids = np.array([0, 2, 1, 1])
+    table = torch.randn(3, 3, generator=torch.Generator().manual_seed(1))
+    expected = next_token_nll(lambda x: table[x], torch.from_numpy(ids), 2)
+    assert next_token_nll(lambda x: table[x], ids, 2) == expected
+    with pytest.raises(TypeError, match="ids: expected a tensor of whole numbers, got a tensor of"):
+        next_token_nll(lambda x: x, torch.rand(4), 2)
+    with pytest.raises(TypeError, match="ids: expected whole numbers, got a NumPy array of float"):
+        NGram(ids / 2, 1, 3)
+    assert NGram(torch.from_numpy(ids), 2, 3).nll(ids) == NGram(ids.astype(np.uint16), 2, 3).nll(
+        torch.from_numpy(ids)
+    )
+
+
+def test_the_loss_of_no_text_is_no_number():
+    model = NGram(np.array([0, 1, 2]), 2, 3)
+    with pytest.raises(ValueError, match=r"n of at least 1, got the shape \(0,\)"):
+        model.nll(np.zeros(0, int))
+    with pytest.raises(ValueError, match="vocabulary: expected a whole number of at least 1"):
+        NGram(np.array([0]), 1, 0)

@@ -42,9 +42,9 @@ def test_nearest_by_three_measures():
 
 
 def test_nearest_refuses_what_does_not_fit(vectors):
-    with pytest.raises(ValueError, match="equally many columns"):
+    with pytest.raises(ValueError, match="query: expected as many columns as vectors"):
         evaluation.nearest(vectors, torch.ones(4), 1)
-    with pytest.raises(ValueError, match="at most the 8 vectors, got 9"):
+    with pytest.raises(ValueError, match="k: expected a whole number from 1 to 8, got 9"):
         evaluation.nearest(vectors, vectors[0], 9)
     with pytest.raises(ValueError, match="metric: expected"):
         evaluation.nearest(vectors, vectors[0], 1, metric="cos")
@@ -86,5 +86,16 @@ def test_too_few_pairs_or_wrong_sizes_are_errors(vocabulary, vectors):
         evaluation.similarity_spearman(vectors, vocabulary, [("a", "b", 1.0), ("a", "?", 2.0)])
     with pytest.raises(ValueError, match="four words are all known, got none"):
         evaluation.analogy_accuracy(vectors, vocabulary, [("a", "b", "c", "?")])
-    with pytest.raises(ValueError, match="one row for each of the 8 words, got 7"):
+    with pytest.raises(ValueError, match=r"questions: expected four words each, got 3: \('a', "):
+        evaluation.analogy_accuracy(vectors, vocabulary, [("a", "b", "c")])
+    with pytest.raises(ValueError, match="a row for each of the 8 words, got 7"):
         evaluation.analogy_accuracy(vectors[:7], vocabulary, [("a", "b", "c", "d")])
+
+
+def test_what_cannot_be_ranked_has_no_rank_correlation(vocabulary, vectors):
+    pairs = [("a", "b", 1.0), ("c", "d", 2.0), ("e", "f", 3.0)]
+    for x in (torch.zeros(8, 3), torch.ones(8, 3)):
+        with pytest.raises(ValueError, match="vectors: expected values that can be ranked, got"):
+            evaluation.similarity_spearman(x, vocabulary, pairs)
+    with pytest.raises(ValueError, match="pairs: expected values that can be ranked, got 2 for"):
+        evaluation.similarity_spearman(vectors, vocabulary, [(a, b, 2.0) for a, b, _ in pairs])

@@ -3,7 +3,7 @@
 import pytest
 
 from genai_utils import run
-from genai_utils.checks import checking
+from genai_utils.checks import checking, records
 
 
 @pytest.fixture(autouse=True)
@@ -12,4 +12,5 @@ def fresh(tmp_path, monkeypatch):
     monkeypatch.delenv("GENAI_PUBLISH", raising=False)
     monkeypatch.setattr(run, "_current", None)
     monkeypatch.setattr(checking, "_hints_shown", {})
+    monkeypatch.setattr(records, "_told", set())
     return tmp_path

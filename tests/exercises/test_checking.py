@@ -14,16 +14,13 @@ from genai_utils.checks import checking, records, register
 from genai_utils.checks.checking import check, examine, hint, progress, solution
 from genai_utils.checks.records import Records
 
-from .toys import NORMS, SHIFT
+from .toys import NORMS, SHIFT, matrices, only
 
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     """The toy exercises are the book's only ones."""
-    shelf = {"row_norms": NORMS, "shift": SHIFT}
-    monkeypatch.setattr(register, "REGISTER", {"toys": shelf})
-    monkeypatch.setattr(register, "topics", lambda: ["toys"])
-    monkeypatch.setattr(register, "import_module", lambda name: None)
+    only(monkeypatch, toys=[NORMS, SHIFT])
 
 
 def named(function, name="row_norms"):
@@ -80,6 +77,84 @@ def test_the_started_notebook_says_where_to_look(monkeypatch):
         examine(named(lambda x: x, "gaussian_kl"))
     monkeypatch.setattr(runs, "_current", runs.Run("32_none", "ci", torch.device("cpu"), 0))
     assert examine(right()).state == "correct"  # a notebook without exercises: look everywhere
+
+
+# --- two chapters with an exercise of one name ----------------------------------------------------
+
+
+@pytest.fixture
+def begin(monkeypatch):
+    """Begin a notebook of one of two chapters that both ask for `row_norms`."""
+
+    def row_norms(x):
+        """Largest absolute number of each row. Shapes: x (n, d) -> (n,)."""
+        return x.abs().amax(1)
+
+    first = register.Exercise(**{**vars(NORMS), "topic": "euclid"})
+    second = register.Exercise(
+        row_norms,
+        cases=matrices,
+        mistakes={"signed": (lambda x: x.amax(1), "You forgot the sign.")},
+        hints=["Drop the signs.", "Then the largest.", "amax."],
+        topic="largest",
+    )
+    only(monkeypatch, euclid=[first], largest=[second])
+
+    def begin(name):
+        run = name and runs.Run(name, "ci", torch.device("cpu"), 0)
+        monkeypatch.setattr(runs, "_current", run)
+
+    return begin
+
+
+def test_each_chapter_checks_its_own(begin, capsys, fresh):
+    answers = {"31_euclid": right(), "32_largest": named(lambda x: x.abs().amax(1))}
+    for notebook, answer in answers.items():
+        begin(notebook)
+        other = next(a for a in answers.values() if a is not answer)
+        check(answer), check(other)
+        out = capsys.readouterr().out
+        assert out.startswith("✓ row_norms: correct") and "✗ row_norms: not yet" in out
+    kept = stored(fresh)
+    assert sorted(kept) == ["euclid", "largest"]
+    assert all(shelf["row_norms"]["tries"] == 2 for shelf in kept.values())
+    begin("32_largest")
+    assert examine(named(lambda x: x.amax(1))).mistake == "signed"
+    begin("31_euclid")
+    assert examine(named(lambda x: x.amax(1))).mistake is None
+
+
+def test_each_chapter_has_its_own_hints_solution_and_progress(begin, capsys, fresh):
+    begin("31_euclid")
+    hint("row_norms"), hint("row_norms")
+    begin("32_largest")
+    hint("row_norms"), solution("row_norms"), check(named(lambda x: x.abs().amax(1)))
+    out = capsys.readouterr().out
+    assert "hint 2 of 2. Sum over" in out and "hint 1 of 3. Drop the signs." in out
+    assert "Largest absolute number" in out and "Length of each row" not in out
+    kept = stored(fresh)
+    assert [kept[t]["row_norms"]["hints"] for t in ("euclid", "largest")] == [2, 1]
+    assert [kept[t]["row_norms"]["solution"] for t in ("euclid", "largest")] == [False, True]
+    progress()
+    out = capsys.readouterr().out
+    assert "1 of 1 exercises solved" in out and "euclid" not in out
+    begin(None)
+    progress()
+    out = capsys.readouterr().out
+    assert re.search(r"row_norms +euclid +○ to do +0 +2 +no\n", out)
+    assert re.search(r"row_norms +largest +✓ correct +1 +1 +yes", out)
+    assert "1 of 2 exercises solved" in out
+
+
+def test_where_no_notebook_was_started_an_ambiguous_name_is_told(begin, capsys, fresh):
+    begin(None)
+    check(right()), hint("row_norms"), solution(right())
+    out = capsys.readouterr().out
+    assert out.count("Several notebooks have an exercise 'row_norms': euclid, largest.") == 3
+    assert not list(fresh.iterdir())
+
+
+# --- shown ----------------------------------------------------------------------------------------
 
 
 def test_html_has_the_symbol_and_escapes_what_a_student_writes(monkeypatch):
@@ -202,6 +277,8 @@ def test_the_day_of_the_first_right_answer_is_kept(fresh, monkeypatch):
         b"[]",
         b"null",
         b'{"notebooks": {}}',
+        b"[" * 100_000,
+        b'{"format": "genai-from-scratch progress", "version": ' + b"9" * 5_000 + b"}",
         b"\xff\xfe\x00",
         b'{"format": "genai-from-scratch progress", "version": 1, "notebooks": {"a": {"x": 3}}}',
         b'{"format": "genai-from-scratch progress", "version": 1, "notebooks": [1]}',
@@ -256,6 +333,142 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(fresh, monkeypatch):
     assert "No space left" in Records().change("a", "x", tries=1)[0]
     assert (fresh / "progress.json").read_bytes() == before
     assert {p.name for p in fresh.iterdir()} <= {"progress.json", "progress.json.lock"}
+
+
+@pytest.fixture
+def homeless(monkeypatch, fresh):
+    """A user without HOME and without an entry in the password file."""
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("GENAI_PROGRESS", "HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(fresh)
+
+
+def everything(capsys):
+    """What check, hint, solution and progress say, one after the other."""
+    checking._hints_shown.clear()
+    check(right()), hint("row_norms"), solution("row_norms"), progress()
+    out = capsys.readouterr().out
+    assert "✓ row_norms: correct. It agrees" in out and "hint 1 of 2. Square, add, root." in out
+    assert "return (x**2).sum(1).sqrt()" in out and re.search("row_norms +toys", out)
+    assert "fault of the book" not in out
+    return out
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_no_home_folder_costs_a_note(old, homeless, monkeypatch, fresh, capsys):
+    if old:  # platformdirs of before 2026 gave back the ~ that it could not expand
+        monkeypatch.setattr(records.platformdirs, "user_data_dir", lambda *_, **__: "~/.local/x")
+    out = everything(capsys)
+    assert out.count("you have no home folder; GENAI_PROGRESS can name a file") == 4
+    assert not list(fresh.iterdir())  # above all no folder called ~
+    progress("~/report.json")
+    assert "The report could not be written" in capsys.readouterr().out
+
+
+def test_a_named_file_needs_no_home(homeless, monkeypatch, fresh, capsys):
+    monkeypatch.setenv("GENAI_PROGRESS", str(fresh / "mine.json"))
+    assert "could not be" not in everything(capsys)
+    monkeypatch.setenv("GENAI_PROGRESS", "~/mine.json")
+    assert everything(capsys).count("could not be saved") == 3
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        NotImplementedError("FileSystem does not appear to support flock"),
+        OSError(37, "No locks available"),
+        PermissionError(13, "Permission denied"),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+def test_a_disk_without_locks_keeps_the_progress_and_says_so_once(
+    problem, monkeypatch, fresh, capsys
+):
+    def refuses(self, *_, **__):
+        raise problem
+
+    monkeypatch.setattr(records.filelock.FileLock, "acquire", refuses)
+    assert everything(capsys).count("kept without a lock") == 1
+    record = stored(fresh)["toys"]["row_norms"]
+    assert (record["state"], record["hints"], record["solution"]) == ("correct", 1, True)
+
+
+def test_a_lock_that_another_notebook_holds_is_respected(monkeypatch, fresh):
+    def refuses(self, *_, **__):
+        raise records.filelock.Timeout("progress.json.lock")
+
+    monkeypatch.setattr(records.filelock.FileLock, "acquire", refuses)
+    assert "could not be saved" in Records().change("a", "x", tries=1)[0]
+    assert not (fresh / "progress.json").exists()
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [OSError(28, "No space left on device"), OSError(30, "Read-only file system")],
+    ids=["full", "read-only"],
+)
+def test_a_disk_that_takes_nothing_costs_a_note(problem, monkeypatch, fresh, capsys):
+    def refuses(*_, **__):
+        raise problem
+
+    monkeypatch.setattr(records.tempfile, "mkstemp", refuses)
+    monkeypatch.setattr(records.filelock.FileLock, "acquire", refuses)
+    out = everything(capsys)
+    assert out.count(f"could not be saved ({problem})") == 3 and "without a lock" not in out
+    monkeypatch.setattr(records.Path, "mkdir", refuses)
+    assert everything(capsys).count("could not be saved") == 3
+
+
+def test_a_disk_without_permissions_keeps_the_progress(monkeypatch, fresh):
+    def refuses(*_, **__):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(records.os, "chmod", refuses)
+    assert Records().change("a", "x", tries=1) == []
+    assert stored(fresh)["a"]["x"]["tries"] == 1
+
+
+def test_a_folder_that_is_gone_costs_a_note(monkeypatch, capsys):
+    def gone():
+        raise FileNotFoundError("No such file or directory")
+
+    monkeypatch.delenv("GENAI_PROGRESS")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "1")  # there it lies beside the notebook
+    monkeypatch.setattr(records.Path, "cwd", gone)
+    assert everything(capsys).count("No such file") == 4
+
+
+@pytest.mark.parametrize("name", ["a\0b", "folder", "x" * 5_000])
+def test_a_name_that_cannot_be_a_file_costs_a_note(name, monkeypatch, fresh, capsys):
+    (fresh / "folder" / "progress.json").mkdir(parents=True)
+    path = fresh / name
+    monkeypatch.setattr(records, "place", lambda: path / "progress.json")
+    assert everything(capsys).count("could not be saved") == 3
+
+
+def test_a_file_that_an_editor_marked_is_read(fresh):
+    Records().change("a", "x", tries=1)
+    path = fresh / "progress.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Records().change("a", "x", tries=1) == []
+    assert stored(fresh)["a"]["x"]["tries"] == 2
+
+
+def test_a_corrupt_file_in_a_folder_that_takes_nothing(monkeypatch, fresh, capsys):
+    def refuses(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    (fresh / "progress.json").write_text("{")
+    monkeypatch.setattr(records.os, "replace", refuses)
+    out = everything(capsys)
+    assert out.count("could not be saved") == 3 and out.count("could not be read") == 1
+    assert (fresh / "progress.json").read_text() == "{"
 
 
 def test_places(fresh, monkeypatch):

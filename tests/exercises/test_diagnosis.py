@@ -139,7 +139,11 @@ NOT_YET = {
     "unused": (SHIFT, lambda x, by: x, "never uses its argument by"),
     "random": (VALUES, lambda x: torch.rand(len(x)), "draws random numbers of its own"),
     "some cases": (VALUES, lambda x: x.norm(dim=1).clamp(max=2.5), "right in"),
-    "three of two": (PAIR, lambda x: (x, x, x), "returned 3 tensors; 2 are expected"),
+    "three of two": (
+        PAIR,
+        lambda x: (x, x, x),
+        "returned a tuple of 3; a tuple of 2 tensors is expected",
+    ),
     "one of two": (PAIR, lambda x: x - x.mean(0), "returned a tensor; a tuple of 2 tensors"),
     "second wrong": (PAIR, lambda x: (x - x.mean(0), x[:2]), "Tensor 2 of your result has shape"),
     "position": (LARGEST, lambda x: x.argmin(), "differs"),

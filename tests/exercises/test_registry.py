@@ -27,6 +27,25 @@ def test_find_in_a_notebook_and_in_all(shelves):
         register.load("99_none")
 
 
+@pytest.fixture
+def one_is_broken(shelves, monkeypatch):
+    """The chapter `one` needs a package that is not there."""
+
+    def load(name):
+        if name.endswith(".one"):
+            raise ImportError("No module named 'absent'")
+
+    monkeypatch.setattr(register, "import_module", load)
+
+
+def test_a_chapter_that_cannot_be_loaded_does_not_hide_the_others(one_is_broken):
+    assert register.find("row_norms").topic == "two"
+    with pytest.raises(UnknownExercise, match="'one' could not be loaded: No module named 'abs"):
+        register.find("shift")
+    with pytest.raises(UnknownExercise, match="'one' could not be loaded"):
+        register.find("row_norms", "31_one")
+
+
 def test_exercise_registers_under_the_file_that_sets_it(monkeypatch):
     monkeypatch.setattr(register, "REGISTER", {})
     made = exercise(row_norms, cases=matrices)

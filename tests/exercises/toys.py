@@ -2,7 +2,7 @@
 
 import torch
 
-from genai_utils.checks import Exercise
+from genai_utils.checks import Exercise, register
 
 
 def row_norms(x):
@@ -13,6 +13,11 @@ def row_norms(x):
 def shift(x, by):
     """x plus `by`. Shapes: x (n, d), by a number -> (n, d)."""
     return x + by
+
+
+def scaled(x, by=2.0):
+    """x times `by`. Shapes: x (n, d), by a number -> (n, d)."""
+    return x * by
 
 
 def centre_and_mean(x):
@@ -39,6 +44,10 @@ def shifts(seed):
     return [(x, 1.5 + i) for i, (x,) in enumerate(matrices(seed))]
 
 
+def with_and_without(seed):
+    return [(x, 3.0) if i else (x,) for i, (x,) in enumerate(matrices(seed))]
+
+
 def vectors(seed):
     return [(x[0],) for (x,) in matrices(seed)]
 
@@ -57,8 +66,17 @@ NORMS = Exercise(
 HURRIED = Exercise(row_norms, cases=matrices, limit=0.4, topic="toys")
 VALUES = Exercise(row_norms, cases=matrices, topic="toys")  # no gradient asked for
 SHIFT = Exercise(shift, cases=shifts, topic="toys")
+SCALED = Exercise(scaled, cases=with_and_without, topic="toys")
 PAIR = Exercise(centre_and_mean, cases=matrices, topic="toys")
 LARGEST = Exercise(largest, cases=vectors, topic="toys")
 DIRECTION = Exercise(
     direction, cases=matrices, canonical=lambda v: v * v.sum().sign(), topic="toys"
 )
+
+
+def only(monkeypatch, **shelves):
+    """Make these exercises, given as topic=[exercise, ...], the book's only ones."""
+    register_of = {topic: {e.name: e for e in shelf} for topic, shelf in shelves.items()}
+    monkeypatch.setattr(register, "REGISTER", register_of)
+    monkeypatch.setattr(register, "topics", lambda: sorted(register_of))
+    monkeypatch.setattr(register, "import_module", lambda name: None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genai_utils.language import bert, bert_start
+from genai_utils.language import bert, warm_start
 from genai_utils.language.tokenizer import train_wordpiece
 from genai_utils.training import fit
 
@@ -78,7 +78,7 @@ def test_a_bert_of_transformers_is_taken_over_and_another_build_refused():
     ids, segments, real = batch(seed=2)
     theirs = peer(input_ids=ids, token_type_ids=segments, attention_mask=real.long())
     assert (ours(ids, segments, real)[0] - theirs.prediction_logits)[real].abs().max() < 1e-4
-    with pytest.raises(ValueError, match="hidden_act = 'relu'"):
+    with pytest.raises(ValueError, match="hidden_act: expected one of 'gelu', got 'relu'"):
         bert.from_transformers(BertForPreTraining(BertConfig(**sizes | {"hidden_act": "relu"})))
     with pytest.raises(ValueError, match="layer_norm_eps"):
         bert.from_transformers(BertForPreTraining(BertConfig(**sizes, layer_norm_eps=1e-5)))
@@ -145,8 +145,8 @@ def test_training_learns_a_language_in_which_each_token_follows_from_the_one_bef
     texts = [((torch.arange(200) + s) % 12)[:200] + 5 for s in range(6)]
     assert order[1] == 0
     batches = bert.PairBatches(texts, 17, length=20, batch_size=16)
-    model = bert_start.neighbour_start(bert.PreTraining(bert.BERTConfig(17, 20, 1, 2, 32)))
-    optimizer = bert_start.adamw(model, 3e-3)
+    model = warm_start.neighbour_start(bert.PreTraining(bert.BERTConfig(17, 20, 1, 2, 32)))
+    optimizer = warm_start.adamw(model, 3e-3)
     done = fit(model, batches, 120, optimizer=optimizer, warmup=20, clip=1.0, progress=False)
     first, last = done.history["masked"][0], done.history["masked"][-1]
     assert first > 2.4 and last < 1.0  # nats; a guess costs log 12 = 2.48
@@ -155,11 +155,11 @@ def test_training_learns_a_language_in_which_each_token_follows_from_the_one_bef
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (torch.full((1, 25), 7), "context is 24 tokens, got 25"),
-        (torch.zeros(1, 0, dtype=torch.int64), "at least one token"),
+        (torch.full((1, 25), 7), "at most 24 tokens, the context, got 25"),
+        (torch.zeros(1, 0, dtype=torch.int64), "T of at least 1"),
         (torch.full((5,), 7), r"\(B, T\)"),
-        (torch.full((1, 3), 60), "0 … 59, got 60"),
-        (torch.full((1, 3), -1), "0 … 59, got -1"),
+        (torch.full((1, 3), 60), "ids from 0 to 59, got 60"),
+        (torch.full((1, 3), -1), "ids from 0 to 59, got -1"),
     ],
 )
 def test_ids_that_do_not_fit_are_refused(model, ids, message):
@@ -172,35 +172,6 @@ def test_a_batch_in_which_everything_is_padding_or_masked_gives_finite_logits(mo
     assert torch.isfinite(model(ids)[0]).all()
     nobody = torch.zeros(2, 6, dtype=torch.bool)
     assert torch.isfinite(model(ids, None, nobody)[0]).all()
-
-
-def test_neighbour_start_looks_next_door_and_compares_two_texts():
-    torch.manual_seed(0)
-    texts = [torch.randint(5, 500, (700,)) for _ in range(5)]
-    topics = bert_start.topic_vectors(texts, 500, 32, window=20)
-    model = bert_start.neighbour_start(
-        bert.PreTraining(bert.BERTConfig(500, 64, 2, 4, 128)), topics
-    )
-    ids = torch.randint(5, 500, (8, 64))
-    segments = (torch.arange(64) > 31).long().expand(8, 64)
-    net = model.eval().bert
-    x = net.norm(net.tokens(ids) + net.positions.weight + net.segments(segments))
-    looks = net.blocks[0].attention.weights(x)
-    for head, step in enumerate((-1, 1, -2, 2)):
-        there = torch.diagonal(looks[:, head], step, -2, -1)
-        assert there.mean() > 0.5, step
-    own = net.blocks[1].attention.weights(net.blocks[0](x))[:, :2, 0, :32].sum(-1).mean(0)
-    assert own[0] > 0.9 and own[1] < 0.1  # of [CLS]: head 1 on its own text, head 2 on the other
-
-
-def test_topic_vectors_of_one_subject_are_alike():
-    g = torch.Generator().manual_seed(0)
-    texts = [torch.randint(5 + 20 * i, 25 + 20 * i, (1200,), generator=g) for i in range(3)]
-    Y = F.normalize(bert_start.topic_vectors(texts, 65, 3, window=20)[5:], dim=1).view(3, 20, 3)
-    assert Y.shape == (3, 20, 3)
-    within = torch.stack([(y @ y.T).mean() for y in Y])
-    across = (Y[0] @ Y[1].T).abs().mean()
-    assert within.min() > 0.9 and across < 0.2
 
 
 # --- the 80/10/10 rule
@@ -252,8 +223,13 @@ def test_masking_is_repeatable_and_can_mask_everything():
 
 @pytest.mark.parametrize("rate", [0, -0.1, 1.5])
 def test_a_rate_that_is_none_is_refused(rate):
-    with pytest.raises(ValueError, match="rate must be above 0"):
+    with pytest.raises(ValueError, match="rate: expected a finite number above 0"):
         bert.mask_tokens(torch.full((2, 4), 7), 20, rate)
+
+
+def test_a_vocabulary_of_special_tokens_alone_is_refused():
+    with pytest.raises(ValueError, match="vocabulary: expected a whole number of at least 6"):
+        bert.mask_tokens(torch.full((2, 4), 4), 5)
 
 
 def test_shares_that_do_not_sum_to_one_are_refused():
@@ -318,6 +294,13 @@ def test_longest_match_cuts_as_the_library_does():
     assert 0 < unknown < 60
 
 
+def test_a_piece_without_letters_covers_nothing():
+    """It fits everywhere, and to go on by no letter is to stay for ever."""
+    letters = torch.tensor([0, 1])
+    assert bert.longest_match(letters, [(), (0,), (1,)]).tolist() == [1, 2]
+    assert bert.longest_match(letters, [(), (0,)]).tolist() == [-1, -1]
+
+
 # --- pairs from articles
 
 
@@ -350,8 +333,35 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert not torch.equal(one(3)[0], one(4)[0]) and not torch.equal(one(3)[0], other(3)[0])
 
 
+def test_the_other_article_is_found_even_where_one_is_nearly_all_of_the_text():
+    """To draw until another one comes would take a million draws for each row."""
+    texts = [torch.full((1_000_000,), 9), torch.full((20,), 7)]
+    batches = bert.PairBatches(texts, 50, length=20, batch_size=64, rate=0.01, rule=(0, 0, 1))
+    ids, segments, _, follows = batches(0)
+    rest = ids[(follows == 1)[:, None] & (segments == 1) & (ids >= 5)]
+    assert follows.sum() == 32 and len(rest) > 32 * 5 and (rest == 7).all()
+
+
+def test_the_other_article_comes_up_by_its_length():
+    texts = [torch.full((n + 19,), token) for n, token in ((5_000, 5), (20, 6), (60, 7))]
+    batches = bert.PairBatches(texts, 50, length=20, batch_size=256, rate=0.01, rule=(0, 0, 1))
+    seen = torch.zeros(3)
+    for step in range(8):  # article 5 is 98 % of the text: 50 draws give others to 6 rows of 10
+        ids, _, _, follows = batches(step)
+        pairs = ids[(follows == 1) & (ids[:, 1] == 5)][:, -2]
+        assert (pairs != 5).all()
+        seen += torch.bincount(pairs - 5, minlength=3)
+    assert seen[2] / seen.sum() == pytest.approx(0.75, abs=0.05)
+
+
 def test_pairs_need_two_articles():
-    with pytest.raises(ValueError, match="two articles of at least 32 tokens, got 1"):
+    with pytest.raises(TypeError, match="articles: expected a list of token ids"):
+        bert.PairBatches(torch.full((40,), 9), 50)
+    with pytest.raises(ValueError, match=r"articles\[1\]: expected ids from 0 to 49, got 9 to 50"):
+        bert.PairBatches([torch.full((40,), 9), torch.tensor([9, 50] * 20)], 50, length=32)
+    with pytest.raises(ValueError, match="length: expected a whole number of at least 7, got 6"):
+        bert.PairBatches([torch.full((40,), 9)] * 2, 50, length=6)
+    with pytest.raises(ValueError, match="articles: expected two of at least 32 tokens, got 1"):
         bert.PairBatches([torch.full((40,), 9), torch.full((20,), 9)], 50, length=32)
 
 
@@ -390,21 +400,27 @@ def test_fill_with_temperature_an_unknown_word_and_bad_input(filler, tokenizer):
     assert bert.fill(filler, tokenizer, "the _", k=2, temperature=0)[0][0][1] == 1.0
     assert bert.fill(filler, tokenizer, "§§ _", k=1)[0]  # [UNK] is a token like any other
     for text in ("", "no blank here"):
-        with pytest.raises(ValueError, match="needs a blank"):
+        with pytest.raises(ValueError, match="expected a blank in it"):
             bert.fill(filler, tokenizer, text)
-    with pytest.raises(ValueError, match="context is 16 tokens"):
+    with pytest.raises(ValueError, match="at most 16 tokens, the context"):
         bert.fill(filler, tokenizer, "the _ " * 10)
-    with pytest.raises(ValueError, match="temperature must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="temperature: expected .* at least 0, got -1"):
         bert.fill(filler, tokenizer, "the _", temperature=-1)
-    with pytest.raises(ValueError, match="temperature"):
-        bert.probabilities(torch.zeros(3), float("nan"))
-    with pytest.raises(TypeError, match="string"):
+    with pytest.raises(TypeError, match="text: expected one text with a blank, got a list"):
+        bert.fill(filler, tokenizer, ["the _"])
+    with pytest.raises(ValueError, match="k: expected"):
+        bert.fill(filler, tokenizer, "the _", k=0)
+    with pytest.raises(TypeError, match="text: expected one text, got 5"):
         tokenizer.encode(5)
 
 
-def test_temperature_sharpens_and_flattens():
-    logits = torch.tensor([1.0, 3.0, 2.0])
-    assert torch.allclose(bert.probabilities(logits), logits.softmax(-1))
-    assert bert.probabilities(logits, 0).tolist() == [0, 1, 0]
-    top = [bert.probabilities(logits, t).max().item() for t in (0.1, 1.0, 10.0)]
-    assert top[0] > 0.99 > top[1] > top[2] > 1 / 3
+def test_fill_is_without_dropout_and_leaves_the_mode_and_refuses_broken_logits(tokenizer):
+    torch.manual_seed(0)
+    model = bert.PreTraining(bert.BERTConfig(len(tokenizer), 16, 1, 2, 32, dropout=0.5)).train()
+    again = [bert.fill(model, tokenizer, "the _ fox", k=3) for _ in range(2)]
+    assert again[0] == again[1] and model.training and model.bert.drop.training
+    model.bias.data[7] = math.nan
+    for temperature in (0, 1.0):
+        with pytest.raises(ValueError, match="logits: expected finite numbers.* got NaN"):
+            bert.fill(model, tokenizer, "the _ fox", temperature=temperature)
+    assert model.training

@@ -84,14 +84,35 @@ def test_wordpiece_knows_its_special_tokens(texts):
     assert 4 in ids and ids.dtype == torch.int64
     assert tokenizer.pieces(tokenizer.encode("漢")) == ["[UNK]"]
     assert tokenizer.decode(tokenizer.encode("THE ANARCHISTS")) == "the anarchists"
-    with pytest.raises(TypeError, match="must be a string"):
+    with pytest.raises(TypeError, match="text: expected one text, got 3"):
         tokenizer.encode(3)
 
 
 @pytest.mark.parametrize("train, size", [(train_bpe, 255), (train_wordpiece, 5), (train_bpe, 3e3)])
 def test_too_small_a_vocabulary(train, size):
-    with pytest.raises(ValueError, match="size must be a whole number of at least"):
+    with pytest.raises((TypeError, ValueError), match="size: expected a whole number of at least"):
         train(["a"], size)
+
+
+def test_one_text_is_no_list_of_texts(texts):
+    """Python would take it for its letters: a vocabulary of single letters, ids of each letter."""
+    for make in (train_bpe, train_wordpiece):
+        with pytest.raises(TypeError, match=r"texts: expected a list of texts.*put it into a list"):
+            make("the cat sat on the mat", 300)
+    tokenizer = train_bpe(texts, 300)
+    with pytest.raises(TypeError, match=r"texts: expected a list of texts.*put it into a list"):
+        tokenizer.encode_all("the cat")
+    with pytest.raises(TypeError, match=r"texts\[1\]: expected a text, got 3"):
+        tokenizer.encode_all(["the cat", 3])
+    assert len(train_bpe((text for text in texts), 300)) == 300  # any row of texts will do
+
+
+def test_a_list_of_texts_is_no_text(texts):
+    for make in (CharTokenizer, CharTokenizer("ab").encode, train_bpe(texts, 300).encode):
+        with pytest.raises(TypeError, match="text: expected one text, got a list"):
+            make(["ab", "ba"])
+    with pytest.raises(TypeError, match="words: expected a dict.*count them first"):
+        learn_merges("low lower", 2)
 
 
 def test_characters():
@@ -100,7 +121,7 @@ def test_characters():
     assert tokenizer.encode("hole").tolist() == [1, 3, 2, 0]
     assert tokenizer.decode(tokenizer.encode("hello")) == "hello" and tokenizer.pieces([1]) == ["h"]
     assert tokenizer.encode("").shape == (0,)
-    with pytest.raises(ValueError, match=r"not in this vocabulary of 4 characters: \['!', 'x'\]"):
+    with pytest.raises(ValueError, match=r"the 4 characters of this .*, got \['!', 'x'\] too"):
         tokenizer.encode("hex!")
     with pytest.raises(ValueError, match="at least one character"):
         CharTokenizer("")

@@ -240,7 +240,7 @@ def test_cached_equals_whole(rotary):
     x, cache = torch.randn(2, 9, 8), tr.KVCache(9)
     parts = [layer(part, cache=cache) for part in x.split([3, 1, 4, 1], 1)]
     assert torch.allclose(torch.cat(parts, 1), layer(x), atol=1e-5)
-    with pytest.raises(ValueError, match="room for 9 tokens, got 10"):
+    with pytest.raises(ValueError, match="cache: expected at most 9 tokens, got 10"):
         layer(x[:, :1], cache=cache)
 
 
@@ -301,24 +301,27 @@ def test_maps_are_those_the_model_uses():
 
 
 def test_bad_input_is_named():
-    for dim, heads in ((10, 3), (8, 0)):
-        with pytest.raises(ValueError, match=f"multiple of heads, got {dim} and {heads}"):
-            tr.MultiHeadAttention(dim, heads)
+    with pytest.raises(ValueError, match="dim: expected a multiple of heads, which is 3, got 10"):
+        tr.MultiHeadAttention(10, 3)
+    with pytest.raises(ValueError, match="heads: expected a whole number of at least 1, got 0"):
+        tr.MultiHeadAttention(8, 0)
     for bad in (torch.randn(5, 8), torch.randn(2, 5, 7), torch.randn(2, 2, 5, 8)):
-        with pytest.raises(ValueError, match=r"x must be \(B, T, 8\)"):
+        with pytest.raises(ValueError, match=r"vectors of tokens \(B, T, 8\)"):
             tr.MultiHeadAttention(8, 2)(bad)
-    with pytest.raises(ValueError, match="norm must be 'pre' or 'post', got 'sandwich'"):
+    with pytest.raises(ValueError, match="norm: expected one of 'pre', 'post', got 'sandwich'"):
         tr.Block(8, 2, norm="sandwich")
-    with pytest.raises(ValueError, match="activation must be one of"):
+    with pytest.raises(ValueError, match="activation: expected one of"):
         tr.Block(8, 2, activation="tanh")
-    with pytest.raises(ValueError, match="positions must be"):
+    with pytest.raises(ValueError, match="positions: expected one of"):
         tr.TransformerLM(7, 8, positions="learnt")
     model = tr.TransformerLM(7, 8)
-    for bad in (torch.zeros(4, dtype=torch.long), torch.zeros(2, 4)):
-        with pytest.raises(ValueError, match=r"whole numbers \(B, T\)"):
+    for bad in (torch.zeros(4, dtype=torch.long), torch.zeros(2, 0, dtype=torch.long)):
+        with pytest.raises(ValueError, match=r"token ids \(B, T\) with B and T of at least 1"):
             model(bad)
+    with pytest.raises(TypeError, match="whole numbers, got a tensor of float32"):
+        model(torch.zeros(2, 4))
     for bad in (-1, 7):
-        with pytest.raises(ValueError, match="must lie in 0 … 6"):
+        with pytest.raises(ValueError, match="ids from 0 to 6"):
             model(torch.tensor([[0, bad]]))
 
 

@@ -133,7 +133,7 @@ def stubs_are_current(chapter, book, address):
 def sources_are_current(chapter, book, address):
     """What show_source stored is the source of the package as it is today."""
     try:
-        stale = stale_sources(chapter.notebook)
+        stale = stale_sources(chapter.notebook, chapter.name)
     except Stale as problem:
         yield f"its shown source cannot be compared: {problem}"
         return

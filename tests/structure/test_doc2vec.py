@@ -1,8 +1,12 @@
 """Document embeddings: their mathematics, what they factorise, order, inference, bad input."""
 
 import copy
+import math
+import random
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
@@ -63,7 +67,7 @@ def test_bad_documents_are_refused(documents, error, text):
 
 @pytest.mark.parametrize("window", [0, -1, 2.0, True])
 def test_bad_windows_are_refused(window):
-    with pytest.raises(ValueError, match="window"):
+    with pytest.raises((ValueError, TypeError), match="window"):
         doc2vec.examples([torch.tensor([1, 2])], window)
 
 
@@ -71,7 +75,7 @@ def test_bad_windows_are_refused(window):
 @pytest.mark.parametrize("value", [0, 2.5])
 def test_bad_sizes_are_refused(name, value):
     sizes = {"documents": 3, "dim": 4, "negatives": 5} | {name: value}
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises((ValueError, TypeError), match=name):
         doc2vec.PVDBOW(counts=torch.ones(6), **sizes)
 
 
@@ -376,3 +380,42 @@ def test_pvdbow_inference_is_convex(trained):
         ends.append(d.detach())
     assert (ends[0] - ends[1]).norm() < 1e-2 * ends[0].norm()
     assert (ends[0] - ends[2]).norm() < 1e-2 * ends[0].norm()
+
+
+# --- the random numbers of others, zeros, other kinds of numbers
+
+
+def test_inference_leaves_the_global_generators_alone(trained):
+    models, ids, _ = trained
+    for model in models.values():
+        torch.manual_seed(3), np.random.seed(3), random.seed(3)  # noqa: NPY002
+        wanted = torch.rand(2), np.random.rand(), random.random()  # noqa: NPY002
+        torch.manual_seed(3), np.random.seed(3), random.seed(3)  # noqa: NPY002
+        doc2vec.infer(model, ids[:3], 2)
+        assert torch.equal(torch.rand(2), wanted[0])
+        assert (np.random.rand(), random.random()) == wanted[1:]  # noqa: NPY002
+
+
+def test_shifted_pmi_takes_whole_numbers_sparse_matrices_and_documents_of_no_words():
+    counts = torch.tensor([[1, 2, 0], [3, 1, 1], [0, 0, 0]])
+    wanted = doc2vec.shifted_pmi(counts[:2].double())
+    for made in (counts, counts.numpy(), sp.csr_matrix(counts.numpy()), counts.float()):
+        found = doc2vec.shifted_pmi(made)
+        torch.testing.assert_close(found[:2].double(), wanted, rtol=1e-5, atol=0)
+        assert (found[2] == -torch.inf).all()
+        loss = doc2vec.expected_loss(torch.zeros(3, 3), made)
+        assert loss.item() == pytest.approx(6 * math.log(2))  # one word, five negatives
+
+
+@pytest.mark.parametrize("documents", ["the cat", ["the cat"], [["the", "cat"]]])
+def test_words_have_to_be_numbered_first(trained, documents):
+    for use in (doc2vec.examples, lambda d: doc2vec.infer(trained[0]["bow"], d)):
+        with pytest.raises(TypeError, match="word ids"):
+            use(documents)
+
+
+def test_documents_may_be_arrays_and_lists():
+    usual = doc2vec.examples([torch.tensor([1, 2, 0])], 1)
+    for made in ([np.array([1, 2, 0])], [[1, 2, 0]], (torch.tensor([1, 2, 0]),)):
+        ours = doc2vec.examples(made, 1)
+        assert all(torch.equal(a, b) for a, b in zip(ours, usual, strict=True))

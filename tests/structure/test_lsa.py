@@ -121,7 +121,7 @@ def test_no_documents_and_no_words():
     vocabulary = data.Vocabulary([["a", "b"]])
     with pytest.raises(ValueError, match="corpus is empty"):
         lsa.bag_of_words([], vocabulary)
-    with pytest.raises(TypeError, match="bare string"):
+    with pytest.raises(TypeError, match="words"):
         lsa.bag_of_words(["a b"], vocabulary)
     nothing = lsa.bag_of_words([["x"], []], vocabulary)
     assert nothing.shape == (2, 2) and nothing.nnz == 0
@@ -148,23 +148,23 @@ def test_a_document_of_unknown_words_gets_zeros_and_a_score_of_zero(lee, weighte
 
 @pytest.mark.parametrize("k", [0, -1, 13, 2.0, None, True])
 def test_k_that_makes_no_sense(k):
-    with pytest.raises(ValueError, match=r"from 1 to min\(n, V\) = 12"):
+    with pytest.raises((ValueError, TypeError), match="k: expected a whole number"):
         lsa.LSA(k).fit(gaussian())
 
 
 def test_other_bad_input(lee):
     X = lee[2]
-    with pytest.raises(TypeError, match="scipy.sparse or torch"):
-        lsa.truncated_svd([[1.0]], 1)
+    with pytest.raises(TypeError, match="X: expected"):
+        lsa.truncated_svd("the cat", 1)
     with pytest.raises(ValueError, match="NaN"):
         lsa.truncated_svd(torch.tensor([[1.0, math.nan], [0.0, 1.0]]), 1)
-    with pytest.raises(ValueError, match="documents and words"):
+    with pytest.raises(ValueError, match="at least one number"):
         lsa.truncated_svd(torch.zeros(3, 0), 1)
     with pytest.raises(ValueError, match="not fitted"):
         lsa.LSA(2).transform(X)
-    with pytest.raises(ValueError, match="columns"):
+    with pytest.raises(ValueError, match=r"matrix \(n, \d+\)"):
         lsa.LSA(2).fit(X).transform(X[:, :7])
-    with pytest.raises(ValueError, match="columns"):
+    with pytest.raises(ValueError, match=r"matrix \(n, \d+\)"):
         lsa.TfIdf().fit(X).transform(X[:, :7])
     with pytest.raises(ValueError, match="local"):
         lsa.TfIdf("tf")
@@ -290,3 +290,90 @@ def test_principal_directions_do_not_depend_on_the_order_and_rebuild_the_gram_ma
     two = lsa.principal_vectors(ids[:2], vectors, 4)
     assert two.shape == (20,) and (two[10:] == 0).all() and (two[:10] != 0).all()
     assert lsa.principal_vectors(torch.tensor([-1]), vectors, 2).tolist() == [0] * 10
+
+
+# --- few directions, zeros, other kinds of matrices
+
+
+@pytest.mark.parametrize("scaling", ["documents", "words"])
+@pytest.mark.parametrize(
+    "rows", [[[1, 2, 0], [1, 2, 0], [0, 1, 1]], [[1, 1, 1]] * 4, [[0, 0, 2], [0, 0, 0], [0, 0, 1]]]
+)
+def test_directions_that_the_documents_do_not_have_are_zero(rows, scaling):
+    X = torch.tensor(rows).double()
+    rank = torch.linalg.matrix_rank(X)
+    for made in (X, sp.csr_array(X.numpy())):
+        m = lsa.LSA(3, scaling).fit(made)
+        torch.testing.assert_close(m.transform(made), m.Z, rtol=0, atol=1e-12)
+        torch.testing.assert_close(m.Z @ m.Y, X, rtol=0, atol=1e-12)
+        assert not m.Z[:, rank:].any() and not m.Y[rank:].any() and not m.s[rank:].any()
+        other = m.transform(torch.tensor([[5.0, -3.0, 2.0]]))
+        assert not other[:, rank:].any() and other.abs().max() < 10
+
+
+def test_scikit_learns_matrices_work_everywhere():
+    texts = ["a cat sat", "the cat sat on a mat", "dogs and cats", "the dog, the mat"]
+    counts = CountVectorizer().fit_transform(texts)  # the older kind of CSR, whole numbers
+    X = sp.csr_array(counts).astype(float)
+    assert torch.equal(lsa.document_frequency(counts), lsa.document_frequency(X))
+    assert lsa.document_frequency(counts).shape == (counts.shape[1],)
+    dense = counts.toarray()
+    for made in (counts, counts.tocoo(), dense, dense.tolist(), torch.tensor(dense),
+                 torch.tensor(dense).to_sparse()):  # fmt: skip
+        for local in (None, "log", "bm25"):
+            model = lsa.TfIdf(local).fit(made)
+            T = model.transform(made)
+            assert abs(T - lsa.TfIdf(local).fit_transform(X)).max() < 1e-15
+            assert isinstance(T, sp.csr_array)
+        for A, B in zip(lsa.truncated_svd(made, 2), lsa.truncated_svd(X, 2), strict=True):
+            torch.testing.assert_close(A, B, rtol=0, atol=1e-12)
+        m = lsa.LSA(2, "words").fit(made)
+        torch.testing.assert_close(m.transform(made), m.Z, rtol=0, atol=1e-12)
+        rows = lsa.unit_rows(made)
+        rows = rows.toarray() if sp.issparse(rows) else rows.numpy()
+        np.testing.assert_allclose(rows, lsa.unit_rows(X).toarray(), atol=1e-6)
+    weighted = TfidfVectorizer().fit_transform(texts)
+    torch.testing.assert_close(lsa.LSA(2).fit(weighted).transform(weighted),
+                               lsa.LSA(2).fit(weighted).Z, rtol=0, atol=1e-12)  # fmt: skip
+    big = sp.csr_matrix(sp.random(300, 250, 0.2, random_state=0))  # Lanczos
+    assert lsa.LSA(3).fit(big).Z.shape == (300, 3)
+
+
+def test_stored_zeros_count_as_zeros_and_negative_counts_are_refused():
+    stored = sp.csr_array(np.array([[1.0, 2.0], [3.0, 0.0]]))
+    zero = stored.copy()
+    zero.data[0] = 0
+    plain = sp.csr_array(zero.toarray())
+    for local in (None, "log", "bm25"):
+        ours, wanted = (lsa.TfIdf(local).fit_transform(X) for X in (zero, plain))
+        assert abs(ours - wanted).max() == 0 and np.isfinite(ours.data).all()
+    assert zero.nnz == 3  # the reader's own matrix is left as it was
+    for use in (lsa.TfIdf().fit, lsa.TfIdf().fit(stored).transform):
+        with pytest.raises(ValueError, match="none negative"):
+            use(-stored)
+    with pytest.raises(ValueError, match="not fitted"):
+        lsa.TfIdf().transform(stored)
+
+
+def test_documents_without_a_word_are_worth_nothing():
+    saturated = lsa.saturated(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([0.0, 2]), b=1.0)
+    assert saturated[0].tolist() == [0, 0] and saturated[1, 1] == 0 and saturated[1, 0] > 0
+    for local in (None, "log", "bm25"):
+        T = lsa.TfIdf(local).fit_transform(sp.csr_array(np.array([[1.0, 2.0], [0.0, 0.0]])))
+        assert T[[1]].nnz == 0 and np.isfinite(T.data).all()
+
+
+def test_the_cosine_of_short_vectors_and_of_zeros_and_its_gradient():
+    Z = torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=torch.float64)
+    for unit in (1.0, 1e-25):
+        scores = lsa.cosine_scores(Z * unit, torch.tensor([1.0, 0.0]).double() * unit)
+        assert scores.tolist() == pytest.approx([0.6, 0.0])
+    Z.requires_grad_()
+    lsa.cosine_scores(Z, torch.tensor([1.0, 0.0]).double()).sum().backward()
+    assert torch.isfinite(Z.grad).all() and not Z.grad[1].any()
+
+
+@pytest.mark.parametrize("documents", ["the cat", ["the cat", "the dog"], [["the"], "the cat"]])
+def test_a_text_is_no_list_of_words(documents):
+    with pytest.raises(TypeError, match=r"data\.words"):
+        lsa.bag_of_words(documents, data.Vocabulary([["the", "cat"]]))

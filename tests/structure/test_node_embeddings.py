@@ -134,7 +134,7 @@ def test_bad_sizes_of_walks_are_named(karate, count, length, error):
         lambda: ne.random_walks(karate, count, length),
         lambda: ne.node2vec_walks(karate, count, length, 1, 1),
     ):
-        with pytest.raises(error, match="should be"):
+        with pytest.raises(error, match="expected"):
             walk()
 
 
@@ -267,7 +267,7 @@ def test_counts_come_closer_to_the_matrix_as_walks_get_longer(karate, shrinking)
 @pytest.mark.parametrize("window", [0, -1, 2.5, True])
 def test_bad_windows_are_named(karate, window):
     for use in (lambda: ne.deepwalk_matrix(karate, window), lambda: ne.netmf(karate, 2, window)):
-        with pytest.raises((ValueError, TypeError), match="window should be"):
+        with pytest.raises((ValueError, TypeError), match="window: expected"):
             use()
     with pytest.raises(ValueError, match="negatives"):
         ne.deepwalk_matrix(karate, 2, 0)
@@ -369,3 +369,80 @@ def test_walks_and_matrix_are_the_same_on_cuda(karate):
     M = ne.deepwalk_matrix(there, 4)
     assert M.is_cuda
     torch.testing.assert_close(M.cpu(), ne.deepwalk_matrix(karate, 4), **TIGHT)
+
+
+# ---------------------------------------------------------------- few pairs, zeros, wide units
+
+
+def test_a_complete_graph_has_no_pairs_to_compare_with():
+    with pytest.raises(ValueError, match="2 pairs without an edge.* there are 0"):
+        ne.hide_edges(torch.combinations(torch.arange(5)), 5, 0.2)
+
+
+@pytest.mark.parametrize("n, missing", [(30, 2), (200, 3)])
+def test_the_last_pairs_without_an_edge_are_found(n, missing):
+    edges = torch.combinations(torch.arange(n))
+    edges = edges[torch.randperm(len(edges), generator=generator())]
+    gone, edges = edges[:missing], edges[missing:]
+    *_, none = ne.hide_edges(edges, n, missing / len(edges))
+    assert {*map(tuple, none.tolist())} == {*map(tuple, gone.tolist())}
+
+
+def test_hiding_names_bad_edges_as_a_graph_does():
+    for edges, says in (([[0, 1], [1, 0]], "more than once"), ([[0, 0], [0, 1]], "itself"),
+                        ([[0, 1], [1, 7]], "between 0 and")):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            ne.hide_edges(torch.tensor(edges), 3, 0.5)
+
+
+def test_weights_of_unlike_size_keep_their_probabilities():
+    edges = torch.tensor([[0, 1], [1, 2], [3, 4], [4, 5]])
+    graph = ne.from_edges(edges, weights=torch.tensor([1e12, 1e12, 1e-12, 3e-12]).double())
+    first = ne.walks_from(graph, torch.full((4000,), 4), 2, generator())[:, 1]
+    share = torch.bincount(first, minlength=6).double() / 4000
+    torch.testing.assert_close(
+        share[[3, 5]], torch.tensor([0.25, 0.75]).double(), rtol=0, atol=0.03
+    )
+
+
+def test_a_node_without_edges_spoils_no_other():
+    A = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    p = torch.tensor([[0.5, 0.25, 0.25]], requires_grad=True)
+    found = ne.walk_step(p, A)
+    assert found.tolist() == [[0.25, 0.5, 0]]  # whoever was at node 2 is gone
+    found.sum().backward()
+    assert p.grad.tolist() == [[1, 1, 0]]
+
+
+def test_node2vecs_limit_needs_one_part():
+    two = ne.from_edges(torch.tensor([[0, 1], [2, 3]]))
+    for graph in (two, ne.from_edges(torch.tensor([[0, 1]]), n=3)):
+        with pytest.raises(ValueError, match="a connected graph, got 2 parts"):
+            ne.node2vec_association(graph, 1.0, 2.0, 3)
+
+
+def test_line_needs_degrees_and_takes_arrays():
+    torch.manual_seed(0)
+    one = ne.Line(np.array([1, 2, 1]), 4)
+    torch.manual_seed(0)
+    assert torch.equal(one.vectors, ne.Line(torch.tensor([1, 2, 1]), 4).vectors)
+    for degrees in (torch.zeros(3), torch.tensor([1.0, -1.0])):
+        with pytest.raises(ValueError, match="degrees"):
+            ne.Line(degrees, 4)
+    for name in ("dim", "negatives"):
+        with pytest.raises(ValueError, match=name):
+            ne.Line(torch.ones(3), **({"dim": 4} | {name: 0}))
+
+
+def test_arrays_are_edges_and_walks_too():
+    edges = torch.tensor([[0, 1], [1, 2]])
+    made, usual = ne.from_edges(edges.numpy()), ne.from_edges(edges)
+    assert torch.equal(made.indices, usual.indices)
+    walks = ne.random_walks(usual, 2, 5, generator())
+    assert torch.equal(ne.cooccurrence(walks.numpy(), 2, 3), ne.cooccurrence(walks, 2, 3))
+
+
+def test_all_of_chapter_7_is_found_in_one_module():
+    for name in ("Graph", "from_edges", "from_networkx", "walk_step", "walks_from", "random_walks",
+                 "node2vec_weights", "arrow_graph", "node2vec_walks"):  # fmt: skip
+        assert callable(getattr(ne, name))

@@ -131,18 +131,18 @@ def test_a_block_of_nothing_but_padding_costs_nothing():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"window": 0}, "window should be a whole number of at least 1, got 0"),
-        ({"window": 2.5}, "window should be"),
-        ({"dim": 0}, "dim should be"),
-        ({"negatives": 0}, "negatives should be"),
+        ({"window": 0}, "window: expected a whole number of at least 1, got 0"),
+        ({"window": 2.5}, "window: expected"),
+        ({"dim": 0}, "dim: expected"),
+        ({"negatives": 0}, "negatives: expected"),
         ({"counts": torch.tensor([], dtype=torch.int64)}, "vocabulary is empty"),
-        ({"counts": torch.tensor([3, 0])}, "counts should be positive"),
-        ({"counts": [3, 2]}, "counts should be a tensor"),
+        ({"counts": torch.tensor([3, 0])}, "counts: expected positive"),
+        ({"counts": torch.ones(2, 2)}, "counts: expected how often"),
     ],
 )
 def test_skipgram_says_what_is_wrong(settings, message):
     counts = settings.pop("counts", torch.tensor([3, 2]))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         we.SkipGram(counts, **settings)
 
 
@@ -469,3 +469,62 @@ def test_trained_vectors_agree_with_gensims_on_planted_topics(model, sg):
     peer = Word2Vec(sentences, vector_size=16, window=3, sg=sg, epochs=20, min_count=1, seed=0)
     theirs = torch.from_numpy(peer.wv[[str(i) for i in range(40)]])
     assert purity(ours.vectors) > 0.95 and purity(ours.vectors) >= purity(theirs) - 0.02
+
+
+# --- too little text, and zeros
+
+
+@pytest.mark.parametrize("words", [1, 5, 20, 60, 100, 136, 300])
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_too_little_text_is_refused_at_once_and_no_batch_is_ever_empty(words, batch_size):
+    ids = text(words, 30)
+    counts = torch.bincount(ids, minlength=30).clamp(min=1)
+    for sample in (1e-3, 1e-2, None):
+        try:
+            batches = we.TextBatches([ids], counts, batch_size, sample=sample)
+        except ValueError as error:
+            assert "thinning" in str(error) or "two words" in str(error)
+            assert words < (200 if sample else 2)
+            continue
+        for step in range(60):
+            assert len(batches(step)) and (batches(step) >= 0).any()
+
+
+def test_the_loss_of_no_rows_is_refused():
+    for kind in (we.SkipGram, we.CBOW):
+        with pytest.raises(ValueError, match="B >= 1"):
+            kind(torch.ones(3), dim=2).loss(torch.zeros(0, 5, dtype=torch.int64))
+
+
+def test_a_word_that_met_nobody_has_no_mutual_information():
+    M = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [0.0, 2.0, 1.0]])
+    inner = we.pmi(M[1:, 1:])
+    for power in (1.0, 0.75):
+        found = we.pmi(M, power)
+        assert (found[0] == -math.inf).all() and (found[:, 0] == -math.inf).all()
+    torch.testing.assert_close(we.pmi(M)[1:, 1:], inner)
+    assert we.shifted_positive_pmi(M)[0].tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="negatives"):
+        we.shifted_positive_pmi(M, 0)
+
+
+def test_a_count_of_zero_has_no_weight_in_glove():
+    score = torch.tensor([0.5, -2.0, 1.0], requires_grad=True)
+    loss = we.glove_loss(score, torch.tensor([3.0, 0.0, 200.0]))
+    loss.backward()
+    rest = we.glove_loss(score[[0, 2]], torch.tensor([3.0, 200.0])) * 2 / 3
+    assert loss.item() == pytest.approx(rest.item())
+    assert torch.isfinite(score.grad).all() and score.grad[1] == 0
+
+
+def test_arrays_are_tables_of_counts_too():
+    M = we.window_counts(text(200, 9)[None], 9, 2)
+    for ours, usual in (
+        (we.factorise(M.numpy(), 3), we.factorise(M, 3)),
+        ([we.symmetric_factor(M.numpy(), 3)], [we.symmetric_factor(M, 3)]),
+        ([we.shifted_positive_pmi(M.numpy())], [we.shifted_positive_pmi(M)]),
+        ([we.noise_distribution([3, 2])], [we.noise_distribution(torch.tensor([3, 2]))]),
+    ):
+        assert all(torch.equal(a, b) for a, b in zip(ours, usual, strict=True))
+    with pytest.raises(ValueError, match="from 1 to 9"):
+        we.symmetric_factor(M, 10)

@@ -1,5 +1,6 @@
 """Batches: each example once per epoch, and nothing but (seed, step) decides."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,9 +60,19 @@ def test_dynamic_binarize_is_a_fair_coin_per_pixel():
     assert not torch.equal(batches(0), batches(1))  # drawn anew at each step
 
 
-@pytest.mark.parametrize("batch_size", [0, -3, 11, 2.0, True, "8"])
-def test_bad_batch_sizes(batch_size):
-    with pytest.raises(ValueError, match="from 1 to the 10 examples"):
+@pytest.mark.parametrize(
+    "batch_size, error, message",
+    [
+        (0, ValueError, "a whole number of at least 1, got 0"),
+        (-3, ValueError, "a whole number of at least 1, got -3"),
+        (11, ValueError, "at most the number of examples, 10, got 11"),
+        (2.0, TypeError, "a whole number of at least 1, got 2.0"),
+        (True, TypeError, "a whole number of at least 1, got True"),
+        ("8", TypeError, "a whole number of at least 1, got '8'"),
+    ],
+)
+def test_bad_batch_sizes(batch_size, error, message):
+    with pytest.raises(error, match=f"batch_size: expected {message}"):
         TensorBatches(torch.zeros(10, 2), batch_size=batch_size)
 
 
@@ -69,10 +80,16 @@ def test_bad_batch_sizes(batch_size):
     "tensors, error, message",
     [
         ((), ValueError, "at least one"),
-        (([1, 2],), TypeError, "got list"),
+        (([1, 2],), TypeError, "NumPy array, got a list"),
         ((torch.tensor(1.0),), ValueError, "scalar"),
+        ((torch.zeros(0, 3), torch.zeros(0)), ValueError, "at least one example, got none"),
+        ((torch.zeros(2), np.zeros(2, object)), TypeError, "NumPy array of object"),
         ((torch.zeros(3), torch.zeros(4)), ValueError, "3, 4"),
-        ((torch.tensor([0.0, torch.nan, torch.inf]),), ValueError, "2 values"),
+        (
+            (torch.tensor([0.0, torch.nan, torch.inf]),),
+            ValueError,
+            "finite numbers, got 2 NaN or infinite of 3",
+        ),
     ],
 )
 def test_bad_tensors(tensors, error, message):
@@ -81,11 +98,11 @@ def test_bad_tensors(tensors, error, message):
 
 
 def test_bad_transforms_and_steps():
-    with pytest.raises(ValueError, match="got 0 to 255"):
+    with pytest.raises(ValueError, match="got values from 0 to 255; divide by 255"):
         TensorBatches(torch.tensor([0.0, 255.0]), batch_size=1, transform=dynamic_binarize)
     with pytest.raises(TypeError, match="int64"):
         dynamic_binarize(torch.tensor([0, 1]), torch.Generator())
-    with pytest.raises(TypeError, match="transform must be"):
+    with pytest.raises(TypeError, match="transform: expected a function .*, got 'binarize'"):
         TensorBatches(torch.zeros(2), batch_size=1, transform="binarize")
     with pytest.raises(ValueError, match="got -1"):
         TensorBatches(torch.zeros(2), batch_size=1)(-1)
@@ -107,11 +124,45 @@ def test_windows_are_runs_of_the_sequence_and_depend_on_the_step_alone():
     "ids, length, size, message",
     [
         (torch.zeros(3, 3), 2, 2, "one sequence"),
-        (torch.zeros(5), 6, 2, "do not fit"),
+        (torch.zeros(5), 6, 2, "ids: expected a sequence of at least 6, .* got 5; take a longer"),
         (torch.zeros(5), 0, 2, "length"),
-        (torch.zeros(5), 2, 1.5, "batch_size"),
+        (torch.zeros(5), 2, 0, "batch_size: expected a whole number of at least 1, got 0"),
+        (torch.zeros(0), 1, 2, "ids: expected a sequence of at least 1, .* got 0"),
     ],
 )
 def test_windows_refuse(ids, length, size, message):
     with pytest.raises(ValueError, match=message):
         WindowBatches(ids, length, size)
+
+
+def test_arrays_and_numbers_of_numpy_give_the_batches_of_tensors_and_ints():
+    x, y = torch.rand(10, 3), torch.arange(10)
+    mine = TensorBatches(x, y, batch_size=4, seed=3)
+    theirs = TensorBatches(x.numpy(), y.numpy(), batch_size=np.int64(4), seed=np.int64(3))
+    windows = WindowBatches(y, 3, 2, seed=3)
+    same = WindowBatches(y.numpy(), np.int64(3), np.int64(2), seed=np.int64(3))
+    for step in range(5):
+        for a, b in zip(mine(step), theirs(np.int64(step)), strict=True):
+            assert torch.equal(a, b) and a.dtype == b.dtype
+        assert torch.equal(windows(step), same(np.int64(step)))
+    assert repr(mine) == repr(theirs) and repr(windows) == repr(same)
+    coins = [TensorBatches(x, batch_size=4, transform=dynamic_binarize)(s) for s in (2, np.int8(2))]
+    assert torch.equal(*coins)
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, None])
+def test_steps_are_whole_numbers_from_0(step):
+    for batches in (
+        TensorBatches(torch.zeros(4), batch_size=2),
+        WindowBatches(torch.zeros(4), 2, 2),
+    ):
+        with pytest.raises((ValueError, TypeError), match="step: expected a whole number of at le"):
+            batches(step)
+
+
+def test_coins_are_not_thrown_for_nan():
+    with pytest.raises(ValueError, match="got values from nan to nan"):
+        dynamic_binarize(torch.tensor([0.5, torch.nan]), torch.Generator())
+    for p in (0.0, 1.0):  # certain outcomes are certain
+        x = torch.full((1000,), p, dtype=torch.float64)
+        assert torch.equal(dynamic_binarize(x, torch.Generator().manual_seed(0)), x)

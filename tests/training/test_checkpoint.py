@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,3 +196,50 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     toy_fit(tmp_path)
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {f"step_{STEPS:08d}", "step_notes"}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home folder, and another one to work in."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("kind", [str, os.fsencode, Path])
+def test_a_wave_is_the_home_folder_whatever_the_path_comes_as(home, kind):
+    model = Toy()
+    assert save_model(model, kind("~/m.safetensors")) == home / "m.safetensors"
+    assert same(load_model(Toy(), kind("~/m.safetensors")), model)
+    tensors = {"model": {"s": torch.ones(2)}}
+    assert save_checkpoint(kind("~/runs"), 3, tensors, {}) == home / "runs" / "step_00000003"
+    assert load_checkpoint(kind("~/runs")).step == 3
+    result = toy_fit(kind("~/toy"), steps=4)
+    assert load_checkpoint(home / "toy").step == 4
+    assert toy_fit(kind("~/toy"), steps=4).history == result.history
+    assert {p.name for p in home.iterdir()} == {"m.safetensors", "runs", "toy"}
+    assert not list((home.parent / "here").iterdir())
+
+
+def test_a_file_for_a_folder_and_a_folder_for_a_file(tmp_path):
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_bytes(b"mine")
+    folder.mkdir()
+    never = lambda step: pytest.fail("trained")  # noqa: E731
+    with pytest.raises(CheckpointError, match="file is a file; checkpoints need a folder"):
+        load_checkpoint(file)
+    with pytest.raises(CheckpointError, match="file is a file; checkpoints need a folder"):
+        toy_fit(file, batches=never)
+    with pytest.raises(CheckpointError, match="Cannot write the model to .*folder: it is a folder"):
+        save_model(Toy(), folder)
+    with pytest.raises(CheckpointError, match="Cannot read a model from .*folder: it is a folder"):
+        load_model(Toy(), folder)
+    assert file.read_bytes() == b"mine" and not list(folder.iterdir())
+    for function in (save_model, load_model):
+        with pytest.raises(TypeError, match=r"path: expected a path \(text, .* got 3"):
+            function(Toy(), 3)
+        with pytest.raises(ValueError, match="path: expected a path .* got ''"):
+            function(Toy(), "")

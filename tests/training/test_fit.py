@@ -216,25 +216,47 @@ def test_a_bar_where_somebody_watches(capsys, monkeypatch):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"steps": 0}, "steps .* got 0"),
-        ({"steps": -5}, "steps .* got -5"),
-        ({"steps": 2.5}, "steps .* got 2.5"),
-        ({"lr": -1e-3}, "lr .* got -0.001"),
-        ({"lr": math.nan}, "lr .* got nan"),
-        ({"lr": "fast"}, "lr .* got 'fast'"),
-        ({"schedule": "linear"}, "schedule .* got 'linear'"),
-        ({"precision": "fp16"}, "precision .* got 'fp16'"),
-        ({"warmup": 10}, "warmup .* 10 steps, got 10"),
-        ({"warmup": -1}, "warmup .* got -1"),
-        ({"clip": 0}, "clip .* got 0"),
-        ({"ema": 1.5}, "ema .* got 1.5"),
-        ({"every": 0}, "every .* got 0"),
-        ({"seed": -1}, "seed .* got -1"),
+        ({"steps": 0}, "steps: .* of at least 1, got 0"),
+        ({"steps": -5}, "steps: .* got -5"),
+        ({"steps": 2.5}, "steps: .* got 2.5"),
+        ({"lr": -1e-3}, "lr: .* of at least 0, got -0.001"),
+        ({"lr": math.nan}, "lr: .* got nan"),
+        ({"lr": "fast"}, "lr: .* got 'fast'"),
+        ({"schedule": "linear"}, "schedule: .* got 'linear'"),
+        ({"precision": "fp16"}, "precision: expected one of 'auto', 'fp32', 'bf16', got 'fp16'"),
+        ({"warmup": 10}, "warmup: expected fewer than the 10 steps, got 10"),
+        ({"warmup": -1}, "warmup: .* got -1"),
+        ({"clip": 0}, "clip: .* above 0, got 0"),
+        ({"ema": 1.5}, "ema: .* below 1, got 1.5"),
+        ({"every": 0}, "every: .* got 0"),
+        ({"seed": -1}, "seed: .* from 0 to 4,294,966,272, got -1"),
+        ({"checkpoint": ""}, "checkpoint: expected a path .*, got ''"),
     ],
 )
 def test_options_that_make_no_sense(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
         fit(Point(), data, **{"steps": 10, **options})
+    kind = TypeError if options.get("steps") == 2.5 or options.get("lr") == "fast" else ValueError
+    assert caught.type is kind
+
+
+def test_numbers_of_numpy_and_torch_train_as_plain_ones_do():
+    plain = fit(Point(), data, 6, lr=0.25, warmup=2, clip=0.5, seed=3, progress=False)
+    options = {"lr": torch.tensor(0.25), "warmup": np.int64(2), "clip": np.float32(0.5)}
+    other = fit(Point(), data, np.int64(6), **options, seed=np.int64(3), progress=False)
+    assert torch.equal(plain.model.at, other.model.at) and plain.history == other.history
+
+
+def test_batches_without_rows_are_refused_and_not_counted_as_loss_0():
+    class Sum(Point):
+        def loss(self, batch):
+            return ((self.at - batch[0]) ** 2).sum()
+
+    full = torch.zeros(4, 2), torch.zeros(0)
+    assert fit(Sum(), lambda step: full, 2, progress=False).model is not None
+    empty = lambda step: (torch.zeros(4 if step < 3 else 0, 2), torch.zeros(4))  # noqa: E731
+    with pytest.raises(ValueError, match=r"batches\(3\): expected at least one row, got none"):
+        fit(Sum(), empty, 5, progress=False)
 
 
 def test_arguments_of_the_wrong_kind():
@@ -244,18 +266,33 @@ def test_arguments_of_the_wrong_kind():
             self.requires_grad_(False)
 
     wrong = [
-        ((nn.Linear(2, 2), data, 5), {}, ValueError, "Linear has no method loss"),
-        ((Frozen(), data, 5), {}, ValueError, "no weights to train"),
-        ((Point((math.nan, 0.0)), data, 5), {}, ValueError, "weight at holds NaN"),
-        (("vae", data, 5), {}, TypeError, "got str"),
-        ((Point(), torch.zeros(3, 2), 5), {}, TypeError, "function of the step, got Tensor"),
-        ((Point(), data, 5), {"checkpoint": 3}, TypeError, "folder, got int"),
-        ((Point(), data, 5), {"optimizer": "adam"}, TypeError, "got str"),
+        (
+            (nn.Linear(2, 2), data, 5),
+            {},
+            ValueError,
+            r"a method loss\(batch\), got Linear without one",
+        ),
+        ((Frozen(), data, 5), {}, ValueError, "weights to train, got Frozen without any"),
+        (
+            (Point((math.nan, 0.0)), data, 5),
+            {},
+            ValueError,
+            "finite weights, got NaN or infinity in at",
+        ),
+        (("vae", data, 5), {}, TypeError, "a torch.nn.Module, got 'vae'"),
+        (
+            (Point(), torch.zeros(3, 2), 5),
+            {},
+            TypeError,
+            "function of the step, got a tensor of float32",
+        ),
+        ((Point(), data, 5), {"checkpoint": 3}, TypeError, "checkpoint: expected a path .* got 3"),
+        ((Point(), data, 5), {"optimizer": "adam"}, TypeError, "optimizer: .* got 'adam'"),
         (
             (Point(), data, 5),
             {"optimizer": torch.optim.SGD(Point().parameters())},
             ValueError,
-            "none of the model's weights",
+            "weights of the model, got none of them",
         ),
     ]
     for arguments, options, error, message in wrong:

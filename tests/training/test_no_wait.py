@@ -25,6 +25,7 @@ from genai_utils.vision import (
     vae,
     vq,
 )
+from genai_utils.vision.image_model import ImageModel
 from genai_utils.vision.pixel_chain import PixelModel
 from tests.card import Card
 from tests.no_wait import NoWait, Waits
@@ -42,6 +43,14 @@ def images(size=8):
 
 def binary(size=8):
     return images(size).round()
+
+
+def labelled():
+    return binary(), torch.tensor([0, 1, 2, 2, 1, 0])
+
+
+def written():
+    return vq.TokenImages(vq.VQAutoencoder(8, 4, 4, 8), maskgit.MaskGIT(4, 2, 16, 1, 2))
 
 
 def ids(V=11, T=9):
@@ -134,7 +143,10 @@ MODELS = {
     pixel_models.MaskedPixelCNN: [
         (lambda: pixel_models.MaskedPixelCNN(8, 4, 2), binary),
     ],
-    pixel_models.PixelCNN: [(lambda: pixel_models.PixelCNN(8, 4, 2, dilations=(1, 2)), binary)],
+    pixel_models.PixelCNN: [
+        (lambda: pixel_models.PixelCNN(8, 4, 2, dilations=(1, 2)), binary),
+        (lambda: pixel_models.PixelCNN(8, 4, 2, classes=3), labelled),
+    ],
     pixel_rnn.PixelRNN: [(lambda: pixel_rnn.PixelRNN(8, 4, 1), binary)],
     tangent_prop.Classifiers: [
         (lambda: tangent_prop.Classifiers([0.0, 0.1], (9, 4, 3)), tangent_batch),
@@ -143,10 +155,12 @@ MODELS = {
     vae.VAE: [
         (lambda: vae.VAE(8, 3, 8), binary),
         (lambda: vae.VAE(8, 3, 8, "conv", "gaussian", noise=False), images),
+        (lambda: vae.VAE(8, 3, 8, classes=3), labelled),
     ],
     vq.VQAutoencoder: [(lambda: vq.VQAutoencoder(8, 4, 4, 8, patience=2), images)],
+    vq.TokenImages: [(written, images)],
 }
-FRAMES = {PixelModel, transformer.LanguageModel}  # what others are built upon
+FRAMES = {ImageModel, PixelModel, transformer.LanguageModel}  # what others are built upon
 CASES = [
     pytest.param(*case, id=f"{kind.__name__}-{i}")
     for kind, cases in MODELS.items()

@@ -52,14 +52,27 @@ def test_trains_writes_and_resumes(models, tmp_path, capsys):
     assert "steps was 20 and is now 30" in capsys.readouterr().err
 
 
+def test_a_wave_in_out_is_the_home_folder(models, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "path")
+    assert train.main(["toy_recipe", "--steps", "2", "--out", "~/runs"]) == 0
+    names = {p.name for p in (tmp_path / "runs").iterdir()}
+    assert names == {"model.safetensors", "ema.safetensors", "history.json", "checkpoint"}
+    assert {p.name for p in (tmp_path / "path").iterdir()} == {"toymodels"}
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["unknown"], "no model 'unknown'. Those with a recipe: broken, toy_recipe."),
         (["../plain"], "no model '../plain'"),
         (["plain"], "toymodels.plain has no recipe()"),
-        (["toy_recipe", "--steps", "-3"], "steps must be a whole number of at least 1, got -3."),
-        (["toy_recipe", "--precision", "int8"], "precision must be one of auto, fp32, bf16"),
+        (["toy_recipe", "--steps", "-3"], "steps: expected a whole number of at least 1, got -3."),
+        (
+            ["toy_recipe", "--precision", "int8"],
+            "precision: expected one of 'auto', 'fp32', 'bf16', got 'int8'.",
+        ),
     ],
 )
 def test_mistakes_are_one_line(models, tmp_path, capsys, arguments, message):

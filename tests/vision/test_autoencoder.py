@@ -103,7 +103,7 @@ def test_checkerboard_energy_of_known_images():
     assert checkerboard_energy(both) == pytest.approx(2 / 3, abs=1e-6)
     noise = checkerboard_energy(torch.randn(2_000, 1, 8, 8))
     assert noise == pytest.approx(15 / 63, rel=0.03)
-    with pytest.raises(ValueError, match=r"N even.*\(1, 1, 7, 7\)"):
+    with pytest.raises(ValueError, match=r"N even, got \(1, 1, 7, 7\)"):
         checkerboard_energy(torch.rand(1, 1, 7, 7))
 
 
@@ -162,6 +162,10 @@ def test_quantise_takes_the_nearest_and_keeps_the_shape():
     assert quantise(values, np.array([0.0, 1.0, 2.0])).tolist() == [[0, 1], [2, 0]]
 
 
+def coded3(train, test):
+    return pca_transform_coding(train, test, 3)[0]
+
+
 def test_transform_coding_spends_its_bits_on_the_long_axes():
     rng = np.random.default_rng(0)
     spread = np.array([4.0, 2.0, 1.0, 0.5, 0.1])
@@ -174,7 +178,13 @@ def test_transform_coding_spends_its_bits_on_the_long_axes():
     predicted = sum(s**2 * table[b] for s, b in zip(spread, given, strict=True))
     assert error == pytest.approx(predicted, rel=0.03)
     assert len(np.unique(coded.round(9), axis=0)) <= 2**5  # five bits name 32 images at most
-    with pytest.raises(ValueError, match="9 bits need 9 components"):
+    same, _ = pca_transform_coding(np.ones((9, 4)), np.ones((2, 4)), bits=2)  # nothing varies
+    assert np.allclose(same, 1)
+    one = torch.from_numpy(test[:7])
+    assert np.array_equal(pca_transform_coding(train, one, 3)[0], coded3(train, test[:7]))
+    with pytest.raises(ValueError, match="train: expected a matrix .* of at least 2 rows, got 1"):
+        pca_transform_coding(train[:1], test, bits=1)
+    with pytest.raises(ValueError, match="bits: expected a whole number from 1 to 5, got 9"):
         pca_transform_coding(train, test, bits=9)
 
 
@@ -259,7 +269,7 @@ def test_bad_settings_are_refused_in_words():
 
 def test_bad_input_is_refused_in_words():
     model = Autoencoder(size=8, code=3, width=8)
-    with pytest.raises(ValueError, match=r"\(B, 1, 8, 8\); it got \(2, 3, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"\(B, 1, 8, 8\), got \(2, 3, 8, 8\)"):
         model.encode(torch.zeros(2, 3, 8, 8))
     with pytest.raises(ValueError, match="between 0 and 1"):
         model.check_batch(torch.full((2, 1, 8, 8), 255.0))
@@ -269,7 +279,7 @@ def test_bad_input_is_refused_in_words():
         model.loss(torch.zeros(2, 3, 8, 8))
     with pytest.raises(TypeError, match="floats"):
         model.encode(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r"\(\.\.\., 3\) codes"):
+    with pytest.raises(ValueError, match=r"c: expected codes of shape \(\.\.\., 3\), got \(2, 4\)"):
         model.decode(torch.zeros(2, 4))
     with pytest.raises((TypeError, ValueError), match="bits"):
         pca_transform_coding(np.zeros((9, 4)), np.zeros((2, 4)), bits=0)

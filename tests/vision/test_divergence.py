@@ -125,6 +125,93 @@ def test_mixture_density_integrates_to_one_and_equals_scikit_learn():
     assert np.allclose(library.score_samples(GRID[:, None].numpy()), log_density)
 
 
+# --- A probability of exactly 0 ------------------------------------------------------------------
+
+
+def with_zeros(seed=0):
+    """P and Q with a zero in both, one in P alone, one in Q alone; and the logits behind them."""
+    logits = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(seed)).double()
+    logits[:, :, 0], logits[0, :, 1], logits[1, :, 2] = -math.inf, -math.inf, -math.inf
+    return [t.clone().requires_grad_() for t in logits]
+
+
+def by_hand(name, p, q):
+    """The same divergence from the probabilities, outcome by outcome, 0 log 0 = 0."""
+    m = (p + q) / 2
+    if name == "JS":
+        return (scipy.special.rel_entr(p, m) + scipy.special.rel_entr(q, m)).sum(-1) / 2
+    alpha = float(name)
+    both = (p > 0) & (q > 0)
+    overlap = np.where(both, p, 1) ** alpha * np.where(both, q, 1) ** (1 - alpha) * both
+    return (1 - overlap.sum(-1)) / (alpha * (1 - alpha))
+
+
+@pytest.mark.parametrize("name", ["JS", "0.3", "0.7"])
+def test_zeros_have_the_right_value_and_the_right_gradient(name):
+    """Gradients with respect to logits, through a softmax, as a training would ask for them."""
+    divergence = (
+        dv.js_divergence if name == "JS" else lambda p, q: dv.alpha_divergence(p, q, float(name))
+    )
+    a, b = with_zeros()
+    value = divergence(a.log_softmax(-1), b.log_softmax(-1))
+    p, q = (t.detach().softmax(-1).numpy() for t in (a, b))
+    assert np.allclose(value.detach(), by_hand(name, p, q), atol=1e-12)
+    for t, slope in zip((a, b), torch.autograd.grad(value.sum(), (a, b)), strict=True):
+        assert torch.isfinite(slope).all() and (slope[t == -math.inf] == 0).all()
+        for row, place in itertools.product(range(4), range(3, 6)):  # where no logit is infinite
+            moved = []
+            for h in (1e-6, -1e-6):
+                new = t.detach().clone()
+                new[row, place] += h
+                pair = [(new if s is t else s.detach()).softmax(-1).numpy() for s in (a, b)]
+                moved.append(by_hand(name, *pair)[row])
+            numeric = (moved[0] - moved[1]) / 2e-6
+            assert slope[row, place].item() == pytest.approx(numeric, abs=1e-7)
+
+
+def test_kl_leaves_out_what_has_no_mass_in_p():
+    a, b = with_zeros()
+    log_p, log_q = a.log_softmax(-1), b.log_softmax(-1).nan_to_num(neginf=-50.0)
+    value = dv.kl_divergence(log_p, log_q).sum()
+    slope, other = torch.autograd.grad(value, (a, b), allow_unused=True)
+    assert torch.isfinite(value) and torch.isfinite(slope).all() and torch.isfinite(other).all()
+
+
+def test_without_overlap_the_gradient_is_zero_and_not_nan():
+    log_p = torch.tensor([[0.0, -math.inf, -math.inf]], requires_grad=True)
+    log_q = torch.tensor([[-math.inf, 0.0, -math.inf]], requires_grad=True)
+    for divergence, value in (
+        (dv.js_divergence, math.log(2)), (lambda p, q: dv.alpha_divergence(p, q, 0.5), 4.0),
+    ):  # fmt: skip
+        found = divergence(log_p, log_q)
+        assert found.item() == pytest.approx(value)
+        for slope in torch.autograd.grad(found.sum(), (log_p, log_q)):
+            assert torch.isfinite(slope).all()
+    chi = dv.alpha_divergence(*(t.detach() for t in (log_p, log_p)), 2.0)
+    assert chi.item() == pytest.approx(0, abs=1e-12)  # zero in both: 0^2 / 0 counts nothing
+
+
+def test_a_component_of_weight_zero_is_left_out():
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([0.6, 0.0, 0.4], dtype=torch.float64, requires_grad=True)
+    means = torch.tensor([-1.0, 5.0, 2.0], dtype=torch.float64, requires_grad=True)
+    log_p = dv.mixture_log_prob(x, weights, means, [1.0, 1.0, 0.5])
+    alone = dv.mixture_log_prob(x, [0.6, 0.4], [-1.0, 2.0], [1.0, 0.5])
+    assert torch.equal(log_p, alone)
+    for slope in torch.autograd.grad(log_p.sum(), (x, weights, means)):
+        assert torch.isfinite(slope).all()
+    with pytest.raises(ValueError, match="stds: expected numbers above 0"):
+        dv.mixture_log_prob(x, [1.0], [0.0], [0.0])
+
+
+def test_js_finds_data_that_have_zeros():
+    """Data on a part of the grid: the fit by Jensen-Shannon had no gradient there."""
+    log_p = masses(-1.0, 1.5).clone()
+    log_p[(GRID + 1).abs() > 6] = -math.inf
+    mu, sigma, value = dv.fit_normal(log_p, GRID, dv.js_divergence, (1.0, 3.0))
+    assert (mu, sigma) == pytest.approx((-1.0, 1.5), abs=0.01) and value < 1e-4
+
+
 # --- The fits of A38 and A40 ---------------------------------------------------------------------
 
 STARTS = [(m, s) for m in (-5.0, -3.0, -1.0, 1.0, 3.0, 5.0) for s in (0.5, 1.5, 4.0)]
@@ -178,6 +265,8 @@ def test_generator_has_the_density_that_it_claims_and_learns_by_the_one_loop():
     assert x.mean().item() == pytest.approx(2, abs=0.01)
     assert x.std().item() == pytest.approx(0.5, rel=0.01)
     assert model(torch.tensor(-2.0)).item() == pytest.approx(1.0)
+    one, two = (model.sample(5, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(one, two) and not torch.equal(one, model.sample(5))
     points = torch.randn(5)
     assert torch.allclose(model.log_prob(points), Normal(2.0, 0.5).log_prob(points))
     assert model.loss(points).item() == pytest.approx(-model.log_prob(points).mean().item())
@@ -197,15 +286,20 @@ def test_bad_input_is_named():
     for grid in (uneven, -GRID, GRID[:1]):
         with pytest.raises(ValueError, match="grid: expected"):
             dv.log_masses(torch.zeros(len(grid)), grid)
-    with pytest.raises(ValueError, match="weights: expected .* they give 1.2"):
+    with pytest.raises(
+        ValueError, match="weights: expected numbers >= 0 with the sum 1, got the sum 1.2"
+    ):
         dv.mixture_log_prob(GRID, [0.6, 0.6], [0.0, 1.0], [1.0, 1.0])
-    with pytest.raises(ValueError, match="sigma > 0"):
+    with pytest.raises(ValueError, match="sigma: expected a finite number above 0, got 0"):
         dv.LinearGenerator(sigma=0)
     for start in ((0.0, -1.0), (20.0, 1.0), (0.0, 0.001)):
         with pytest.raises(ValueError, match="start: expected mu in"):
             dv.fit_normal(two_modes(), GRID, dv.kl_divergence, start)
     apart = torch.where(GRID < 0, 0.0, -math.inf).log_softmax(0)
-    with pytest.raises(ValueError, match="not finite at the start"):
+    with pytest.raises(
+        ValueError,
+        match="start: expected a divergence that is a finite number there, got an infinite",
+    ):
         dv.fit_normal(apart, GRID, dv.reverse_kl, (0.0, 1.0))
     with pytest.raises((TypeError, ValueError), match="n: expected"):
         dv.LinearGenerator().sample(0)

@@ -48,6 +48,23 @@ def test_neighbour_distances_equal_a_sort_and_leave_copies_out():
     assert torch.allclose(found.sort(dim=0).values, expected.sort(dim=0).values, atol=1e-4)
 
 
+def test_neighbours_are_told_apart_far_from_the_origin_and_in_far_clusters():
+    """Two clouds a million units apart, a thousandth wide: squares lose all that is near."""
+    g = torch.Generator().manual_seed(0)
+    cloud = 1e-3 * torch.randn(2, 50, 3, generator=g, dtype=torch.float64)
+    expected = torch.cat([torch.cdist(c, c).sort(dim=1).values[:, 1:3] for c in cloud])
+    cloud[1] += 1e6
+    found = manifold.neighbour_distances(cloud.flatten(0, 1) + 1e5)  # sorted by the first number
+    assert torch.allclose(found, expected[_order(cloud)], rtol=1e-4)
+    assert manifold.two_nn(found).item() == pytest.approx(3, rel=0.25)
+
+
+def _order(cloud):
+    """The rows in the order in which copies are left out: sorted."""
+    points = cloud.flatten(0, 1)
+    return torch.tensor(sorted(range(len(points)), key=lambda i: points[i].tolist()))
+
+
 def test_local_pca_leaves_a_parabola_behind():
     """The points of y = a x² leave their tangent by a x²: four times less at half the radius."""
     left = []
@@ -193,6 +210,23 @@ def test_the_sampled_penalty_of_points_is_the_norm_of_the_jacobian():
     assert (norm / c.var(dim=0).sum()).item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_constant_code_has_a_penalty_of_zero_and_not_nan():
+    model = PointAutoencoder(dims=4, code=3, width=8, contraction=1.0)
+    with torch.no_grad():
+        model.encoder[-1].weight.zero_()
+    terms = model.loss(torch.randn(6, 4))
+    assert terms["penalty"] == 0 and torch.isfinite(terms["loss"])
+    terms["loss"].backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    with pytest.raises(ValueError, match="x: expected at least 2 points"):
+        model.loss(torch.randn(1, 4))
+
+
+def test_an_image_of_one_grey_has_no_tangents():
+    t = tangent_prop.transformation_tangents(torch.zeros(2, 1, 8, 8).numpy())
+    assert torch.equal(t, torch.zeros(2, 4, 64))
+
+
 # --- Tangent vectors -----------------------------------------------------------------------------
 
 
@@ -216,6 +250,17 @@ def test_code_tangents_equal_the_svd_of_the_jacobian():
     fast = manifold.code_tangents(model, x, 3, passes=8)
     exact = manifold.tangent_vectors(model.jacobian(x), 3)
     assert torch.allclose((fast * exact).sum(dim=-1).abs(), torch.ones(4, 3), atol=1e-3)
+
+
+def test_participation_ratio_of_zeros_and_of_tiny_and_huge_values():
+    assert manifold.participation_ratio(torch.zeros(2, 3)).tolist() == [0, 0]
+    for scale in (1e-30, 1e-15, 1.0, 1e15, 1e30):  # fourth powers leave the range of float32
+        s = scale * torch.tensor([2.0, 2.0, 2.0, 0.0])
+        assert manifold.participation_ratio(s).item() == pytest.approx(3)
+    s = torch.tensor([[0.0, 0.0], [3.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(manifold.participation_ratio(s).sum(), s)
+    assert slope[0].tolist() == [0, 0]
+    assert torch.autograd.gradcheck(manifold.participation_ratio, s.detach()[1:].requires_grad_())
 
 
 def test_participation_ratio_counts_equal_values():
@@ -350,12 +395,15 @@ def test_masked_sets_that_share_to_zero():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"code": 0}, "code: expected at least 1"),
+        ({"code": 0}, "code: expected a whole number of at least 1"),
         ({"size": 2.5}, "size: expected a whole number"),
-        ({"noise": -0.1}, "noise >= 0"),
-        ({"contraction": float("nan")}, "contraction >= 0"),
-        ({"guard": "rope"}, "guard"),
-        ({"radius": 0}, "radius > 0"),
+        ({"noise": -0.1}, "noise: expected a finite number of at least 0, got -0.1"),
+        (
+            {"contraction": float("nan")},
+            "contraction: expected a finite number of at least 0, got nan",
+        ),
+        ({"guard": "rope"}, "guard: expected one of 'norm', 'tied', 'none', got 'rope'"),
+        ({"radius": 0}, "radius: expected a finite number above 0"),
     ],
 )
 def test_settings_that_make_no_sense(settings, words):
@@ -375,23 +423,25 @@ def test_input_that_makes_no_sense():
         model.encode(torch.rand(2, 3, 8, 8))
     with pytest.raises(TypeError, match="floats"):
         model.encode(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="no 6 tangents"):
+    with pytest.raises(ValueError, match="m: expected a whole number from 1 to 5, got 6"):
         manifold.code_tangents(model, torch.rand(2, 1, 8, 8), 6)
     with pytest.raises(ValueError, match="at most 3"):
         manifold.tangent_vectors(torch.randn(2, 3, 7), 4)
-    with pytest.raises(ValueError, match="different points"):
+    with pytest.raises(ValueError, match="points: expected more than 2 different points, got 1"):
         manifold.neighbour_distances(torch.zeros(9, 3))
-    with pytest.raises(ValueError, match="at most 2 main directions"):
+    with pytest.raises(ValueError, match="m: expected a whole number from 1 to 2, got 3"):
         manifold.local_pca(torch.randn(3, 5), 3)
-    with pytest.raises(ValueError, match="zoom > 0"):
+    with pytest.raises(ValueError, match="zoom: expected numbers above 0, got 0.0"):
         tangent_prop.moved(torch.rand(1, 1, 4, 4), zoom=0.0)
-    with pytest.raises(ValueError, match="step > 0"):
+    with pytest.raises(ValueError, match="step: expected a finite number above 0"):
         tangent_prop.transformation_tangents(torch.rand(1, 1, 4, 4), step=0)
-    with pytest.raises(ValueError, match="noise >= 0"):
+    with pytest.raises(ValueError, match="noise: expected a finite number of at least 0"):
         PointAutoencoder(noise=-1)
-    with pytest.raises(ValueError, match="weights >= 0"):
+    with pytest.raises(ValueError, match="weights: expected a list of numbers >= 0"):
         tangent_prop.Classifiers([-1.0])
-    with pytest.raises(ValueError, match="cannot share"):
+    with pytest.raises(
+        ValueError, match="a number of labelled sets that divides the 3 networks, got 2"
+    ):
         tangent_prop.Classifiers([0.0, 1.0, 2.0], widths=(4, 2)).loss(
             (torch.randn(5, 2, 4), torch.zeros(5, 2).long(), torch.randn(5, 2, 1, 4))
         )

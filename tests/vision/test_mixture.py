@@ -98,6 +98,26 @@ def test_em_step_never_lowers_the_objective():
     assert np.diff(values).min() > -1e-9 and values[-1] > values[0] + 10
 
 
+def test_a_component_that_no_image_belongs_to_keeps_its_mean():
+    """Without a prior it would be 0 / 0."""
+    x = torch.ones(5, 9, dtype=torch.float64)
+    means = torch.full((2, 9), 0.5, dtype=torch.float64)
+    weights, new = mixture.em_step(x, torch.tensor([1.0, 0.0], dtype=torch.float64), means, 0.0)
+    assert weights.tolist() == [1.0, 0.0]
+    assert torch.equal(new[0], torch.ones(9).double()) and torch.equal(new[1], means[1])
+
+
+def test_arrays_are_taken_and_an_empty_drawer_is_never_drawn():
+    x = binary(20, 4)
+    means, weights = np.full((2, 1, 4, 4), 0.3), [0.0, 1.0]
+    model = mixture.BernoulliMixture(means, weights)
+    assert torch.isfinite(model.log_prob(x)).all()
+    assert torch.equal(model.log_prob(x), model.log_prob(x.numpy()))
+    assert (model.responsibilities(x)[:, 0] == 0).all()
+    fitted = mixture.fit_mixture(x.numpy(), 3, 5)
+    assert torch.equal(fitted.means, mixture.fit_mixture(x, 3, 5).means)
+
+
 def test_mixture_finds_the_parts_of_made_up_images():
     means = torch.full((3, 1, 4, 4), 0.1)
     for k in range(3):
@@ -124,7 +144,7 @@ def test_bad_images_are_named():
         mixture.BernoulliMixture(torch.rand(3, 4))
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         mixture.BernoulliMixture(binary(3, 4))
-    with pytest.raises(ValueError, match="the sum 1"):
+    with pytest.raises(ValueError, match="weights: expected 2 numbers >= 0 with the sum 1"):
         mixture.BernoulliMixture(torch.full((2, 1, 3, 3), 0.5), torch.ones(2))
     model = mixture.BernoulliMixture(torch.full((2, 1, 3, 3), 0.5))
     with pytest.raises(ValueError, match="dynamic_binarize"):
@@ -134,7 +154,7 @@ def test_bad_images_are_named():
     with pytest.raises((TypeError, ValueError), match="n: expected"):
         model.sample(1.5)
     x = binary(4, 3)
-    with pytest.raises(ValueError, match="at most the 4 images"):
+    with pytest.raises(ValueError, match="components: expected a whole number from 1 to 4, got 5"):
         mixture.fit_mixture(x, 5, 1)
     with pytest.raises(ValueError, match="prior: expected"):
         mixture.fit_mixture(x, 2, 1, prior=0)

@@ -18,7 +18,7 @@ from genai_utils.vision.pixel_chain import (
     running_log_prob,
 )
 from genai_utils.vision.pixel_models import (
-    Layer,
+    GatedLayer,
     MaskedConv2d,
     MaskedPixelCNN,
     PixelCNN,
@@ -44,7 +44,7 @@ def seeded():
 
 def make(kind, **settings):
     model, own = MODELS[kind]
-    model = model(**{"channels": 6, "layers": 2, **own, **settings}).double()
+    model = model(**{"width": 6, "layers": 2, **own, **settings}).double()
     with torch.no_grad():  # larger weights: a model of strong opinions
         for weight in model.parameters():
             weight.mul_(2)
@@ -65,6 +65,17 @@ def test_running_log_prob_is_the_chain_rule():
         assert torch.allclose(total[:, i], terms[:, : i + 1].sum(1), atol=1e-5)
     sure = running_log_prob(torch.ones(1, 1, 1, 2), torch.full((1, 1, 1, 2), -200.0))
     assert sure.tolist() == [[-200, -400]]  # log(sigmoid(-200)) would be minus infinity
+
+
+def test_pixels_that_are_sure_do_not_spoil_the_sum():
+    """p of exactly 0 or 1: the logit of a pixel that is always black is -inf."""
+    p = torch.tensor([1.0, 0.0, 0.5]).view(1, 1, 1, 3)
+    total = running_log_prob(torch.tensor([1.0, 0.0, 1.0]).view(1, 1, 1, 3), torch.logit(p))
+    assert total[0].tolist() == pytest.approx([0, 0, -0.6931471805599453])
+    assert (
+        running_log_prob(torch.tensor([0.0, 0.0, 1.0]).view(1, 1, 1, 3), torch.logit(p))[0, 2]
+        < -1e30
+    )
 
 
 def test_next_pixel_is_one_as_often_as_the_model_says():
@@ -106,7 +117,7 @@ def test_no_logit_depends_on_its_own_pixel_or_a_later_one(kind):
 
 
 def test_the_jacobian_is_that_of_autograd_and_leaves_the_model_alone():
-    model = PixelCNN(size=5, channels=4, layers=1, first=3)
+    model = PixelCNN(size=5, width=4, layers=1, first=3)
     x = torch.rand(1, 1, 5, 5)
     ours = jacobian(model, x)
     assert next(model.parameters()).dtype == torch.float32
@@ -151,7 +162,7 @@ def test_the_field_of_the_row_lstm_is_a_triangle():
 
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_the_first_kernel_and_a_layer_see_what_they_should(dilation):
-    layer = Layer(3, 3, dilation)
+    layer = GatedLayer(3, 3, dilation)
     v, h = torch.randn(2, 1, 3, 9, 9)
     v.requires_grad_()
     h.requires_grad_()
@@ -169,7 +180,7 @@ def test_the_first_kernel_and_a_layer_see_what_they_should(dilation):
 
 
 def test_the_first_kernels_together_are_one_masked_kernel():
-    model, x = PixelCNN(size=9, channels=4, layers=1, first=5), torch.randn(2, 1, 9, 9)
+    model, x = PixelCNN(size=9, width=4, layers=1, first=5), torch.randn(2, 1, 9, 9)
     whole = torch.zeros(4, 1, 5, 5)
     whole[:, :, :2], whole[:, :, 2:3, :2] = model.first_v.weight, model.first_h.weight
     expected = F.conv2d(x, whole, model.first_v.bias + model.first_h.bias, padding=2)
@@ -197,7 +208,7 @@ def test_gate():
 
 
 def test_a_row_lstm_with_kernels_of_one_is_pytorchs_lstm_down_each_column():
-    ours = RowLSTM(channels=5, hidden=4, kernel=1).double()
+    ours = RowLSTM(width=5, hidden=4, kernel=1).double()
     theirs = nn.LSTM(5, 4, batch_first=True).double()
 
     def order(weight):  # ours: o, f, i, g; theirs: i, f, g, o
@@ -271,7 +282,7 @@ def test_completions_come_as_often_as_the_exact_conditional_says(kind):
 
 
 def test_samples_do_not_need_a_gradient_and_heed_the_temperature():
-    model = PixelCNN(size=8, channels=4, layers=1, first=3)
+    model = PixelCNN(size=8, width=4, layers=1, first=3)
     with torch.no_grad():
         model.head[-1].bias += 2.0
     u = torch.rand(200, 8, 8)
@@ -300,7 +311,7 @@ def test_loss_is_the_mean_of_log_prob_in_nats_per_image(kind):
 def test_training_comes_close_to_the_entropy_and_every_parameter_moves(kind):
     patterns = torch.bernoulli(torch.full((4, 1, 6, 6), 0.5))
     x = patterns[torch.randint(4, (256,))]
-    model = make(kind, size=6, first=5, channels=12).float()
+    model = make(kind, size=6, first=5, width=12).float()
     before = [p.clone() for p in model.parameters()]
     fit(model, TensorBatches(x, batch_size=32), 100, lr=1e-2, clip=50.0, progress=False)
     nats = -model.log_prob(patterns).mean()
@@ -309,8 +320,8 @@ def test_training_comes_close_to_the_entropy_and_every_parameter_moves(kind):
 
 
 @pytest.mark.parametrize("model", [
-    lambda: PixelCNN(size=12, channels=64, layers=10, kernel=3, first=7),
-    lambda: PixelRNN(size=12, channels=64, layers=4, first=7),
+    lambda: PixelCNN(size=12, width=64, layers=10, kernel=3, first=7),
+    lambda: PixelRNN(size=12, width=64, layers=4, first=7),
 ], ids=["PixelCNN", "PixelRNN"])  # fmt: skip
 def test_the_models_of_the_gpu_profile_train_in_half_precision(model):
     """Chapter 20 takes wider networks and bf16 on a card; here in small, on the CPU."""
@@ -340,7 +351,7 @@ def test_the_recipe_is_the_main_model_of_the_chapter():
     for name in ("ema", "clip"):
         assert f"{name}={options[name]}," in text
     assert f"warmup=min({options['warmup']}, steps" in text
-    assert f"cpu=dict(channels={model.channels}, layers={len(model.layers)}" in text
+    assert f"cpu=dict(width={model.width}, layers={len(model.layers)}" in text
 
 
 # --- Bad input -----------------------------------------------------------------------------------
@@ -350,14 +361,20 @@ def test_the_recipe_is_the_main_model_of_the_chapter():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"size": 0}, "size: expected at least 1"),
+        ({"size": 0}, r"^size: expected a whole number of at least 1, got 0\.$"),
         ({"size": 8.0}, "size: expected a whole number"),
-        ({"size": 5, "first": 7}, "first: a kernel of 7 is wider than the image"),
-        ({"size": 3, "first": 3, "kernel": 5}, "kernel: a kernel of 5 is wider"),
+        (
+            {"size": 5, "first": 7},
+            r"^first: expected a kernel no wider than the image, 5, got 7\.$",
+        ),
+        (
+            {"size": 3, "first": 3, "kernel": 5},
+            "kernel: expected a kernel no wider than the image, 3, got 5",
+        ),
         ({"kernel": 4}, "kernel: expected an odd kernel"),
         ({"first": 6}, "first: expected an odd kernel"),
-        ({"channels": 0}, "channels: expected at least 1"),
-        ({"layers": -1}, "layers: expected at least 1"),
+        ({"width": 0}, "width: expected a whole number of at least 1"),
+        ({"layers": -1}, "layers: expected a whole number of at least 1"),
     ],
 )
 def test_bad_settings_are_refused_in_words(kind, settings, words):
@@ -366,28 +383,31 @@ def test_bad_settings_are_refused_in_words(kind, settings, words):
 
 
 def test_more_bad_settings():
-    with pytest.raises(ValueError, match="first: expected a kernel of at least 3"):
+    with pytest.raises(ValueError, match="first: expected a whole number of at least 3"):
         PixelCNN(first=1)
-    with pytest.raises(ValueError, match="hidden: expected at least 1"):
+    with pytest.raises(ValueError, match="hidden: expected a whole number of at least 1"):
         PixelRNN(hidden=0)
-    with pytest.raises(ValueError, match="dilations: expected at least 1"):
+    with pytest.raises(ValueError, match="dilations: expected a whole number of at least 1"):
         PixelCNN(dilations=(1, 0))
     with pytest.raises(NotImplementedError):
         PixelModel(4).logits(torch.zeros(1, 1, 4, 4))
-    with pytest.raises(ValueError, match="at most 4"):
+    with pytest.raises(ValueError, match="size: expected a whole number from 1 to 4, got 5"):
         all_images(5)
 
 
 @pytest.mark.parametrize("call", ["check_batch", "log_prob"])
 def test_bad_images_are_refused_in_words(call):
-    model = PixelCNN(size=8, channels=4, layers=1, first=3)
+    model = PixelCNN(size=8, width=4, layers=1, first=3)
     ask = getattr(model, call)
     for x, words in (
-        (torch.full((2, 1, 8, 8), 0.5), "pixels that are 0 or 1; it got grey values"),
+        (
+            torch.full((2, 1, 8, 8), 0.5),
+            "x of this PixelCNN: expected pixels that are 0 or 1, got grey values",
+        ),
         (torch.full((2, 1, 8, 8), 255.0), "between 0 and 1"),
         (torch.full((2, 1, 8, 8), float("nan")), "between 0 and 1"),
-        (torch.zeros(2, 3, 8, 8), r"\(B, 1, 8, 8\); it got \(2, 3, 8, 8\)"),
-        (torch.zeros(2, 1, 28, 28), r"\(B, 1, 8, 8\); it got \(2, 1, 28, 28\)"),
+        (torch.zeros(2, 3, 8, 8), r"\(B, 1, 8, 8\), got \(2, 3, 8, 8\)"),
+        (torch.zeros(2, 1, 28, 28), r"\(B, 1, 8, 8\), got \(2, 1, 28, 28\)"),
         (torch.zeros(0, 1, 8, 8), r"\(0, 1, 8, 8\)"),
         (torch.zeros(2, 1, 8, 8, dtype=torch.long), "floats"),
     ):
@@ -399,11 +419,11 @@ def test_bad_images_are_refused_in_words(call):
 
 
 def test_bad_requests_for_samples_are_refused_in_words():
-    model, x = PixelCNN(size=8, channels=4, layers=1, first=3), torch.zeros(2, 1, 8, 8)
+    model, x = PixelCNN(size=8, width=4, layers=1, first=3), torch.zeros(2, 1, 8, 8)
     for n in (0, -1, 2.0):
         with pytest.raises((TypeError, ValueError), match="n: expected"):
             model.sample(n)
-    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+    with pytest.raises(ValueError, match="temperature: expected a finite number above 0"):
         model.sample(1, temperature=0.0)
     with pytest.raises(ValueError, match="chunk: expected"):
         model.log_prob(x, chunk=0)

@@ -284,9 +284,12 @@ def test_bad_settings_are_refused_in_words(arguments, words):
 
 def test_bad_input_is_refused_in_words():
     model = VAE(size=8, code=3, width=8)
-    with pytest.raises(ValueError, match=r"\(B, 1, 8, 8\); it got \(2, 1, 28, 28\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"x of this VAE: expected images of shape \(B, 1, 8, 8\), got \(2, 1, 28, 28\)",
+    ):
         model.encode(torch.zeros(2, 1, 28, 28))
-    with pytest.raises(ValueError, match=r"\(\.\.\., 3\) codes"):
+    with pytest.raises(ValueError, match=r"c: expected codes of shape \(\.\.\., 3\), got \(2, 4\)"):
         model.decode(torch.zeros(2, 4))
     with pytest.raises(ValueError, match="between 0 and 1"):
         model.check_batch(torch.full((2, 1, 8, 8), 255.0))
@@ -301,6 +304,37 @@ def test_bad_input_is_refused_in_words():
             model.log_prob(torch.zeros(2, 1, 8, 8), samples=n)
         with pytest.raises((TypeError, ValueError), match="samples: expected"):
             model.bound(torch.zeros(2, 1, 8, 8), samples=n)
+
+
+def test_a_pixel_that_is_sure_costs_nothing_or_everything():
+    """p of exactly 0 or 1 has the logit -inf or inf; 0 log 0 = 0, in the gradient, too."""
+    inf = math.inf
+    a = torch.tensor([[inf, -inf, 0.0], [-inf, 0.0, 0.0]], requires_grad=True)
+    x = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    log_p = bernoulli_log_likelihood(x, a)
+    assert log_p[0].item() == pytest.approx(-math.log(2)) and log_p[1] < -1e30
+    (slope,) = torch.autograd.grad(log_p[0], a)
+    assert slope[0].tolist() == [0, 0, 0.5] and torch.isfinite(slope).all()
+
+
+def test_a_code_without_spread_has_an_infinite_divergence_and_a_gradient():
+    mu, logvar = torch.tensor([[0.3, -0.2]], requires_grad=True), torch.tensor([[-math.inf, 0.0]])
+    logvar.requires_grad_()
+    assert gaussian_kl(mu, logvar).item() == math.inf
+    one, two = torch.autograd.grad(gaussian_kl(mu, logvar).sum(), (mu, logvar))
+    assert torch.allclose(one, mu) and two.tolist() == [[-0.5, 0.0]]
+    c = reparameterize(mu, logvar, torch.ones(1, 2))
+    assert c[0, 0] == mu[0, 0]
+    (slope,) = torch.autograd.grad(c.sum(), logvar)
+    assert slope.tolist() == [[0.0, 0.5]]
+
+
+def test_the_elbo_of_the_toy_has_a_gradient_for_its_noise():
+    x, s2 = torch.tensor(0.9), torch.tensor(0.5, requires_grad=True)
+    (slope,) = torch.autograd.grad(linear_gaussian_elbo(x, 0.8, s2, 0.3, 0.7), s2)
+    h = 1e-3
+    ends = [linear_gaussian_elbo(x.double(), 0.8, 0.5 + d, 0.3, 0.7).item() for d in (h, -h)]
+    assert slope.item() == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-4)
 
 
 def test_log_of_sigmoid_is_taken_from_the_logits():

@@ -13,10 +13,14 @@ import random
 import torch
 from torch import nn
 
+from genai_utils.inputs import number, texts, whole
+
+from .sampling import generate
 from .tokenizer import CharTokenizer
 
 LETTERS = "abcdefgh"
 TOKENIZER = CharTokenizer("\nabcdefghijklmnopqrstuvwxyz ,:>")
+END = 0  # the end of a line, which is the end of a document
 
 TASKS = {  # name -> what it does to a word
     "copy": lambda word: word,
@@ -115,33 +119,18 @@ def stream(lines):
     return TOKENIZER.encode("".join(lines))
 
 
-@torch.no_grad()
 def answers(model, prompts, most=8, temperature=0.0, generator=None):
     """The model's answers to prompts that end in ">", up to the end of the line.
 
-    Prompts of different lengths go together: what stands to the right of a token cannot change it.
-    temperature 0 takes the best character. Returns ids (N, L), start (N,): where each answer
-    begins, and the answers as strings.
+    Prompts of different lengths go together. temperature 0 takes the best character.
+    Returns ids (N, L), filled up with ends of line, start (N,): where each answer begins, and the
+    answers as strings. Raises TypeError or ValueError as `sampling.generate` does.
     """
-    encoded = [TOKENIZER.encode(p) for p in prompts]
-    start = torch.tensor([len(e) for e in encoded])
-    ids = torch.zeros(len(prompts), int(start.max()) + most, dtype=torch.int64)  # 0: end of line
-    for row, e in zip(ids, encoded, strict=True):
-        row[: len(e)] = e
-    rows, open_ = torch.arange(len(ids)), torch.ones(len(ids), dtype=torch.bool)
-    for step in range(most):
-        logits = model(ids[:, : int(start.max()) + step])[rows, start + step - 1].float()
-        if temperature == 0:
-            drawn = logits.argmax(-1)
-        else:
-            p = (logits / temperature).softmax(-1)
-            drawn = torch.multinomial(p, 1, generator=generator)[:, 0]
-        ids[rows[open_], (start + step)[open_]] = drawn[open_]
-        open_ = open_ & (drawn != 0)
-        if not open_.any():
-            break
-    texts = [TOKENIZER.decode(i[s:]).split("\n")[0] for i, s in zip(ids, start, strict=True)]
-    return ids, start, texts
+    encoded = [TOKENIZER.encode(prompt) for prompt in texts(prompts, "prompts")]
+    written = generate(model, encoded, most, temperature, generator=generator, stop=END)
+    start = torch.tensor([len(ids) for ids in encoded])
+    said = [TOKENIZER.decode(ids[n:]).rstrip("\n") for ids, n in zip(written, start, strict=True)]
+    return nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=END), start, said
 
 
 class Experts(nn.Module):
@@ -152,13 +141,15 @@ class Experts(nn.Module):
     The factor is 1; it is there to carry a gradient to the router. The experts begin as copies of
     the MLP, so the model starts as what it was. After forward: `load` (experts,), the share f of
     tokens that each got, and `balance` = experts · Σ f_i · mean p_i, which is 1 for an even load.
+    In training it asks for weight · balance in the loss of the model, as its `extra_loss`.
 
     Source: Fedus, Zoph & Shazeer 2022, eqs. 1 to 6; Komatsuzaki et al. 2023 for the copies.
     """
 
-    def __init__(self, mlp, dim, experts=4):
+    def __init__(self, mlp, dim, experts=4, weight=0.01):
         super().__init__()
-        self.router = nn.Linear(dim, experts, bias=False)
+        self.weight = number(weight, "weight", least=0)
+        self.router = nn.Linear(whole(dim, "dim"), whole(experts, "experts"), bias=False)
         self.experts = nn.ModuleList(copy.deepcopy(mlp) for _ in range(experts))
 
     def forward(self, x):
@@ -169,6 +160,9 @@ class Experts(nn.Module):
         for i, expert in enumerate(self.experts):
             mine = (chosen == i).nonzero()[:, 0]
             y = y.index_add(0, mine, expert(x[mine]).to(y.dtype))
-        self.load = torch.bincount(chosen, minlength=len(self.experts)) / len(x)
-        self.balance = len(self.experts) * (self.load * p.mean(0)).sum()
+        each = torch.arange(len(self.experts), device=x.device)
+        self.load = (chosen[:, None] == each).float().mean(0)  # (experts,)
+        balance = len(self.experts) * (self.load * p.mean(0)).sum()
+        self.balance = balance.detach()
+        self.extra_loss = self.weight * balance if self.training else None
         return (y * (gate / gate.detach())[:, None].to(y.dtype)).view(shape)

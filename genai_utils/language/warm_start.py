@@ -10,6 +10,9 @@ import math
 import torch
 from torch import nn
 
+from genai_utils import inputs
+from genai_utils.inputs import refusal, whole
+
 from .bert import PreTraining
 from .tokenizer import SPECIAL
 
@@ -19,13 +22,28 @@ def topic_vectors(texts, vocabulary, k, window=60):
 
     Rows are pieces of `window` tokens, columns tokens, weighted sqrt(count) · log(pieces / pieces
     with the token); k components of its SVD, times the same weight, scaled to a deviation of 0.3.
+    The SVD is a randomised one and draws from torch's global generator.
+
+    texts: list of (n,) int64. Raises TypeError or ValueError for ids outside the vocabulary, for
+    fewer than k pieces of that length, or no token that tells one from another.
     """
+    if torch.is_tensor(texts):
+        raise refusal("texts", "a list of token ids (n,)", "one tensor", kind=TypeError)
+    whole(vocabulary, "vocabulary"), whole(k, "k", most=vocabulary), whole(window, "window")
+    for i, ids in enumerate(texts := list(texts)):
+        inputs.tokens(ids, f"texts[{i}]", vocabulary)
+    pieces = sum(len(ids) // window for ids in texts)
+    if pieces < k:
+        cure = "take more text, a smaller window or a smaller k"
+        raise refusal("texts", f"{k} pieces of {window} tokens, as k", f"{pieces}", cure)
     rows = torch.cat([t[: len(t) // window * window].view(-1, window) for t in texts])
     counts = torch.zeros(len(rows), vocabulary).scatter_add_(1, rows, torch.ones(rows.shape))
     weight = (len(rows) / (1 + (counts > 0).sum(0))).log()  # (V,)
     weight[: len(SPECIAL)] = 0
     _, s, Y = torch.svd_lowrank(counts.sqrt() * weight, k, niter=4)
     Y = Y * s.sqrt() * weight[:, None]
+    if not Y.std() > 0:
+        raise refusal("texts", "tokens that tell pieces apart", "none")
     return 0.3 * Y / Y.std()
 
 
@@ -37,14 +55,26 @@ def neighbour_start(model, topics=None):
     block looks at the token before, head 2 at the one after, heads 3 and 4 two away, and so on.
     Later blocks add little at first. topics (V, d/h), optional: `topic_vectors`, put into the
     tokens' vectors; two heads of the second block then compare the two texts. Everything is
-    trained on. Returns the model, a `PreTraining` or `Classifier`.
+    trained on. Returns the model, a `PreTraining` or `Classifier`. The numbers come from torch's
+    global generator, as all first weights do.
+
+    Raises ValueError for heads of an odd size; with topics, for fewer than two blocks or three
+    heads, heads of fewer than four numbers, or topics of another shape.
     Source: sines: Vaswani et al. 2017, section 3.5; the rest is this book's.
     """
     bert, c = model.bert, model.bert.config
+    size = c.dim // c.heads
+    if size % 2:
+        raise refusal("model", "heads of an even size", f"{size} = {c.dim} / {c.heads}")
+    if topics is not None:
+        if c.layers < 2 or c.heads < 3 or size < 4:
+            sizes = f"{c.layers} blocks, {c.heads} heads of {size}"
+            raise refusal("model", "two blocks and three heads of 4 numbers for topics", sizes)
+        if topics.shape != (c.vocabulary, size):
+            raise refusal("topics", f"the shape ({c.vocabulary}, {size})", f"{tuple(topics.shape)}")
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
-    size = c.dim // c.heads
     rate = torch.logspace(math.log10(2), math.log10(0.05), size // 2)  # radians per token
     angle = torch.arange(c.context)[:, None] * rate
     nn.init.normal_(bert.tokens.weight, std=0.3)

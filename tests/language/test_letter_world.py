@@ -5,14 +5,14 @@ import random
 import pytest
 import torch
 
-from genai_utils.language import ladder
+from genai_utils.language import letter_world
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.language.transformer import Block
 
 
 def gpt(seed=0):
     torch.manual_seed(seed)
-    model = GPT(GPTConfig(len(ladder.TOKENIZER), 65, 2, 4, 32))
+    model = GPT(GPTConfig(len(letter_world.TOKENIZER), 65, 2, 4, 32))
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.2 * torch.randn_like(p))
@@ -26,35 +26,43 @@ def gpt(seed=0):
     ("name", "answer"), [("copy", "hbca"), ("reverse", "acbh"), ("sort", "abch"), ("shift", "acdb")]
 )
 def test_tasks_by_hand(name, answer):
-    assert ladder.TASKS[name]("hbca") == answer
+    assert letter_world.TASKS[name]("hbca") == answer
 
 
 def test_lines_are_true_and_end():
     rng = random.Random(0)
     for _ in range(200):
-        name, rest = ladder.task(rng).split(":")
+        name, rest = letter_world.task(rng).split(":")
         asked, said = rest.split(">")
-        assert said == ladder.TASKS[name](asked) + "\n" and 3 <= len(asked) <= 5
-        letter, wished = ladder.wish(rng).removeprefix("a word with ").rstrip().split(">")
+        assert said == letter_world.TASKS[name](asked) + "\n" and 3 <= len(asked) <= 5
+        letter, wished = letter_world.wish(rng).removeprefix("a word with ").rstrip().split(">")
         assert letter in wished and 2 <= len(wished) <= 6
-    for name, phrase in ladder.PHRASES.items():
-        asked, said = ladder.instruction(rng, name).rstrip().split(">")
+    for name, phrase in letter_world.PHRASES.items():
+        asked, said = letter_world.instruction(rng, name).rstrip().split(">")
         front, back = phrase.split("{}")
-        assert ladder.TASKS[name](asked.removeprefix(front).removesuffix(back)) == said
+        assert letter_world.TASKS[name](asked.removeprefix(front).removesuffix(back)) == said
 
 
 def test_same_seed_same_text_and_every_line_can_be_encoded():
-    world = ladder.Sentences()
-    kinds = (world.sentence, ladder.task, ladder.examples, ladder.instruction, ladder.wish)
+    world = letter_world.Sentences()
+    kinds = (
+        world.sentence,
+        letter_world.task,
+        letter_world.examples,
+        letter_world.instruction,
+        letter_world.wish,
+    )
     for make in kinds:
         assert make(random.Random(5)) == make(random.Random(5)) != make(random.Random(6))
         line = make(random.Random(0))
-        assert ladder.TOKENIZER.decode(ladder.stream([line])) == line and line.endswith("\n")
+        assert letter_world.TOKENIZER.decode(letter_world.stream([line])) == line and line.endswith(
+            "\n"
+        )
         assert len(line) <= 66
 
 
 def test_a_sentence_returns_to_its_name_and_follows_the_chain():
-    world = ladder.Sentences(seed=3)
+    world = letter_world.Sentences(seed=3)
     parts = [p.split() for p in world.sentence(random.Random(1)).rstrip().split(", ")]
     assert len({p[2] for p in parts}) == 1
     chain = [word for p in parts for word in p[:2]]
@@ -67,21 +75,21 @@ def test_a_sentence_returns_to_its_name_and_follows_the_chain():
 def test_examples_show_the_secret_seven_times_in_ten():
     rng, hits, shown = random.Random(0), 0, 0
     for _ in range(2000):
-        prompt, secret = ladder.examples(rng, shown=5)
+        prompt, secret = letter_world.examples(rng, shown=5)
         labels = [pair[-1] for pair in prompt.split(",")[:-1]]
         assert len(labels) == 5 and prompt[0] == "\n" and prompt[-1] == ">"
         hits, shown = hits + sum(label == secret for label in labels), shown + 5
     assert hits / shown == pytest.approx(0.7 + 0.3 / 8, abs=0.015)
-    prompt, secret = ladder.examples(rng, shown=0)
+    prompt, secret = letter_world.examples(rng, shown=0)
     assert len(prompt) == 3 and secret in "stuvwxyz"
 
 
 def test_preference_by_hand():
-    assert ladder.preference("c", "abcdef") == 6
-    assert ladder.preference("c", "cc") == 0
-    assert ladder.preference("c", "abccc") == 1
-    assert ladder.preference("c", "ab") == ladder.preference("c", "cx") == -3
-    assert ladder.preference("c", "") == -3
+    assert letter_world.preference("c", "abcdef") == 6
+    assert letter_world.preference("c", "cc") == 0
+    assert letter_world.preference("c", "abccc") == 1
+    assert letter_world.preference("c", "ab") == letter_world.preference("c", "cx") == -3
+    assert letter_world.preference("c", "") == -3
 
 
 # --- answers
@@ -90,9 +98,9 @@ def test_preference_by_hand():
 def test_answers_are_greedy_one_letter_at_a_time():
     model = gpt()
     prompts = ["\ncopy:ab>", "\nreverse:cdefg>", "\na>x,b>"]
-    ids, start, said = ladder.answers(model, prompts, most=4)
+    ids, start, said = letter_world.answers(model, prompts, most=4)
     for row, begin, prompt, text in zip(ids, start, prompts, said, strict=True):
-        by_hand = ladder.TOKENIZER.encode(prompt)
+        by_hand = letter_world.TOKENIZER.encode(prompt)
         assert begin == len(by_hand)
         for _ in range(4):
             nxt = model(by_hand[None])[0, -1].argmax()
@@ -100,14 +108,16 @@ def test_answers_are_greedy_one_letter_at_a_time():
             if nxt == 0:
                 break
         assert row[: len(by_hand)].tolist() == by_hand.tolist()
-        assert text == ladder.TOKENIZER.decode(by_hand[begin:]).rstrip("\n")
+        assert text == letter_world.TOKENIZER.decode(by_hand[begin:]).rstrip("\n")
         assert (row[len(by_hand) :] == 0).all()
 
 
 def test_answers_at_temperature_one_follow_the_model():
     model = gpt()
     g = torch.Generator().manual_seed(0)
-    ids, start, _ = ladder.answers(model, ["\nab>"] * 20_000, most=1, temperature=1.0, generator=g)
+    ids, start, _ = letter_world.answers(
+        model, ["\nab>"] * 20_000, most=1, temperature=1.0, generator=g
+    )
     p = model(ids[:1, :4])[0, -1].softmax(-1)
     found = torch.bincount(ids[:, 4], minlength=len(p)) / len(ids)
     torch.testing.assert_close(found, p.detach(), rtol=0, atol=0.012)
@@ -119,13 +129,13 @@ def test_answers_at_temperature_one_follow_the_model():
 def test_a_mixture_of_copies_is_the_mlp():
     torch.manual_seed(0)
     mlp, x = Block(16, 2).mlp, torch.randn(3, 7, 16)
-    experts = ladder.Experts(mlp, 16, 4)
+    experts = letter_world.Experts(mlp, 16, 4)
     torch.testing.assert_close(experts(x), mlp(x))
 
 
 def test_each_token_goes_to_the_expert_that_its_router_prefers():
     torch.manual_seed(0)
-    experts, x = ladder.Experts(Block(16, 2).mlp, 16, 3), torch.randn(5, 8, 16)
+    experts, x = letter_world.Experts(Block(16, 2).mlp, 16, 3), torch.randn(5, 8, 16)
     with torch.no_grad():
         for p in experts.experts.parameters():
             p.add_(0.3 * torch.randn_like(p))
@@ -141,7 +151,7 @@ def test_each_token_goes_to_the_expert_that_its_router_prefers():
 
 
 def test_balance_is_one_if_even_and_the_number_of_experts_if_collapsed():
-    experts = ladder.Experts(Block(4, 2).mlp, 4, 4)
+    experts = letter_world.Experts(Block(4, 2).mlp, 4, 4)
     with torch.no_grad():
         experts.router.weight.copy_(100 * torch.eye(4))
     experts(torch.eye(4))
@@ -152,10 +162,10 @@ def test_balance_is_one_if_even_and_the_number_of_experts_if_collapsed():
 
 def test_the_router_learns_from_the_text_and_from_the_balance():
     torch.manual_seed(0)
-    experts, x = ladder.Experts(Block(8, 2).mlp, 8), torch.randn(20, 8)
+    experts, x = letter_world.Experts(Block(8, 2).mlp, 8), torch.randn(20, 8)
     experts(x).square().sum().backward()
     assert experts.router.weight.grad.abs().max() > 1e-6
     experts.zero_grad()
     experts(x)
-    experts.balance.backward()
+    experts.extra_loss.backward()
     assert experts.router.weight.grad.abs().max() > 1e-6

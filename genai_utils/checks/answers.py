@@ -1,0 +1,188 @@
+"""Questions about what a student's function returned: type, values, gradients, mistakes.
+
+Each takes an answer whose trials have been run, and returns a verdict, or None: ask on.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from genai_utils.checks import sandbox
+from genai_utils.checks.clues import (
+    brief_text,
+    gradients_of,
+    in_words,
+    shape_clue,
+    text_of,
+    unused_parameters,
+)
+from genai_utils.checks.compare import agree, factor
+from genai_utils.checks.results import WrongType, brief, read
+from genai_utils.checks.trials import Trial
+from genai_utils.checks.verdict import ERROR, NOT_YET, Answer, Verdict
+
+
+def kind_of_result(answer: Answer) -> Verdict | None:
+    """Can the results be read as numbers, like those of the library?"""
+    for trial in answer.trials:
+        value = trial.outcome.value
+        if value is None:
+            return answer.say(NOT_YET, "Your function returned None. Is its return missing?")
+        try:
+            trial.yours = read(value, trial.expected)
+        except WrongType as problem:
+            return answer.say(NOT_YET, str(problem), trial)
+    return None
+
+
+def named_mistake(answer: Answer) -> Verdict | None:
+    """Is it a mistake that the exercise knows, in every case?"""
+    if not answer.wrong():
+        return None
+    for name, (_, sentence) in answer.exercise.mistakes.items():
+        if all(
+            name in t.mistakes and answer.equal(t.yours, t.mistakes[name]) for t in answer.trials
+        ):
+            return answer.say(NOT_YET, sentence, answer.smallest_wrong(), mistake=name)
+    return None
+
+
+def shape_and_finite(answer: Answer) -> Verdict | None:
+    """Has it the right shape, and no NaN or infinity where a number is expected?"""
+    for trial in answer.wrong():
+        pairs = list(zip(trial.yours.tensors, trial.expected.tensors, strict=True))
+        for number, (yours, expected) in enumerate(pairs, start=1):
+            which = f"Tensor {number} of your result" if len(pairs) > 1 else "Your result"
+            if yours.shape != expected.shape:
+                sentence = (
+                    f"{which} has shape {tuple(yours.shape)}; {tuple(expected.shape)} is expected."
+                )
+                more = shape_clue(yours, expected, answer.exercise.rtol)
+                return answer.say(NOT_YET, sentence + more, trial)
+            for bad, word in ((torch.isnan, "NaN (not a number)"), (torch.isinf, "infinity")):
+                count = int((bad(yours) & ~bad(expected)).sum())
+                if count:
+                    return answer.say(
+                        NOT_YET,
+                        f"{which} holds {word} in {count} of {yours.numel()} places. Look for "
+                        "a logarithm of zero, a division by zero, or an exponential that is "
+                        "too large or too small.",
+                        trial,
+                    )
+    return None
+
+
+def gradient(answer: Answer) -> Verdict | None:
+    """Gradients must flow where the library's do; if the values are right, be equal too."""
+    asked = answer.exercise.grad
+    if not asked:
+        return None
+    right = not answer.wrong()
+    end = time.monotonic() + answer.exercise.limit
+    for trial in answer.trials:
+        made = sandbox.call(
+            lambda *a: gradients_of(answer.function, a),
+            trial.arguments,
+            limit=end - time.monotonic(),
+        )
+        if made.failure == "time":
+            return answer.say(
+                ERROR,
+                f"It returns values, but was stopped after {answer.exercise.limit:g} seconds when "
+                "gradients were asked for.",
+                trial,
+            )
+        if made.failure:
+            return answer.say(
+                NOT_YET,
+                "It returns values, but fails when gradients are asked for: "
+                f"{type(made.error).__name__}: {brief_text(text_of(made.error), 2)}",
+                trial,
+            )
+        for name, expected, yours in zip(
+            answer.parameters, trial.gradients, made.value, strict=False
+        ):
+            if expected is None or not expected.any() or not (asked is True or name in asked):
+                continue
+            found = _one_gradient(answer, trial, name, yours, expected, right)
+            if found is not None:
+                return found
+    return None
+
+
+def _one_gradient(answer, trial, name, yours, expected, right) -> Verdict | None:
+    """The verdict on the gradient with respect to one argument; right: are all values right?"""
+    if yours is None and name in unused_parameters(answer.own):
+        return answer.say(NOT_YET, f"Your function never uses its argument {name}.", trial)
+    if yours is None:
+        values = "The values are right, but no" if right else "No"
+        return answer.say(
+            NOT_YET,
+            f"{values} gradient flows back to {name}: something like .detach(), "
+            ".item(), .numpy(), torch.tensor(...) or torch.no_grad() cuts it off.",
+            trial,
+        )
+    if not right or agree(yours, expected, max(answer.exercise.rtol, 1e-3)):
+        return None
+    sentence = (
+        f"The values are right, but the gradient with respect to {name} is not: "
+        "is a part of it detached, or rounded?"
+    )
+    count = int((~torch.isfinite(yours) & torch.isfinite(expected)).sum())
+    if count:
+        sentence = (
+            f"The values are right, but the gradient with respect to {name} holds NaN or infinity "
+            f"in {count} of {yours.numel()} places. Look for a square root, a logarithm or a "
+            "division at zero, also on the side that torch.where does not take."
+        )
+    details = [("your gradient", brief(yours)), ("expected", brief(expected))]
+    return answer.say(NOT_YET, sentence, Trial(trial.arguments, None, {}, None), details=details)
+
+
+def constant_factor(answer: Answer) -> Verdict | None:
+    """Is it the expected result times a number?"""
+    if not answer.wrong() or answer.exercise.canonical is not None:
+        return None
+    trials, rtol = answer.trials, answer.exercise.rtol
+    yours = [t for trial in trials for t in trial.yours.tensors]
+    expected = [t for trial in trials for t in trial.expected.tensors]
+    c = factor(yours, expected, rtol)
+    if c is not None:
+        if abs(c + 1) < 1e-3:
+            sentence = "Every number has the wrong sign."
+        else:
+            sentence = f"Your result is {in_words(c)} times the expected one, in every case."
+        return answer.say(NOT_YET, sentence, answer.smallest_wrong())
+    each = [factor(t.yours.tensors, t.expected.tensors, rtol) for t in trials]
+    if all(c is not None for c in each):
+        some = ", ".join(dict.fromkeys(in_words(c) for c in each[:4]))
+        return answer.say(
+            NOT_YET,
+            f"Your result is the expected one times a number that changes with the case "
+            f"({some}): do you divide by a size, or forget to?",
+            answer.smallest_wrong(),
+        )
+    return None
+
+
+def differs(answer: Answer) -> Verdict | None:
+    """The last word, where nothing else is known."""
+    wrong = answer.wrong()
+    if not wrong:
+        return None
+    clues = []
+    unused = unused_parameters(answer.own)
+    if unused:
+        clues.append(f"It never uses its argument {', '.join(unused)}.")
+    if any(t.outcome.drew for t in answer.trials):
+        clues.append(
+            "It draws random numbers of its own, or sets a seed: what is random should come "
+            "in through its arguments."
+        )
+    if len(wrong) < len(answer.trials):
+        right = len(answer.trials) - len(wrong)
+        clues.append(f"It is right in {right} of {len(answer.trials)} cases.")
+    sentence = " ".join(["Your result differs from the expected one.", *clues])
+    return answer.say(NOT_YET, sentence, answer.smallest_wrong())
