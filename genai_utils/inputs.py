@@ -15,6 +15,7 @@ where a user hands something over.
 import math
 import operator
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -245,17 +246,25 @@ def labels(y, name, classes, values=True):
     values: whether to look at them; see the head of this file.
     """
     found = y
-    if not torch.is_tensor(y) and np.asarray(y).dtype.kind in "iu":
-        found = torch.from_numpy(np.array(y))
-    if not torch.is_tensor(found) or found.is_floating_point() or found.dtype == torch.bool:
+    with suppress(ValueError):  # lists of unlike lengths are no array
+        if not torch.is_tensor(y) and np.asarray(y).dtype.kind in "iu":
+            found = _from_numpy(np.array(y))
+    if not _whole_numbers(found):
         raise refusal(name, "class labels, whole numbers", kind_of(y), kind=TypeError)
     if found.ndim != 1:
         raise refusal(name, "class labels of shape (n,)", f"the shape {tuple(found.shape)}")
     if values and found.numel():
-        low, high = (int(v) for v in found.aminmax())
+        low, high = (int(v) for v in found.long().aminmax())
         if low < 0 or high >= classes:
             raise refusal(name, f"labels from 0 to {classes - 1}", f"{low} to {high}")
     return found.long()
+
+
+def _whole_numbers(x):
+    """Whether this is a tensor of a kind of whole numbers."""
+    if not torch.is_tensor(x):
+        return False
+    return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
 
 
 def tokens(ids, name, vocabulary, values=True):
@@ -265,10 +274,7 @@ def tokens(ids, name, vocabulary, values=True):
     """
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
         ids = _from_numpy(ids.astype(np.int64))
-    other = torch.is_tensor(ids) and (
-        ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool
-    )
-    if not torch.is_tensor(ids) or other:
+    if not _whole_numbers(ids):
         raise refusal(name, "a tensor of whole numbers", kind_of(ids), kind=TypeError)
     if values and ids.numel():
         low, high = (int(v) for v in ids.long().aminmax())

@@ -414,14 +414,15 @@ def test_tokens_are_whole_numbers_of_a_vocabulary():
 def test_labels_are_whole_numbers_of_some_classes():
     y = torch.tensor([0, 2, 1])
     assert inputs.labels(y, "y", 3) is y
-    for same in (y.numpy(), y.tolist(), y.to(torch.uint8)):
+    for same in (y.numpy(), y.tolist(), y.to(torch.uint8), y.to(torch.uint16),
+                 y.numpy().astype(">i4"), y.flip(0).numpy()[::-1]):  # fmt: skip
         assert torch.equal(inputs.labels(same, "y", 3), y)
         assert inputs.labels(same, "y", 3).dtype == torch.int64
     assert inputs.labels(y + 9, "y", 3, values=False).max() == 11
     for values, called in [
         (y.float(), "a tensor of float32"), (y > 0, "a tensor of bool"), (1.5, "1.5"),
         ([0.0, 1.0], "a list"), (y.double().numpy(), "a NumPy array of float64"), ("abc", "'abc'"),
-        (None, "None"),
+        (None, "None"), ([[0], [0, 1]], "a list"), (y.to(torch.complex64), "a tensor of complex64"),
     ]:  # fmt: skip
         refused(
             TypeError, f"y: expected class labels, whole numbers, got {called}.",

@@ -36,6 +36,11 @@ def diagnose(exercise, function, seeds=SEEDS) -> Verdict:
         sentence = "This is the library's own function. Run your own cell first, then check it."
         return answer.say(TO_DO, sentence)
     answer.trials = prepare(exercise, seeds)
+    return judged(answer)
+
+
+def judged(answer: Answer) -> Verdict:
+    """The verdict on an answer with its trials: that of the first question that has one."""
     for question in QUESTIONS:
         found = question(answer)
         if found is not None:

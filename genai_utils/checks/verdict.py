@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from genai_utils.checks.clues import brief_text, unwrapped
+from genai_utils.checks import sandbox
+from genai_utils.checks.clues import brief_text, gradients_of, unwrapped
 from genai_utils.checks.compare import same
 from genai_utils.checks.register import Exercise
 from genai_utils.checks.results import Values, brief, read
@@ -38,6 +39,18 @@ class Answer:
         self.name = self.exercise.name
         self.parameters = list(inspect.signature(self.exercise.reference).parameters)
         self.own = unwrapped(self.function)  # without its decorators
+
+    # --- called -------------------------------------------------------------------------------
+
+    def called(self, number: int, limit: float) -> sandbox.Outcome:
+        """What the function does on trial `number`, in at most `limit` seconds."""
+        given = self.trials[number].arguments
+        return sandbox.call(self.function, given, limit=limit, seed=number)
+
+    def gradients(self, number: int, limit: float) -> sandbox.Outcome:
+        """Its gradients on trial `number`: the outcome's value is a list, one for each argument."""
+        given = self.trials[number].arguments
+        return sandbox.call(lambda *a: gradients_of(self.function, a), given, limit=limit)
 
     # --- right or wrong -----------------------------------------------------------------------
 

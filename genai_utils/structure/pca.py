@@ -22,7 +22,8 @@ def origin(X: Tensor) -> Tensor:
     In each column a multiple of a power of two that is two to four times the column's range.
     """
     low, high = X.amin(dim=0), X.amax(dim=0)
-    unit = torch.ldexp(torch.ones_like(low), torch.frexp(high - low).exponent + 1)
+    width = high - low  # mantissa * 2^exponent
+    unit = torch.where(width > 0, 2 * width / torch.frexp(width).mantissa, 1.0)
     return ((low / 2 + high / 2) / unit).trunc() * unit
 
 

@@ -7,6 +7,7 @@ then is the older one removed. Whenever the process is killed, a complete checkp
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import random
@@ -236,11 +237,15 @@ def _cards(device: torch.device | None) -> list[torch.device]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
+    """Write a file and wait until it is on the disk, where the disk can be waited for."""
     with open(path, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:  # some network drives know no such call; a full disk is told
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise
 
 
 def _folders(folder: str | bytes | Path) -> dict[int, Path]:

@@ -243,3 +243,22 @@ def test_a_file_for_a_folder_and_a_folder_for_a_file(tmp_path):
             function(Toy(), 3)
         with pytest.raises(ValueError, match="path: expected a path .* got ''"):
             function(Toy(), "")
+
+
+def test_a_disk_that_cannot_be_waited_for_is_written_to_and_a_full_one_is_told(
+    tmp_path, monkeypatch
+):
+    def failing(code):
+        def fsync(descriptor):
+            raise OSError(code, os.strerror(code))
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
+    model = Toy()
+    assert same(load_model(Toy(width=8), save_model(model, tmp_path / "m")), model)
+    assert toy_fit(tmp_path / "run", steps=4) and load_checkpoint(tmp_path / "run").step == 4
+    monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
+    with pytest.raises(CheckpointError, match="Cannot write the model .*No space left"):
+        save_model(model, tmp_path / "m")
+    assert same(load_model(Toy(width=8), tmp_path / "m"), model)

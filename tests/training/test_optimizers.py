@@ -138,3 +138,15 @@ def test_adamw_spares_biases_and_norms():
     adamw(layer.parameters(), lr=0.1, weight_decay=0.5).step()
     assert torch.allclose(layer.weight, 0.95 * before.weight)
     assert torch.equal(layer.bias, before.bias)
+
+
+def test_a_gradient_of_zero_moves_nothing_but_the_decay():
+    zeros = torch.zeros(3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(orthogonal(zeros), torch.zeros(3, 5, dtype=torch.float64))
+    (slope,) = torch.autograd.grad(orthogonal(zeros).sum(), zeros)
+    assert torch.isfinite(slope).all()
+    for p in (torch.nn.Parameter(torch.ones(3, 5)), torch.nn.Parameter(torch.zeros(3, 5))):
+        p.grad = torch.zeros(3, 5)
+        before = p.detach().clone()
+        Muon([{"params": [p], "muon": True}], lr=0.1, weight_decay=0.5).step()
+        assert torch.allclose(p, before * (1 - 0.1 * 0.5))
