@@ -16,23 +16,13 @@ from __future__ import annotations
 
 import builtins
 import copy
-import json
-import os
-import queue
 import secrets
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-import torch
 
 from genai_utils.checks import handed_in, stubs, wire
 from genai_utils.checks.diagnosis import judged
+from genai_utils.checks.process import GRACE, PATIENCE, Ended, Limits, Pupil
 from genai_utils.checks.register import Exercise
 from genai_utils.checks.results import LARGE
 from genai_utils.checks.sandbox import Outcome
@@ -41,9 +31,6 @@ from genai_utils.checks.verdict import CORRECT, ERROR, NOT_YET, Answer, Verdict
 
 MISSING = "missing"
 SEEDS = 3  # drawn for a run
-PATIENCE = 120  # seconds that a process has to import torch
-GRACE = 10  # seconds that it has beyond the limits to notice them itself
-REPLY = 2**26  # bytes of one reply
 FIRST = "\n".join(stubs.NAMES.values())
 # Told from each other by the questions; every other error is told by its name.
 KNOWN = ("TypeError", "RecursionError", "NotImplementedError", "KeyboardInterrupt", "SystemExit")
@@ -72,15 +59,6 @@ def must_be_correct(function, notebook: str | None = None) -> None:
 
 
 @dataclass
-class Limits:
-    """What a submission may take. Seconds None: what each exercise says."""
-
-    seconds: float | None = None
-    memory: int = 2048  # MB, beyond those of torch itself
-    file: int = 64  # MB, of each file that it writes
-
-
-@dataclass
 class Result:
     """What was found for one exercise of one submission."""
 
@@ -90,125 +68,6 @@ class Result:
     seconds: float = 0.0
     details: list = field(default_factory=list)
     code: str = ""
-
-
-class Ended(Exception):
-    """The submission's process ended, or was ended; the message is a sentence for the student."""
-
-
-class CannotStart(RuntimeError):
-    """No process for submissions starts here: a fault of this machine, not of a submission."""
-
-
-# --- the other process --------------------------------------------------------------------------
-
-
-class Pupil:
-    """A fresh process for one submission, in an empty folder. `with Pupil(limits) as pupil:`"""
-
-    def __init__(self, limits: Limits, total: float = 600.0):
-        self.limits, self.total, self.jobs = limits, total, 0
-
-    def __enter__(self):
-        self.room = tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True)
-        folder = Path(self.room.name, "work")
-        folder.mkdir()
-        self.folder, self.errors = folder, Path(self.room.name, "errors")
-        root = str(Path(__file__).parents[2])
-        settings = {
-            "path": [*(p for p in sys.path if p and p != root), root],
-            "torch": [torch.__file__, torch.__version__],
-            "memory": self.limits.memory * 10**6,
-            "file": self.limits.file * 10**6,
-            "processor": int(self.total * (os.cpu_count() or 1)),
-        }
-        own = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "OMP_NUM_THREADS")
-        environment = {name: os.environ[name] for name in own if name in os.environ}
-        environment |= dict.fromkeys(("HOME", "TMPDIR", "TEMP", "USERPROFILE"), str(folder))
-        environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONIOENCODING": "utf-8"}
-        with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", str(Path(__file__).with_name("pupil.py")),
-                 json.dumps(settings)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                cwd=folder, env=environment, start_new_session=os.name == "posix",
-            )  # fmt: skip
-        self.replies = queue.Queue()
-        threading.Thread(target=self._listen, args=(self.process.stdout,), daemon=True).start()
-        try:
-            self.held = self._reply(PATIENCE)["limits"]
-        except (Ended, KeyError, TypeError) as problem:
-            said = self.errors.read_text(errors="replace").strip().splitlines()[-1:]
-            self.__exit__()
-            raise CannotStart(
-                f"The process for submissions did not start: {' '.join(said) or problem}"
-            ) from problem
-        return self
-
-    def __exit__(self, *_):
-        kill = getattr(os, "killpg", None)
-        try:  # with all that it began
-            kill(self.process.pid, signal.SIGKILL) if kill else self.process.kill()
-        except (ProcessLookupError, PermissionError):
-            pass
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            try:
-                stream.close()
-            except OSError:  # what was still to be written goes nowhere
-                pass
-        self.room.cleanup()
-
-    def ask(self, job: dict, seconds: float) -> dict:
-        """The reply to one job. Raises Ended."""
-        self.jobs += 1
-        job["folder"] = str(self.folder / str(self.jobs))
-        try:
-            self.process.stdin.write(json.dumps(job).encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError:
-            raise Ended(self._end()) from None
-        return self._reply(seconds)
-
-    def _listen(self, stream):
-        try:
-            while line := stream.readline(REPLY):
-                self.replies.put(line)
-        except (OSError, ValueError):  # closed from here
-            pass
-        self.replies.put(None)
-
-    def _reply(self, seconds: float) -> dict:
-        try:
-            line = self.replies.get(timeout=seconds)
-        except queue.Empty:
-            raise Ended(
-                f"Stopped after {seconds:.0f} seconds: your function did not come back, and could "
-                "not be interrupted."
-            ) from None
-        if line is None:
-            raise Ended(self._end())
-        if not line.endswith(b"\n"):
-            raise Ended("Your function gave back more than can be read.")
-        try:
-            return json.loads(line)
-        except (ValueError, RecursionError):
-            raise Ended("Your function wrote into the channel that carries its results.") from None
-
-    def _end(self) -> str:
-        """The sentence for a process that is no more."""
-        try:
-            code = self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            return "Your function closed the channel that carries its results."
-        if code < 0:
-            name = (
-                signal.Signals(-code).name if -code in iter(signal.Signals) else f"signal {-code}"
-            )
-            return (
-                f"Your function's process was ended by {name}: a crash, or a limit that it broke."
-            )
-        return f"Your function ended its process (exit code {code})."
 
 
 # --- the judgement ------------------------------------------------------------------------------
@@ -353,7 +212,7 @@ class Grader:
         if verdict.state == CORRECT:
             return verdict
         outcomes = [t.outcome for t in answer.trials if t.outcome is not None]
-        errors = [str(o.error) for o in outcomes if o.error is not None]
+        errors = [f"{type(o.error).__name__}: {o.error}" for o in outcomes if o.error is not None]
         for text in [*notes, *errors]:
             used = [n for n in notebook.library if f"name '{n}' is not defined" in text]
             used += ["genai_utils"] if "No module named 'genai_utils" in text else []
@@ -363,7 +222,7 @@ class Grader:
                     "yourself: in grading the library is not there."
                 )
                 break
-        if any("can't allocate memory" in text for text in errors):
+        if any("DefaultCPUAllocator" in text or "MemoryError" in text for text in errors):
             verdict.sentence += f" It asked for more memory than {self.limits.memory} MB."
         if notes and verdict.state == ERROR:
             verdict.sentence += f" Before it: {'; '.join(notes)}."

@@ -1,6 +1,6 @@
 """The process in which a submission's code runs. `graded` starts it; nobody imports it.
 
-    python -I pupil.py SETTINGS        SETTINGS is JSON; the jobs come in and go out as JSON, in lines
+    python -I pupil.py SETTINGS        SETTINGS is JSON; jobs and replies are lines of JSON
 
 It sees neither the answers nor the expected results: a job holds the student's statements, the
 name of the function, and arguments. Before the first job

@@ -43,9 +43,8 @@ def _packed(value, most, depth):
     if issubclass(kind, torch.Tensor) and article(value) == "a tensor":
         return _tensor(value, most)
     if issubclass(kind, np.ndarray) and article(value) == "a NumPy array":
-        if value.dtype.kind in "fiub" and value.dtype.itemsize <= 8:
-            made = _tensor(torch.from_numpy(value.astype(value.dtype.newbyteorder("="))), most)
-            return {"array": made["tensor"]} if "tensor" in made else made
+        made = _tensor(torch.from_numpy(value.astype(value.dtype.newbyteorder("="))), most)
+        return {"array": made["tensor"]} if "tensor" in made else made
     if issubclass(kind, (tuple, list)) and depth < DEPTH:
         parts = [pack(part, most, depth + 1) for part in value[:LONG]]
         name = "list" if issubclass(kind, list) else "tuple"

@@ -15,7 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genai_utils.inputs import matrix, number, refusal, whole
-from genai_utils.structure.word_embeddings import negative_sampling_loss, noise_distribution
+from genai_utils.structure.word_embeddings import (
+    negative_sampling_loss,
+    noise_distribution,
+    word_ids,
+)
 from genai_utils.training import fit
 
 # --- the data: every word of every document is one example
@@ -23,20 +27,12 @@ from genai_utils.training import fit
 
 def _checked(documents: list[Tensor]) -> list[Tensor]:
     """The documents as int64 tensors, if each holds a word; else say which one does not."""
-    if isinstance(documents, (str, bytes, Tensor)):
-        one = "tensor" if isinstance(documents, Tensor) else "text"
+    if isinstance(documents, Tensor):
         raise refusal(
-            "documents", "a list of tensors of word ids", f"one {one}", "put it into a list",
+            "documents", "a list of tensors of word ids", "one tensor", "put it into a list",
             kind=TypeError,
         )  # fmt: skip
-    for i, document in enumerate(documents := list(documents)):
-        listed = document if isinstance(document, (list, tuple)) else ()
-        if isinstance(document, (str, bytes)) or any(isinstance(word, str) for word in listed):
-            raise refusal(
-                f"documents[{i}]", "word ids (L,)", "words",
-                "number them with vocabulary.encode", kind=TypeError,
-            )  # fmt: skip
-    documents = [torch.as_tensor(document) for document in documents]
+    documents = word_ids(documents, "documents")
     if not documents:
         raise ValueError("the corpus is empty: give at least one document")
     for i, document in enumerate(documents):

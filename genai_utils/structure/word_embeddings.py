@@ -43,6 +43,24 @@ def _counts(counts) -> Tensor:
 # --- text as blocks of word ids
 
 
+def word_ids(texts, name: str) -> list[Tensor]:
+    """Texts as a list of tensors; TypeError where they, or one of them, are still words."""
+    if isinstance(texts, (str, bytes)):
+        raise refusal(
+            name, "a list of tensors of word ids", f"one text, {texts[:20]!r}",
+            "number its words with vocabulary.encode", kind=TypeError,
+        )  # fmt: skip
+    found = list(texts)
+    for place, text in enumerate(found):
+        listed = text if isinstance(text, (list, tuple)) else ()
+        if isinstance(text, (str, bytes)) or any(isinstance(word, str) for word in listed):
+            raise refusal(
+                f"{name}[{place}]", "word ids (L,)", "words",
+                "number them with vocabulary.encode", kind=TypeError,
+            )  # fmt: skip
+    return [torch.as_tensor(text) for text in found]
+
+
 def blocks(ids: Tensor | list[Tensor], length: int) -> Tensor:
     """Cut a text, or each of a list of texts, into runs of consecutive words.
 
@@ -51,8 +69,8 @@ def blocks(ids: Tensor | list[Tensor], length: int) -> Tensor:
     Raises ValueError for a length below 2 and where no word is left.
     """
     length = whole(length, "length", 2)
-    texts = [ids] if isinstance(ids, Tensor) else list(ids)
-    texts = [torch.as_tensor(text).long() for text in texts]
+    one = isinstance(ids, Tensor) or getattr(ids, "ndim", 0) == 1
+    texts = [text.long() for text in word_ids([ids] if one else ids, "ids")]
     if any(text.dim() != 1 for text in texts):
         raise ValueError("each text should be a tensor of word ids (n,)")
     if not sum(len(text) for text in texts):
@@ -88,7 +106,7 @@ class TextBatches:
         _counts(counts)
         self.counts = torch.as_tensor(counts)
         self.sample = sample if sample is None else number(sample, "sample", above=0)
-        self.texts, self.epoch = [torch.as_tensor(text) for text in texts if len(text)], -1
+        self.texts, self.epoch = [text for text in word_ids(texts, "texts") if len(text)], -1
         if not self.texts:
             raise ValueError("the corpus is empty: no word is left; lower min_count or add text")
         if max(map(len, self.texts)) < 2:

@@ -528,3 +528,10 @@ def test_arrays_are_tables_of_counts_too():
         assert all(torch.equal(a, b) for a, b in zip(ours, usual, strict=True))
     with pytest.raises(ValueError, match="from 1 to 9"):
         we.symmetric_factor(M, 10)
+
+
+@pytest.mark.parametrize("texts", ["the cat", ["the cat"], [["the", "cat"]]])
+def test_words_have_to_be_numbered_first(texts):
+    for use in (lambda: we.blocks(texts, 4), lambda: we.TextBatches(texts, torch.ones(3))):
+        with pytest.raises(TypeError, match="word ids.*vocabulary.encode"):
+            use()
