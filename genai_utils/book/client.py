@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import signal
-import subprocess
 import time
 from queue import Empty
 
@@ -75,8 +74,7 @@ class Client(NotebookClient):
         return manager
 
     async def async_start_new_kernel(self, **options):
-        # Nobody types here: a program that asks finds the end of its input, and does not wait.
-        await super().async_start_new_kernel(stdin=subprocess.DEVNULL, **options)
+        await super().async_start_new_kernel(**options)
         self.kernel = getattr(self.km.provisioner, "process", None)
 
     start_new_kernel = run_sync(async_start_new_kernel)

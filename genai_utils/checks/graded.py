@@ -110,6 +110,11 @@ def _failure(told) -> dict:
     return {"failure": told["failure"], "error": kind(text), "line": clean(told["line"])}
 
 
+def _ended(sentence: str) -> str:
+    """The sentence with its full stop: it may end with a message of Python."""
+    return sentence if sentence.rstrip().endswith((".", "?")) else f"{sentence.rstrip()}."
+
+
 def clean(text) -> str:
     """A text that every file can hold."""
     return str(text).replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
@@ -217,13 +222,15 @@ class Grader:
             used = [n for n in notebook.library if f"name '{n}' is not defined" in text]
             used += ["genai_utils"] if "No module named 'genai_utils" in text else []
             if used:
-                verdict.sentence += (
+                verdict.sentence = _ended(verdict.sentence) + (
                     f" {notebook.library.get(used[0], used[0])} is the library's; write it "
                     "yourself: in grading the library is not there."
                 )
                 break
         if any("DefaultCPUAllocator" in text or "MemoryError" in text for text in errors):
+            verdict.sentence = _ended(verdict.sentence)
             verdict.sentence += f" It asked for more memory than {self.limits.memory} MB."
         if notes and verdict.state == ERROR:
+            verdict.sentence = _ended(verdict.sentence)
             verdict.sentence += f" Before it: {'; '.join(notes)}."
         return verdict

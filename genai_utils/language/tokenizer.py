@@ -179,15 +179,35 @@ def train_wordpiece(texts, size):
     Source: Devlin et al. 2019, section 3.
     """
     size, texts = whole(size, "size", len(SPECIAL) + 1), inputs.texts(texts, "texts")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = _wordpiece(models.WordPiece(unk_token="[UNK]"))
+    # The library numbers the letters inside words (##a) in an order that changes from run to run,
+    # and the numbers decide which of two pairs is merged first. So they are given, in order.
+    inside = sorted({f"##{letter}" for word in _words(tokenizer, texts) for letter in word[1:]})
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=[*SPECIAL, *inside], show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    trained = _wordpiece(models.WordPiece(tokenizer.get_vocab(), unk_token="[UNK]"))
+    trained.add_special_tokens(list(SPECIAL))  # these alone: ##a is a piece like all others
+    return SubwordTokenizer(trained)
+
+
+def _wordpiece(model):
+    """BERT's way around a model of pieces: lower case, words and signs apart."""
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return SubwordTokenizer(tokenizer)
+    return tokenizer
+
+
+def _words(tokenizer, texts):
+    """The words of the texts as the trainer sees them, each once."""
+    found = set()
+    for text in texts:
+        normal = tokenizer.normalizer.normalize_str(text)
+        found.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))
+    return found
 
 
 def _text(text):

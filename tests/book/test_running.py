@@ -64,7 +64,9 @@ def test_a_notebook_that_keeps_no_format_is_named_by_one_line(path):
     broken.cells[1].outputs = 3
     with pytest.raises(ValueError, match="a notebook.ipynb would be no valid notebook: .*$"):
         running.write(broken, path)
-    for text in ("[]", "{}", "", "\x00", json.dumps(broken)):
+    counted = notebook("x = 1")
+    counted.cells[1].execution_count = "one"
+    for text in ("[]", "{}", "", "\x00", json.dumps(broken), json.dumps(counted)):
         path.write_text(text)
         with pytest.raises(ValueError, match="a notebook.ipynb cannot be read as a notebook: .+$"):
             running.read(path)

@@ -1,6 +1,7 @@
 """Tokenizers: round trips, merges by hand and as the library learns them, unknown pieces."""
 
 import json
+import random
 
 import pytest
 import torch
@@ -125,3 +126,19 @@ def test_characters():
         tokenizer.encode("hex!")
     with pytest.raises(ValueError, match="at least one character"):
         CharTokenizer("")
+
+
+def test_wordpiece_is_the_same_whenever_it_is_trained():
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefgh", k=rng.randint(2, 7))) for _ in range(400)]
+    texts = [" ".join(rng.choices(words, k=200)) for _ in range(5)]
+    first, *others = (train_wordpiece(texts, 120).index for _ in range(4))
+    assert all(other == first for other in others)
+    inside = [piece for piece in sorted(first, key=first.get) if len(piece) == 3 and "##" in piece]
+    assert inside == [f"##{letter}" for letter in "abcdefgh"]
+
+
+def test_a_letter_inside_a_word_is_no_special_token():
+    tokenizer = train_wordpiece(["ab ba abab"], 20)
+    assert tokenizer.pieces(tokenizer.encode("a##b")) != ["a", "##b"]
+    assert tokenizer.tokenizer.decode([tokenizer.index[p] for p in ("a", "##b", "[SEP]")]) == "ab"
