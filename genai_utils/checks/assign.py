@@ -77,9 +77,13 @@ def notebook(chapter: tasks.Chapter, sets: list[Set], form: str = "plain"):
         f"# Assignment: {chapter.title}\n\n"
         f"{len(sets)} exercise{'s' if len(sets) > 1 else ''}, {total:g} points. Each is a function "
         "with its body left out. Replace the `...`, run the cell, then run the check below it. You "
-        "may write helper functions in cells of their own. Keep the names of the functions. Write "
-        "the functions yourself: when this is graded, the book's package is not there."
+        "may write helper functions in cells of their own. Keep the names of the functions."
     )
+    if form == "plain":
+        head += (
+            " When this is graded, only definitions, imports and assignments are run, and the "
+            "book's package is not there: write everything yourself."
+        )
     names = "from genai_utils.course import check, hint, progress"
     imports = "\n".join([*stubs.NAMES.values(), "", names])
     cells = [

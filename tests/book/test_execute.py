@@ -230,8 +230,11 @@ def test_ctrl_c_ends_kernels_and_what_they_began(tmp_path, jobs, kind):
         with contextlib.suppress(BlockingIOError):
             marks += os.read(reader, 9)
     os.set_blocking(reader, True)
-    done.send_signal(kind)
-    said = done.communicate(timeout=60)[1]
+    try:
+        done.send_signal(kind)
+        said = done.communicate(timeout=60)[1]
+    finally:
+        done.kill()
     assert (len(marks), done.returncode) == (jobs, 130)
     assert os.read(reader, 1) == b""  # all have ended
     os.close(reader)
