@@ -10,6 +10,6 @@ records    what was solved, and report, what is handed in
 stubs      from the library's function to the cell that a student fills in, and back
 """
 
-from genai_utils.checks.register import Exercise, UnknownExercise, exercise
+from genai_utils.checks.register import Clause, Exercise, UnknownExercise, exercise
 
-__all__ = ["Exercise", "UnknownExercise", "exercise"]
+__all__ = ["Clause", "Exercise", "UnknownExercise", "exercise"]

@@ -21,6 +21,13 @@ from genai_utils.checks.results import WrongType, brief, read
 from genai_utils.checks.trials import Trial
 from genai_utils.checks.verdict import ERROR, NOT_YET, Answer, Verdict
 
+KINDS = {"b": "truth values (bool)", "i": "whole numbers", "f": "floating-point numbers"}
+CURES = {
+    "b": "A comparison gives them: x > 0, not (x > 0).float().",
+    "i": "The functions that find places give them (argmax, arange); .long() makes them.",
+    "f": "x.float() makes them, and so does a division.",
+}
+
 
 def kind_of_result(answer: Answer) -> Verdict | None:
     """Can the results be read as numbers, like those of the library?"""
@@ -32,6 +39,18 @@ def kind_of_result(answer: Answer) -> Verdict | None:
             trial.yours = read(value, trial.expected)
         except WrongType as problem:
             return answer.say(NOT_YET, str(problem), trial)
+    return None
+
+
+def kind_of_numbers(answer: Answer) -> Verdict | None:
+    """Truth values, whole numbers or floats, as the library's: what comes after may need them."""
+    for trial in answer.trials:
+        pairs = zip(trial.yours.kinds, trial.expected.kinds, strict=False)
+        for number, (yours, expected) in enumerate(pairs, start=1):
+            if yours != expected and yours and expected:
+                which = f"Tensor {number} of your result" if number > 1 else "Your result"
+                sentence = f"{which} holds {KINDS[yours]}; {KINDS[expected]} are expected."
+                return answer.say(NOT_YET, f"{sentence} {CURES[expected]}", trial)
     return None
 
 
@@ -59,6 +78,15 @@ def shape_and_finite(answer: Answer) -> Verdict | None:
                 )
                 more = shape_clue(yours, expected, answer.exercise.rtol)
                 return answer.say(NOT_YET, sentence + more, trial)
+            if torch.isinf(expected).any():
+                more = int((torch.isinf(yours) & ~torch.isinf(expected)).sum())
+                less = int((torch.isinf(expected) & ~torch.isinf(yours)).sum())
+                if more or less:
+                    sentence = (
+                        f"{which} holds infinity in other places than is expected: in {more} where "
+                        f"a number belongs, and {less} numbers stand where infinity belongs."
+                    )
+                    return answer.say(NOT_YET, sentence, trial)
             for bad, word in ((torch.isnan, "NaN (not a number)"), (torch.isinf, "infinity")):
                 count = int((bad(yours) & ~bad(expected)).sum())
                 if count:
@@ -79,8 +107,8 @@ def gradient(answer: Answer) -> Verdict | None:
         return None
     right = not answer.wrong()
     end = time.monotonic() + answer.exercise.limit
-    for number, trial in enumerate(answer.trials):
-        made = answer.gradients(number, end - time.monotonic())
+    for trial in answer.trials:
+        made = answer.gradients(trial.number, end - time.monotonic())
         if made.failure == "time":
             return answer.say(
                 ERROR,
@@ -95,14 +123,27 @@ def gradient(answer: Answer) -> Verdict | None:
                 f"{type(made.error).__name__}: {brief_text(text_of(made.error), 2)}",
                 trial,
             )
-        for name, expected, yours in zip(
-            answer.parameters, trial.gradients, made.value, strict=False
-        ):
+        rows = zip(answer.parameters, trial.gradients, made.value, strict=False)
+        for place, (name, expected, yours) in enumerate(rows):
             if expected is None or not expected.any() or not (asked is True or name in asked):
                 continue
-            found = _one_gradient(answer, trial, name, yours, expected, right)
+            slip = _slip(answer, trial, place, yours, expected) if right else None
+            found = slip or _one_gradient(answer, trial, name, yours, expected, right)
             if found is not None:
                 return found
+    return None
+
+
+def _slip(answer, trial, place, yours, expected) -> Verdict | None:
+    """Is a wrong gradient that of a mistake that the exercise knows?"""
+    rtol = max(answer.exercise.rtol, 1e-3)
+    if yours is not None and agree(yours, expected, rtol):
+        return None
+    for name, gradients in trial.slips.items():
+        other = gradients[place]
+        alike = other is None if yours is None else other is not None and agree(yours, other, rtol)
+        if alike and answer.equal(trial.mistakes[name], trial.expected):
+            return answer.say(NOT_YET, answer.exercise.mistakes[name][1], trial, mistake=name)
     return None
 
 

@@ -118,9 +118,9 @@ def still_to_do(answer: Answer) -> Verdict | None:
 def run(answer: Answer) -> Verdict | None:
     """Does it return something in every case, in time, and without the library's answer?"""
     end = time.monotonic() + answer.exercise.limit
-    for number, trial in enumerate(answer.trials):
+    for trial in answer.trials:
         with sandbox.calls_of(answer.exercise.reference) as calls:
-            trial.outcome = answer.called(number, end - time.monotonic())
+            trial.outcome = answer.called(trial.number, end - time.monotonic())
         if calls:
             reference = answer.exercise.reference
             whole = f"{reference.__module__}.{reference.__qualname__}"
@@ -172,8 +172,26 @@ def changed_input(answer: Answer) -> Verdict | None:
                 return answer.say(
                     NOT_YET,
                     f"Your function changed its argument {name} in place. Its caller still "
-                    f"needs it: work on a new tensor ({name} * 2, not {name} *= 2).",
+                    f"needs it: work on a copy ({name} = {name}.clone()) or on a new tensor.",
                     Trial(trial.arguments, None, {}, None),
                     details=[(f"{name} after your call", brief(after))],
                 )
+    return None
+
+
+def promised_error(answer: Answer) -> Verdict | None:
+    """Does it raise the error that is expected in place of a result, in every case?"""
+    end = time.monotonic() + answer.exercise.limit
+    for trial in answer.trials:
+        trial.outcome = answer.called(trial.number, end - time.monotonic())
+        kind = trial.raises.__name__
+        if trial.outcome.failure is None:
+            return answer.say(NOT_YET, f"It returned a result; {kind} is expected.", trial)
+        error = trial.outcome.error
+        raised = trial.outcome.failure == "raised"
+        # By name, too: grading hears of the errors of another process by their names.
+        names = {base.__name__ for base in type(error).__mro__}
+        if not raised or not (isinstance(error, trial.raises) or kind in names):
+            told = _failure(answer, trial)
+            return answer.say(NOT_YET, f"{told.sentence} {kind} is expected.", trial)
     return None

@@ -1,18 +1,21 @@
 """Finds out what is wrong with a student's function, in the order that helps most.
 
-Signature; still to do; changed its input; a named mistake; None, type, shape, NaN, gradient; a
-constant factor; and only then "differs". The library's results and those of the known mistakes
-are computed before the student's function runs, so that it cannot change them. The questions
-stand in `calling` (how the function is called, and how it behaves) and `answers` (what it
-returned); how a finding is worded stands in `verdict`.
+Signature; still to do; changed its input; a named mistake; None, type, kind of numbers, shape,
+NaN, gradient; a constant factor; and only then "differs". When all ordinary cases are right, each
+clause of the docstring is asked in turn, and a breach gets the sentence of its clause. The
+library's results and those of the known mistakes are computed before the student's function runs,
+so that it cannot change them. The questions stand in `calling` (how the function is called) and
+`answers` (what it returned); how a finding is worded stands in `verdict`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from genai_utils.checks import answers, calling
 from genai_utils.checks.clues import unwrapped
 from genai_utils.checks.trials import prepare
-from genai_utils.checks.verdict import CORRECT, TO_DO, Answer, Verdict
+from genai_utils.checks.verdict import CORRECT, NOT_YET, TO_DO, Answer, Verdict
 
 SEEDS = (11, 12, 13)
 QUESTIONS = (
@@ -22,6 +25,7 @@ QUESTIONS = (
     calling.changed_input,
     answers.kind_of_result,
     answers.named_mistake,
+    answers.kind_of_numbers,
     answers.shape_and_finite,
     answers.gradient,
     answers.constant_factor,
@@ -40,7 +44,26 @@ def diagnose(exercise, function, seeds=SEEDS) -> Verdict:
 
 
 def judged(answer: Answer) -> Verdict:
-    """The verdict on an answer with its trials: that of the first question that has one."""
+    """The verdict on an answer with its trials: on the ordinary ones, then clause by clause."""
+    found = _asked(_part(answer, None))
+    for name, clause in answer.exercise.clauses.items():
+        if found.state != CORRECT:
+            break
+        part = _part(answer, name)
+        breach = calling.promised_error(part) if clause.raises else _asked(part)
+        if breach is not None and breach.state != CORRECT:
+            seen = ("what was seen", breach.sentence)
+            return Verdict(NOT_YET, answer.name, clause.says, [*breach.details, seen], name)
+    return found
+
+
+def _part(answer: Answer, clause: str | None) -> Answer:
+    """The answer with the trials of one clause, or with the ordinary ones."""
+    return replace(answer, trials=[trial for trial in answer.trials if trial.clause == clause])
+
+
+def _asked(answer: Answer) -> Verdict:
+    """The verdict of the first question that has one."""
     for question in QUESTIONS:
         found = question(answer)
         if found is not None:

@@ -50,6 +50,34 @@ class UnknownExercise(LookupError):
 
 
 @dataclass(frozen=True)
+class Clause:
+    """What a docstring promises beside the ordinary, and how it is told whether it is kept.
+
+    cases   seed -> list of argument tuples on which this clause decides; they are tried when all
+            ordinary cases are right
+    says    the sentence for a student whose function breaks it
+    broken  a function that breaks this clause and no other, and is right in all ordinary cases:
+            the tests hold that it is refused with this sentence
+    raises  the error that is expected in these cases, or None: the library's result
+    """
+
+    cases: Callable[[int], Iterable[tuple]]
+    says: str
+    broken: Callable
+    raises: type[Exception] | None = None
+
+    def __post_init__(self):
+        if not callable(self.cases) or not callable(self.broken):
+            raise TypeError("a clause needs functions for cases (seed -> argument tuples), broken")
+        if not isinstance(self.says, str) or not self.says.strip():
+            raise TypeError("a clause says, in a sentence, what its breach is")
+        if self.raises is not None and not (
+            isinstance(self.raises, type) and issubclass(self.raises, Exception)
+        ):
+            raise TypeError(f"raises of a clause must be a class of errors, not {self.raises!r}")
+
+
+@dataclass(frozen=True)
 class Exercise:
     """One exercise. All that is needed to set it, check it, hint at it and solve it.
 
@@ -57,6 +85,7 @@ class Exercise:
     cases       seed -> list of argument tuples, made afresh at each call. Let the sizes vary, and
                 let no two sizes of one case be equal, or a sum over the wrong dimension may pass
     mistakes    name -> (wrong function, the sentence a student reads who wrote that)
+    clauses     name -> Clause: an edge, an option, an error, a range that the docstring promises
     hints       from a nudge to nearly the answer
     grad        names of the arguments with respect to which the gradient must be right too;
                 True: all floating-point tensors
@@ -75,6 +104,7 @@ class Exercise:
     rtol: float = 1e-4
     limit: float = 10.0
     topic: str = ""
+    clauses: Mapping[str, Clause] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -95,6 +125,11 @@ class Exercise:
                 raise TypeError(
                     f"mistake {name!r} of {self.name} must be a pair (wrong function, sentence)"
                 )
+        for name, entry in self.clauses.items():
+            if not isinstance(entry, Clause):
+                raise TypeError(f"clause {name!r} of {self.name} must be a Clause")
+            if name in self.mistakes:
+                raise ValueError(f"{self.name}: a clause and a mistake are both called {name!r}")
         if isinstance(self.grad, str):
             raise TypeError(f"grad of {self.name} must be True or a list of argument names")
         parameters = list(inspect.signature(self.reference).parameters)
@@ -105,14 +140,22 @@ class Exercise:
             raise ValueError(f"{self.name}: grad and canonical cannot be combined")
 
     def arguments(self, seed: int) -> list[tuple]:
-        """The argument tuples for one seed, in order."""
-        cases = list(self.cases(seed))
-        if not cases or not all(isinstance(case, tuple) for case in cases):
-            raise TypeError(
-                f"cases({seed}) of {self.name} must give a list of argument tuples; "
-                "one argument is written (x,)"
-            )
-        return cases
+        """The argument tuples of the ordinary cases for one seed, in order."""
+        return _tuples(self.cases, seed, self.name)
+
+    def promised(self, name: str, seed: int) -> list[tuple]:
+        """The argument tuples of a clause for one seed, in order."""
+        return _tuples(self.clauses[name].cases, seed, f"the clause {name!r} of {self.name}")
+
+
+def _tuples(cases, seed, what) -> list[tuple]:
+    found = list(cases(seed))
+    if not found or not all(isinstance(case, tuple) for case in found):
+        raise TypeError(
+            f"cases({seed}) of {what} must give a list of argument tuples; "
+            "one argument is written (x,)"
+        )
+    return found
 
 
 def exercise(reference: Callable, **settings) -> Exercise:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -53,6 +53,7 @@ class Values:
     several: bool  # the result is a tuple of tensors
     note: str = ""  # said to the student whose answer was accepted in another type
     whole: bool = False  # integers or booleans: compared exactly (up to 2^53)
+    kinds: list[str] = field(default_factory=list)  # of each tensor: "b", "i", "f", "" unknown
 
 
 class WrongType(Exception):
@@ -118,7 +119,7 @@ def read(value, like: Values | None = None) -> Values:
         raise _refusal(value, like, cure="its numbers cannot be read") from problem
     if like is not None and like.note == note:
         note = ""  # the library's own result is of this type
-    return Values([tensor], False, note, whole)
+    return Values([tensor], False, note, whole, [_kind_of_numbers(value)])
 
 
 def _read_several(parts, like) -> Values:
@@ -138,7 +139,17 @@ def _read_several(parts, like) -> Values:
             raise WrongType(text) from None
     note = next((each.note for each in found if each.note), "")
     tensors = [tensor for each in found for tensor in each.tensors]
-    return Values(tensors, True, note, whole=all(each.whole for each in found))
+    kinds = [kind for each in found for kind in each.kinds]
+    return Values(tensors, True, note, all(each.whole for each in found), kinds)
+
+
+def _kind_of_numbers(value) -> str:
+    """ "b", "i" or "f" of a tensor or array; "" of a plain number, which may stand for any."""
+    if isinstance(value, torch.Tensor):
+        return "b" if value.dtype == torch.bool else "f" if value.is_floating_point() else "i"
+    if isinstance(value, np.ndarray):
+        return {"u": "i"}.get(value.dtype.kind, value.dtype.kind)
+    return ""
 
 
 def _numbers(value, like) -> tuple[torch.Tensor, str, bool]:

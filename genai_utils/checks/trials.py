@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -15,12 +15,20 @@ from genai_utils.checks.results import Values, read
 
 @dataclass
 class Trial:
-    """One case: its arguments, what the library says, and what each known mistake would say."""
+    """One case: its arguments, what the library says, and what each known mistake would say.
+
+    clause: the name of the clause that the case belongs to; None: it is an ordinary one. raises:
+    the error that is expected in place of a result.
+    """
 
     arguments: tuple
-    expected: Values
+    expected: Values | None
     mistakes: dict[str, Values]
     gradients: list | None
+    slips: dict[str, list] = field(default_factory=dict)  # gradients of the known mistakes
+    number: int = 0  # among all cases of a check
+    clause: str | None = None
+    raises: type[Exception] | None = None
     outcome: sandbox.Outcome | None = None
     yours: Values | None = None
 
@@ -33,14 +41,22 @@ class Trial:
 def prepare(exercise, seeds) -> list[Trial]:
     """The library's results and those of the mistakes, for every case of every seed.
 
+    The ordinary cases come first, then those of the clauses, in their order.
+
     Raises RuntimeError if the library's own function fails: then the exercise is broken.
     """
     with sandbox.untouched():
-        cases = [arguments for seed in seeds for arguments in exercise.arguments(seed)]
-        return [_trial(exercise, number, arguments) for number, arguments in enumerate(cases)]
+        cases = [(None, given) for seed in seeds for given in exercise.arguments(seed)]
+        for clause in exercise.clauses:
+            cases += [
+                (clause, given) for seed in seeds for given in exercise.promised(clause, seed)
+            ]
+        return [_trial(exercise, number, *case) for number, case in enumerate(cases)]
 
 
-def _trial(exercise, number, arguments) -> Trial:
+def _trial(exercise, number, clause, arguments) -> Trial:
+    raises = exercise.clauses[clause].raises if clause else None
+
     def result(function):
         sandbox.seed_all(number)  # for a function that draws: the student's draws the same
         return read(function(*copy.deepcopy(arguments)))
@@ -48,10 +64,19 @@ def _trial(exercise, number, arguments) -> Trial:
     try:
         right = result(exercise.reference)
     except Exception as error:
+        if raises is not None and isinstance(error, raises):
+            return Trial(arguments, None, {}, None, {}, number, clause, raises)
         raise RuntimeError(f"the library's own {exercise.name} failed: {error!r}") from error
+    if raises is not None:
+        raise RuntimeError(f"the library's own {exercise.name} raises no {raises.__name__}")
     mistakes = {}
     for name, (wrong, _) in exercise.mistakes.items():
         with contextlib.suppress(Exception):  # a mistake that fails here is not made here
             mistakes[name] = result(wrong)
-    gradients = gradients_of(exercise.reference, arguments) if exercise.grad else None
-    return Trial(arguments, right, mistakes, gradients)
+    gradients, slips = None, {}
+    if exercise.grad:
+        gradients = gradients_of(exercise.reference, arguments)
+        for name in mistakes:
+            with contextlib.suppress(Exception):
+                slips[name] = gradients_of(exercise.mistakes[name][0], arguments)
+    return Trial(arguments, right, mistakes, gradients, slips, number, clause)

@@ -42,14 +42,18 @@ class Answer:
 
     # --- called -------------------------------------------------------------------------------
 
+    def trial(self, number: int) -> Trial:
+        """The trial of that number among all cases of the check."""
+        return next(trial for trial in self.trials if trial.number == number)
+
     def called(self, number: int, limit: float) -> sandbox.Outcome:
         """What the function does on trial `number`, in at most `limit` seconds."""
-        given = self.trials[number].arguments
+        given = self.trial(number).arguments
         return sandbox.call(self.function, given, limit=limit, seed=number)
 
     def gradients(self, number: int, limit: float) -> sandbox.Outcome:
         """Its gradients on trial `number`: the outcome's value is a list, one for each argument."""
-        given = self.trials[number].arguments
+        given = self.trial(number).arguments
         return sandbox.call(lambda *a: gradients_of(self.function, a), given, limit=limit)
 
     # --- right or wrong -----------------------------------------------------------------------
@@ -92,6 +96,8 @@ class Answer:
                 shown.append(("yours", brief(trial.outcome.value)))
             if trial.expected is not None:
                 shown.append(("expected", "\n".join(brief(t) for t in trial.expected.tensors)))
+            if trial.raises is not None:
+                shown.append(("expected", f"an error: {trial.raises.__name__}"))
             if trial.outcome is not None and trial.outcome.printed.strip():
                 shown.append(("printed", brief_text(trial.outcome.printed)))
         return Verdict(state, self.name, sentence, shown, mistake)

@@ -97,7 +97,8 @@ def test_what_a_cell_shows_has_a_bound(monkeypatch):
     monkeypatch.setattr(client, "MOST_OUTPUT", 1000)
     cleared = (
         "from IPython.display import clear_output\n"
-        "for wait in [False] * 3 + [True] * 3: print('x' * 400); clear_output(wait=wait)\nprint('end')"
+        "for wait in [False] * 3 + [True] * 3: print('x' * 400); clear_output(wait=wait)\n"
+        "print('end')"
     )
     endless = "import time\n{}\ntime.sleep(3600)"
     much = ["print('x' * 1001, flush=True)", "display('x' * 600)\ndisplay('x' * 600)"]

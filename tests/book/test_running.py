@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import select
 import tempfile
 from pathlib import Path
 
@@ -121,6 +122,20 @@ def test_a_home_that_is_read_only_is_no_reason_for_warnings(monkeypatch, tmp_pat
     assert "MPLCONFIGDIR" not in running._places(tmp_path)
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert Path(running._places(tmp_path)["MPLCONFIGDIR"]).parent == tmp_path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no process groups here")
+def test_what_a_killed_kernel_began_is_ended(tmp_path, path):
+    """A pipe ends when nobody is left to write to it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    child = f"subprocess.Popen(['sleep', '3600'], stdout=open({str(pipe)!r}, 'w'))"
+    nbformat.write(notebook(f"import os, subprocess\n{child}\nos.kill(os.getpid(), 9)"), path)
+    with pytest.raises(running.KernelDied, match="a notebook cell 1/2: the kernel died in it"):
+        execute(path, "ci")
+    assert select.select([reader], [], [], 60)[0] and os.read(reader, 1) == b""
+    os.close(reader)
 
 
 def test_the_answer_of_a_kernel_is_not_waited_for_without_end(monkeypatch, path):

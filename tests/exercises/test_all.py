@@ -1,5 +1,8 @@
 """Every exercise of the book, held to the same rules: one file for all that there are.
 
+Each clause of an exercise (`register.Clause`) brings a function that breaks it alone; it must be
+refused with the clause's sentence, and accepted once the clause is left out.
+
 `test_<topic>.py` beside this file holds two tables of answers that were written independently of
 the exercise file, as lists of (exercise name, function): WRONG, at least three for each exercise,
 all refused, and RIGHT, at least two, all accepted.
@@ -48,6 +51,11 @@ every_mistake = pytest.mark.parametrize(
     [pytest.param(e, m, id=f"{ids(e)}-{m}") for e in ALL for m in e.mistakes],
 )
 
+every_clause = pytest.mark.parametrize(
+    ("exercise", "clause"),
+    [pytest.param(e, c, id=f"{ids(e)}-{c}") for e in ALL for c in e.clauses],
+)
+
 
 @every_exercise
 def test_stub_is_to_do(exercise):
@@ -83,6 +91,21 @@ def test_mistakes_are_pairwise_distinguishable_whatever_their_order(exercise):
     assert len(set(sentences)) == len(sentences)
 
 
+@every_clause
+@pytest.mark.parametrize("seeds", [SEEDS, *OTHER_SEEDS], ids=str)
+def test_a_breach_of_each_clause_is_refused_with_its_sentence(exercise, clause, seeds):
+    verdict = diagnose(exercise, exercise.clauses[clause].broken, seeds)
+    said = exercise.clauses[clause].says
+    assert (verdict.state, verdict.mistake, verdict.sentence) == ("not yet", clause, said)
+
+
+@every_clause
+def test_the_breach_of_a_clause_breaks_nothing_else(exercise, clause):
+    others = {name: each for name, each in exercise.clauses.items() if name != clause}
+    without = register.Exercise(**{**vars(exercise), "clauses": others})
+    assert diagnose(without, exercise.clauses[clause].broken).state == "correct"
+
+
 @every_exercise
 def test_cases_are_fresh_repeatable_and_varied(exercise):
     one, again, other = exercise.arguments(1), exercise.arguments(1), exercise.arguments(2)
@@ -99,7 +122,9 @@ def test_cases_are_fresh_repeatable_and_varied(exercise):
 @every_exercise
 def test_texts_are_there(exercise):
     assert len(exercise.mistakes) >= 3 and len(exercise.hints) >= 2
-    for text in [*exercise.hints, *(sentence for _, sentence in exercise.mistakes.values())]:
+    said = [sentence for _, sentence in exercise.mistakes.values()]
+    said += [clause.says for clause in exercise.clauses.values()]
+    for text in [*exercise.hints, *said]:
         assert text[0].strip() and text.rstrip()[-1] in ".?!:)", text
         assert len(text) < 300
 

@@ -38,7 +38,7 @@ def test_every_exercise_of_the_register_is_a_task_and_numbered_in_order():
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.number)
 def test_a_text_says_something_and_names_nothing_that_is_not_there(task):
-    assert len(task.text) > 10 and task.text[0].isupper() or task.text[0] in "`$"
+    assert len(task.text) > 10 and (task.text[0].isupper() or task.text[0] in "`$")
     assert not re.search(r"solution\(|cells? (after|below)|loop below", task.text)
     for number in re.findall(r"\((\d+\.\d+)\)", task.text):
         assert any(rf"\tag{{{number}}}" in formula for formula in task.formulas), number
