@@ -16,6 +16,7 @@ import html
 import inspect
 
 from genai_utils.checks import diagnosis, records, register
+from genai_utils.checks.clues import source_text
 from genai_utils.checks.results import article, brief
 from genai_utils.checks.verdict import CORRECT, ERROR, NOT_YET, TO_DO, Verdict
 from genai_utils.display.output import Bundle
@@ -67,7 +68,8 @@ def check(function):
     verdict, found = _examined(function)
     notes = []
     if found is not None and verdict.state != TO_DO:
-        notes = records.Records().change(found.topic, found.name, state=verdict.state, tries=1)
+        made = {"state": verdict.state, "tries": 1, "code": source_text(function)}
+        notes = records.Records().change(found.topic, found.name, **made)
     symbol, colour = SYMBOLS[verdict.state], COLOURS[verdict.state]
     sentence = " ".join([verdict.sentence, *notes])
     _box(symbol, f"{verdict.name}: {verdict.state}", sentence, verdict.details, colour)
@@ -108,8 +110,12 @@ def solution(function):
 
 
 @_never_raises
-def progress(export=None):
-    """Show what is solved in this notebook, or in all; `export` writes a .json or .html report."""
+def progress(export=None, name=""):
+    """Show what is solved in this notebook, or in all; `export` writes a .json or .html report.
+
+    The report has a section for each chapter, with the code that was checked; `name` is who
+    hands it in.
+    """
     from genai_utils.checks import report
 
     notebook = _notebook()
@@ -118,7 +124,7 @@ def progress(export=None):
     rows = report.rows([e for t in topics for e in _shelf(t).values()], kept)
     text, page = report.as_text(rows), report.as_html(rows)
     if export is not None:
-        notes.append(report.export(export, rows))
+        notes.append(report.export(export, rows, name))
     if notes:
         text = "\n".join([text, *notes])
         page += "".join(f"<p>{html.escape(note)}</p>" for note in notes)

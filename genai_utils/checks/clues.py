@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import textwrap
 import types
 from fractions import Fraction
 
@@ -89,6 +90,14 @@ def unwrapped(function):
         return inspect.unwrap(function)
     except Exception:  # wrapped around itself, or an object that fails at any touch
         return function
+
+
+def source_text(function) -> str:
+    """The code of a function, or nothing where it cannot be found."""
+    try:
+        return textwrap.dedent(inspect.getsource(unwrapped(function)))
+    except Exception:
+        return ""
 
 
 def is_stub(function) -> bool:

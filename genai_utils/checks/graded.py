@@ -80,7 +80,7 @@ class Recorded(Answer):
     reply: dict = field(default_factory=dict)
 
     def called(self, number, limit) -> Outcome:
-        told, trial = self.reply["trials"][number], self.trials[number]
+        told, trial = self.reply["trials"][number], self.trial(number)
         arguments = list(trial.arguments)
         for place, value in told["changed"]:
             arguments[place] = wire.unpack(value)
@@ -105,9 +105,22 @@ def _failure(told) -> dict:
         return {}
     if told["failure"] not in ("raised", "time", "exit"):
         raise ValueError("no such failure")
-    name, text = clean(told["error"]), clean(told["text"])
-    kind = getattr(builtins, name) if name in KNOWN else type(name, (Exception,), {})
-    return {"failure": told["failure"], "error": kind(text), "line": clean(told["line"])}
+    return {
+        "failure": told["failure"],
+        "error": _error(clean(told["error"]), clean(told["base"]), clean(told["text"])),
+        "line": clean(told["line"]),
+    }
+
+
+def _error(name, base, text) -> BaseException:
+    """An error of that name and message, of a class below the built-in one called `base`."""
+    if name in KNOWN:
+        return getattr(builtins, name)(text)
+    base = getattr(builtins, base, None)
+    if not (isinstance(base, type) and issubclass(base, BaseException)):
+        raise ValueError("no such error")
+    plain = {"__init__": lambda self, *_: None, "__str__": lambda self: text}
+    return type(name, (base,), plain)()
 
 
 def _ended(sentence: str) -> str:
@@ -169,8 +182,8 @@ class Grader:
         return exercise if seconds is None else replace(exercise, limit=float(seconds))
 
     def _patience(self, exercise) -> float:
-        """Definitions, calls and gradients may take the limit each."""
-        return 3 * self._limited(exercise).limit + GRACE
+        """Definitions, and in each part calls and gradients, may take the limit each."""
+        return (1 + 2 * (1 + len(exercise.clauses))) * self._limited(exercise).limit + GRACE
 
     def _trials(self, exercise) -> list:
         """The cases of an exercise, without what another submission said to them."""
@@ -190,8 +203,9 @@ class Grader:
             "plan": [[s.cell, s.number] for s in plan],
             "name": exercise.name,
             "trials": [[wire.pack(a) for a in t.arguments] for t in answer.trials],
-            "most": [max(100 * sum(e.numel() for e in t.expected.tensors), LARGE)
-                     for t in answer.trials],
+            "parts": [t.clause for t in answer.trials],
+            "most": [max(100 * sum(e.numel() for e in t.expected.tensors) if t.expected else 0,
+                         LARGE) for t in answer.trials],
             "gradients": bool(exercise.grad),
             "limit": exercise.limit,
         }  # fmt: skip

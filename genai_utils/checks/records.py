@@ -24,8 +24,16 @@ import platformdirs
 FORMAT = "genai-from-scratch progress"
 VERSION = 1
 FAILURES = (OSError, RuntimeError, ValueError)  # of a disk, of a missing home, of an odd path
-FIELDS = {"state": str, "solved": str, "last": str, "tries": int, "hints": int, "solution": bool}
-_told: set[str] = set()  # why there was no lock: said once
+FIELDS = {
+    "state": str, "solved": str, "last": str, "tries": int, "hints": int, "solution": bool,
+    "code": str,
+}  # fmt: skip
+FLEETING = (
+    "Your progress is kept in this runtime only and ends with it: mount your Drive, or write it "
+    'out with progress("report.json").'
+)
+DRIVE = Path("/content/drive/MyDrive")  # of Colab, where it is mounted
+_told: set[str] = set()  # notes that are said once
 
 
 class Records:
@@ -71,7 +79,11 @@ class Records:
         self.notes.append(f"Your progress file could not be read. It is kept as {aside}.")
 
     def change(self, notebook: str, name: str, **changes) -> list[str]:
-        """Merge changes into one record, and return notes. Numbers are added, the rest replaced."""
+        """Merge changes into one record, and return notes. Numbers are added, the rest replaced.
+
+        Once it is solved, a further check is no further try, and only other code that is correct
+        takes the place of the code that solved it.
+        """
         if os.environ.get("GENAI_PUBLISH") == "1":
             return []
         try:
@@ -79,6 +91,10 @@ class Records:
             with _locked(self.path) as no_lock:
                 shelves = self.read()  # again, inside the lock: another notebook may have written
                 record = shelves.setdefault(notebook, {}).setdefault(name, _clean({}))
+                if record["solved"]:
+                    changes.pop("tries", None)
+                    if changes.get("state", "correct") != "correct":
+                        changes.pop("code", None)
                 for key, value in changes.items():
                     add = FIELDS[key] is int
                     record[key] = record[key] + value if add else value
@@ -86,9 +102,10 @@ class Records:
                 if record["state"] == "correct" and not record["solved"]:
                     record["solved"] = record["last"]
                 write(self.path, {"format": FORMAT, "version": VERSION, "notebooks": shelves})
-            if no_lock is not None and str(no_lock) not in _told:  # once: nothing was lost
-                _told.add(str(no_lock))
-                self.notes.append(f"Your progress is kept without a lock ({no_lock}).")
+            if no_lock is not None:
+                self._tell_once(f"Your progress is kept without a lock ({no_lock}).")
+            if on_colab() and not DRIVE.is_dir() and not os.environ.get("GENAI_PROGRESS"):
+                self._tell_once(FLEETING)
         except FAILURES as problem:
             self.notes.append(f"Your progress could not be saved ({problem}).")
         return self._told()
@@ -99,6 +116,12 @@ class Records:
             return self.read(), self._told()
         except FAILURES as problem:
             return {}, [f"Your progress could not be read ({problem}).", *self._told()]
+
+    def _tell_once(self, note: str) -> None:
+        """Note what matters once in a process: nothing was lost."""
+        if note not in _told:
+            _told.add(note)
+            self.notes.append(note)
 
     def _told(self) -> list[str]:
         notes, self.notes = self.notes, []
@@ -139,9 +162,8 @@ def place() -> Path:
     if named:
         path = Path(named).expanduser()
         return path / "progress.json" if path.is_dir() else path
-    if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
-        drive = Path("/content/drive/MyDrive")
-        return (drive / "genai-from-scratch" if drive.is_dir() else Path.cwd()) / "progress.json"
+    if on_colab():
+        return (DRIVE / "genai-from-scratch" if DRIVE.is_dir() else Path.cwd()) / "progress.json"
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         return Path.cwd() / "progress.json"
     with contextlib.suppress(RuntimeError):  # no HOME, and no entry in the password file
@@ -149,6 +171,11 @@ def place() -> Path:
         if folder.is_absolute():  # older platformdirs leave a ~ that nobody can expand
             return folder / "progress.json"
     raise OSError("you have no home folder; GENAI_PROGRESS can name a file to keep it in")
+
+
+def on_colab() -> bool:
+    """Whether this notebook runs on Google Colab."""
+    return "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ
 
 
 def write(path: Path, content: dict | str) -> None:

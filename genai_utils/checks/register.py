@@ -110,6 +110,20 @@ class Exercise:
     def name(self) -> str:
         return self.reference.__name__
 
+    @property
+    def chapter(self) -> str:
+        """ "24_vae": the notebook of its file, or the topic where the file names none."""
+        module = sys.modules.get(f"{SHELF}.{self.topic}")
+        return getattr(module, "NOTEBOOK", self.topic)
+
+    @property
+    def number(self) -> str:
+        """ "24.2": its chapter and its place there; "" outside of a chapter."""
+        mine = list(REGISTER.get(self.topic, {}))
+        if not re.match(r"\d\d_", self.chapter) or self.name not in mine:
+            return ""
+        return f"{int(self.chapter[:2])}.{mine.index(self.name) + 1}"
+
     def __post_init__(self):
         if not inspect.isfunction(self.reference):
             raise TypeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from html import escape
 from pathlib import Path
 
 from genai_utils.checks.records import write
@@ -10,24 +11,33 @@ from genai_utils.display.figures import table_bundle
 from genai_utils.printing import plain
 
 MARK = "genai-from-scratch report"  # a file that bears it may be written over, no other
-COLUMNS = ("exercise", "notebook", "state", "tries", "hints", "solution seen", "solved on")
+COLUMNS = (
+    "number", "exercise", "chapter", "state", "tries", "hints", "solution seen", "solved on",
+)  # fmt: skip
+STYLE = (
+    ":root{color-scheme:light dark}body{font-family:sans-serif;margin:2em}"
+    "td,th{padding:.2em .8em}pre{overflow-x:auto;padding:.6em;border:1px solid #8888}"
+)
 
 
 def rows(exercises, kept: dict) -> list[dict]:
-    """One row per exercise, solved or not. Once solved it stays solved."""
+    """One row per exercise, solved or not. Once solved it stays solved, and is worth one point."""
     found = []
     for exercise in exercises:
         record = kept.get(exercise.topic, {}).get(exercise.name, {})
         state = "correct" if record.get("solved") else record.get("state") or "to do"
         found.append(
             {
+                "number": exercise.number,
                 "exercise": exercise.name,
-                "notebook": exercise.topic,
+                "chapter": exercise.chapter,
                 "state": state,
+                "points": int(state == "correct"),
                 "tries": record.get("tries", 0),
                 "hints": record.get("hints", 0),
                 "solution seen": "yes" if record.get("solution") else "no",
                 "solved on": record.get("solved", "")[:10],
+                "code": record.get("code", ""),
             }
         )
     return found
@@ -61,8 +71,38 @@ def as_html(table: list[dict]) -> str:
     return table_bundle(cells, caption=summary(table)).html
 
 
-def export(path, table: list[dict]) -> str:
+def by_chapter(table: list[dict]) -> dict[str, list[dict]]:
+    """The rows of each chapter, in order."""
+    return {
+        chapter: [row for row in table if row["chapter"] == chapter]
+        for chapter in dict.fromkeys(row["chapter"] for row in table)
+    }
+
+
+def as_page(table: list[dict], name: str, now: str) -> str:
+    """The report as a page: a section for each chapter, and below it the code that was checked."""
+    sections = []
+    for chapter, mine in by_chapter(table).items():
+        code = [
+            f"<details><summary>{escape(row['number'])} {escape(row['exercise'])}: "
+            f"{row['state']}</summary><pre>{escape(row['code'])}</pre></details>"
+            for row in mine
+            if row["code"]
+        ]
+        sections.append(f"<h2>{escape(chapter)}</h2>\n{as_html(mine)}\n{''.join(code)}")
+    who = f"<p>Name: {escape(name)}</p>\n" if name else ""
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{MARK}</title>\n'
+        f"<style>{STYLE}</style>\n<h1>Exercises</h1>\n{who}<p>Written {now}. {summary(table)}</p>\n"
+        + "\n".join(sections)
+        + "</html>\n"
+    )
+
+
+def export(path, table: list[dict], name: str = "") -> str:
     """Write the report as .json or .html, and return the sentence that says how it went."""
+    if not isinstance(name, str):
+        return f"name expects a text such as 'Ada Lovelace'; got {type(name).__name__}."
     try:
         path = Path(path).expanduser()
     except TypeError:
@@ -73,14 +113,10 @@ def export(path, table: list[dict]) -> str:
         return f"The report can be a .json or a .html file; {path.name} is neither."
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     if path.suffix == ".json":
-        content = {"format": MARK, "written": now, "summary": summary(table), "exercises": table}
+        content = {"format": MARK, "written": now, "name": name, "summary": summary(table)}
+        content["exercises"] = table
     else:
-        content = (
-            f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{MARK}</title>\n'
-            "<style>:root{color-scheme:light dark}body{font-family:sans-serif;margin:2em}"
-            "td,th{padding:.2em .8em}</style>\n"
-            f"<h1>Exercises</h1>\n<p>Written {now}.</p>\n{as_html(table)}</html>\n"
-        )
+        content = as_page(table, name, now)
     try:
         if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
             return f"{path} is there already and is no report of this book. Nothing was written."

@@ -24,8 +24,9 @@ def tried(job: dict) -> dict:
     """The reply to one job.
 
     job: folder; first (code that runs before), cells (label -> code), plan (pairs of a label and
-    the number of a statement in that cell), name, trials (lists of packed arguments), gradients
-    (whether they are asked for), limit (seconds), most (numbers in a result, for each trial).
+    the number of a statement in that cell), name, trials (lists of packed arguments), parts (for
+    each trial the clause that it tries, None for the ordinary ones), gradients (whether they are
+    asked for), limit (seconds, for each part), most (numbers in a result, for each trial).
     """
     os.makedirs(job["folder"], exist_ok=True)
     os.chdir(job["folder"])
@@ -39,18 +40,29 @@ def tried(job: dict) -> dict:
     if not callable(function):
         reply["kind"] = "missing" if job["name"] not in home.__dict__ else article(function)
         return reply
-    began = time.monotonic()
     arguments = [tuple(map(wire.unpack, trial)) for trial in job["trials"]]
-    end = began + job["limit"]
+    left = _clock(job)
     for number, (given, most) in enumerate(zip(arguments, job["most"], strict=True)):
-        outcome = sandbox.call(function, given, limit=end - time.monotonic(), seed=number)
+        outcome = sandbox.call(function, given, limit=left(number), seed=number)
         reply["trials"].append(_told(outcome, given, most))
-        if outcome.failure:
+        if outcome.failure and job["parts"][number] is None:
+            return reply  # nothing else is asked; in a clause, an error may be what is promised
+        if outcome.failure == "time":
             break
-    else:
-        reply["gradients"] = _gradients(job, function, arguments) if job["gradients"] else []
-    reply["seconds"] = time.monotonic() - began
+    if job["gradients"]:
+        reply["gradients"] = _gradients(job, function, arguments, reply["trials"])
     return reply
+
+
+def _clock(job):
+    """A function of a trial's number: the seconds that are left for the part it belongs to."""
+    ends = {}
+
+    def left(number):
+        now = time.monotonic()
+        return ends.setdefault(job["parts"][number], now + job["limit"]) - now
+
+    return left
 
 
 def _define(job, names) -> list[str]:
@@ -89,20 +101,24 @@ def _told(outcome, given, most) -> dict:
 def _failure(outcome) -> dict:
     if not outcome.failure:
         return {"failure": None}
-    error = outcome.error
+    error = outcome.error or TimeoutError()  # when its time was over, there is none
     return {
         "failure": outcome.failure,
         "error": type(error).__name__[:100],
+        "base": next(k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"),
         "text": text_of(error)[:TEXT],
         "line": outcome.line,
     }
 
 
-def _gradients(job, function, arguments) -> list[dict]:
-    end, told = time.monotonic() + job["limit"], []
-    for given in arguments:
-        left = end - time.monotonic()
-        made = sandbox.call(lambda *a: gradients_of(function, a), given, limit=left)
+def _gradients(job, function, arguments, trials) -> list[dict | None]:
+    """For each trial; None where its call failed."""
+    left, told = _clock(job), []
+    for number, (given, trial) in enumerate(zip(arguments, trials, strict=False)):
+        if trial["failure"]:
+            told.append(None)
+            continue
+        made = sandbox.call(lambda *a: gradients_of(function, a), given, limit=left(number))
         told.append(_failure(made))
         if made.failure:
             break

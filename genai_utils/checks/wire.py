@@ -60,7 +60,8 @@ def _tensor(value, most):
     if value.numel() > most or value.dim() > DIMENSIONS:
         return {"large": list(value.shape)}
     if name not in DTYPES:
-        value, name = value.to(torch.float64), "float64"
+        name = "float64" if value.is_floating_point() else "int64"
+        value = value.to(getattr(torch, name))
     flat = value.to("cpu").resolve_neg().contiguous().reshape(-1)
     data = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
     encoded = base64.b64encode(data).decode("ascii")

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from genai_utils.checks import exercise
 from genai_utils.structure import clustering
 
+NOTEBOOK = "01_clustering"
+
 
 def _generator(seed):
     return torch.Generator().manual_seed(seed)

@@ -8,6 +8,8 @@ from genai_utils.checks import exercise
 from genai_utils.vision import divergence as dv
 from genai_utils.vision import mixture
 
+NOTEBOOK = "19_divergence"
+
 
 def _logits(seed):
     """A function that draws log-probabilities over the last dimension, in double precision."""

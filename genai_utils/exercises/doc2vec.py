@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from genai_utils.checks import exercise
 from genai_utils.structure import doc2vec
 
+NOTEBOOK = "06_doc2vec"
+
 
 def _generator(seed):
     return torch.Generator().manual_seed(seed)

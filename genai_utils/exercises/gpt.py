@@ -9,6 +9,8 @@ from genai_utils.checks import exercise
 from genai_utils.language import fill_in, gpt
 from genai_utils.training import schedules
 
+NOTEBOOK = "10_gpt"
+
 
 def _generator(seed):
     return torch.Generator().manual_seed(seed)

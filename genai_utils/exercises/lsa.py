@@ -5,6 +5,8 @@ import torch
 from genai_utils.checks import exercise
 from genai_utils.structure import lsa
 
+NOTEBOOK = "04_lsa"
+
 
 def _generator(seed):
     return torch.Generator().manual_seed(seed)

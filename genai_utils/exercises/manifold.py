@@ -5,6 +5,8 @@ import torch
 from genai_utils.checks import exercise
 from genai_utils.vision import manifold, tangent_prop
 
+NOTEBOOK = "23_manifold"
+
 
 def _normal(seed):
     """A function that draws normal numbers of a given shape."""

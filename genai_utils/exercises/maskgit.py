@@ -7,6 +7,8 @@ import torch
 from genai_utils.checks import exercise
 from genai_utils.vision import maskgit, vq
 
+NOTEBOOK = "21_maskgit"
+
 
 def _generator(seed):
     return torch.Generator().manual_seed(seed)

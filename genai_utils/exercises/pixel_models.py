@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from genai_utils.checks import exercise
 from genai_utils.vision import pixel_chain, pixel_models
 
+NOTEBOOK = "20_pixel_models"
+
 # --- masked_weight -------------------------------------------------------------------------------
 
 

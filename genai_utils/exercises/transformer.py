@@ -7,6 +7,8 @@ import torch
 from genai_utils.checks import exercise
 from genai_utils.language import transformer
 
+NOTEBOOK = "08_transformer"
+
 
 def _generator(seed):
     return torch.Generator().manual_seed(seed)

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from genai_utils.checks import exercise
 from genai_utils.vision import vae
 
+NOTEBOOK = "24_vae"
+
 
 def _normal(seed):
     """A function that draws normal numbers of a given shape."""

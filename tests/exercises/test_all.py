@@ -9,8 +9,11 @@ all refused, and RIGHT, at least two, all accepted.
 """
 
 import importlib
+import re
 from collections import Counter
+from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
@@ -18,6 +21,7 @@ from genai_utils.checks import register, stubs
 from genai_utils.checks.compare import unchanged
 from genai_utils.checks.diagnosis import SEEDS, diagnose
 
+ROOT = Path(__file__).parents[2]
 ALL = [each for topic in register.topics() for each in register.load(topic).values()]
 OTHER_SEEDS = [(103,), (2024,)]
 
@@ -150,3 +154,18 @@ def test_there_are_enough_exercises_and_answers(topic):
     for name in shelf:
         assert wrong[name] >= 3, f"{name}: too few wrong answers"
         assert right[name] >= 2, f"{name}: too few right answers"
+
+
+@pytest.mark.parametrize("topic", register.topics())
+def test_exercises_have_the_numbers_of_their_boxes(topic):
+    """The order of the file is that of the notebook, where each stub stands below its box."""
+    shelf = list(register.load(topic).values())
+    path = ROOT / "notebooks" / f"{shelf[0].chapter}.ipynb"
+    number, found = None, {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            boxes = re.findall(r"^> ?\*\*Exercise (\d+\.\d+)\*\*", cell.source, re.MULTILINE)
+            number = boxes[-1] if boxes else number
+        else:
+            found |= {stub.name: number for stub in stubs.stubs_in(cell.source)}
+    assert {e.name: e.number for e in shelf} == found

@@ -117,7 +117,7 @@ def test_each_chapter_checks_its_own(begin, capsys, fresh):
         assert out.startswith("✓ row_norms: correct") and "✗ row_norms: not yet" in out
     kept = stored(fresh)
     assert sorted(kept) == ["euclid", "largest"]
-    assert all(shelf["row_norms"]["tries"] == 2 for shelf in kept.values())
+    assert all(shelf["row_norms"]["tries"] == 1 for shelf in kept.values())
     begin("32_largest")
     assert examine(named(lambda x: x.amax(1))).mistake == "signed"
     begin("31_euclid")
@@ -227,12 +227,49 @@ def test_solution_shows_the_source_and_is_remembered(fresh, capsys):
 def test_progress_is_kept_and_solved_stays_solved(fresh, capsys):
     check(wrong()), check(right()), check(wrong())
     record = stored(fresh)["toys"]["row_norms"]
-    assert record["tries"] == 3 and record["state"] == "not yet" and record["solved"]
+    assert record["tries"] == 2 and record["state"] == "not yet" and record["solved"]
+    assert record["code"] == "return named(lambda x: x.norm(dim=1))\n"
     capsys.readouterr()
     progress()
     out = capsys.readouterr().out
-    assert re.search(r"row_norms +toys +✓ correct +3 +0 +no +\d{4}-\d\d-\d\d", out)
+    assert re.search(r"row_norms +toys +✓ correct +2 +0 +no +\d{4}-\d\d-\d\d", out)
     assert re.search(r"shift +toys +○ to do +0", out) and "1 of 2 exercises solved." in out
+
+
+def test_the_report_has_chapters_code_and_a_name(fresh, capsys):
+    def row_norms(x):
+        return (x * x).sum(1) ** 0.5  # mine < yours
+
+    check(row_norms)
+    progress(str(fresh / "mine.html"), name="Ada <Lovelace>")
+    page = (fresh / "mine.html").read_text()
+    assert "<h2>toys</h2>" in page and "Name: Ada &lt;Lovelace&gt;" in page
+    assert (
+        "row_norms: correct</summary><pre>def row_norms(x):" in page and "mine &lt; yours" in page
+    )
+    progress(str(fresh / "mine.json"), name="Ada")
+    report = json.loads((fresh / "mine.json").read_text())
+    rows = {row["exercise"]: row for row in report["exercises"]}
+    assert report["name"] == "Ada" and rows["row_norms"]["points"] == 1
+    assert "mine < yours" in rows["row_norms"]["code"] and rows["shift"]["points"] == 0
+    capsys.readouterr()
+    progress(str(fresh / "other.html"), name=3)
+    assert "name expects a text" in capsys.readouterr().out and not (fresh / "other.html").exists()
+
+
+def test_colab_without_a_drive_says_once_that_progress_ends(fresh, monkeypatch, capsys):
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "1")
+    monkeypatch.delenv("GENAI_PROGRESS")
+    monkeypatch.setattr(records, "DRIVE", fresh / "no drive")
+    monkeypatch.setattr(records, "_told", set())
+    monkeypatch.chdir(fresh)
+    check(right()), check(right())
+    assert capsys.readouterr().out.count("ends with it: mount your Drive") == 1
+    (fresh / "no drive").mkdir()
+    monkeypatch.setattr(records, "_told", set())
+    check(right())
+    assert "mount your Drive" not in capsys.readouterr().out
+    assert (fresh / "no drive" / "genai-from-scratch" / "progress.json").is_file()
 
 
 def test_nothing_is_kept_of_stubs_or_while_publishing(fresh, monkeypatch):
