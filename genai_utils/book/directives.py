@@ -11,6 +11,7 @@ from genai_utils.book.nodes import (
     table,
 )
 from genai_utils.book.results import OpenFigures, Results, RunTimes, measured
+from genai_utils.book.teaching import TeachingMinutes
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ DIRECTIVES = {
     "results": Results,
     "run-times": RunTimes,
     "open-figures": OpenFigures,
+    "teaching-minutes": TeachingMinutes,
     "data-catalogue": DataCatalogue,
     "from-notebook": FromNotebook,
 }

@@ -4,8 +4,8 @@
 
 The notebook runs in the named profile, on the CPU where there is no card, and its file is not
 touched. Only what `fit` trains is counted; loops that a notebook writes itself are not. A cell that
-fails on barely trained models, or takes too long, is named and the next ones are run; what such
-cells would have trained is missing, so the estimate may then be too low.
+fails on barely trained models, takes too long or shows too much is named, and the next ones are
+run; what such cells would have trained is missing, so the estimate may then be too low.
 """
 
 import datetime

@@ -8,6 +8,11 @@ verdict    what a check found, and how that is worded
 sandbox    what a student's function is kept from doing
 records    what was solved, and report, what is handed in
 stubs      from the library's function to the cell that a student fills in, and back
+
+For a course, with commands of their own:
+assign     the notebooks of an assignment (tasks: what chapters set; exports: nbgrader, otter)
+grade      the submissions of a class (handed_in: what of a notebook is run; gradebook: the pages)
+graded     one submission judged; it runs in a process of its own (process, pupil, trying, wire)
 """
 
 from genai_utils.checks.register import Clause, Exercise, UnknownExercise, exercise

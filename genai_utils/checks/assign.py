@@ -185,8 +185,12 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m genai_utils.checks.assign", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--chapters", nargs="+", default=[], metavar="CHAPTER", help="08, 10, …")
-    parser.add_argument("--exercises", nargs="+", default=[], metavar="NUMBER", help="8.1, 10.2, …")
+    parser.add_argument(
+        "--chapters", nargs="+", default=[], metavar="CHAPTER", help="such as 08 10"
+    )
+    parser.add_argument(
+        "--exercises", nargs="+", default=[], metavar="NUMBER", help="such as 8.1 10.2"
+    )
     parser.add_argument(
         "--points", nargs="+", default=[], type=_points, metavar="NUMBER=POINTS", help="1 if unsaid"
     )

@@ -32,6 +32,9 @@ QUESTIONS = (
     answers.differs,
 )
 
+# A function that is right in all ordinary cases makes none of the mistakes that have a name.
+AT_AN_EDGE = tuple(question for question in QUESTIONS if question is not answers.named_mistake)
+
 
 def diagnose(exercise, function, seeds=SEEDS) -> Verdict:
     """The verdict on a student's function. Raises only if the exercise itself is broken."""
@@ -50,7 +53,7 @@ def judged(answer: Answer) -> Verdict:
         if found.state != CORRECT:
             break
         part = _part(answer, name)
-        breach = calling.promised_error(part) if clause.raises else _asked(part)
+        breach = calling.promised_error(part) if clause.raises else _asked(part, AT_AN_EDGE)
         if breach is not None and breach.state != CORRECT:
             seen = ("what was seen", breach.sentence)
             return Verdict(NOT_YET, answer.name, clause.says, [*breach.details, seen], name)
@@ -62,9 +65,9 @@ def _part(answer: Answer, clause: str | None) -> Answer:
     return replace(answer, trials=[trial for trial in answer.trials if trial.clause == clause])
 
 
-def _asked(answer: Answer) -> Verdict:
+def _asked(answer: Answer, questions=QUESTIONS) -> Verdict:
     """The verdict of the first question that has one."""
-    for question in QUESTIONS:
+    for question in questions:
         found = question(answer)
         if found is not None:
             return found

@@ -58,7 +58,8 @@ class Pupil:
             "processor": int(self.total * (os.cpu_count() or 1)),
         }
         own = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "OMP_NUM_THREADS")
-        environment = {name: os.environ[name] for name in own if name in os.environ}
+        environment = {"OMP_NUM_THREADS": "1"}  # threads of many small tensors only wait
+        environment |= {name: os.environ[name] for name in own if name in os.environ}
         environment |= dict.fromkeys(("HOME", "TMPDIR", "TEMP", "USERPROFILE"), str(folder))
         environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONIOENCODING": "utf-8"}
         with self.errors.open("wb") as errors:

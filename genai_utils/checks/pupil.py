@@ -17,6 +17,8 @@ import sys
 
 
 def main() -> None:
+    if len(sys.argv) != 2 or not sys.argv[1].startswith("{"):
+        raise SystemExit("python -m genai_utils.checks.grade starts this process.")
     settings = json.loads(sys.argv[1])
     jobs = os.fdopen(os.dup(0), encoding="utf-8")
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -36,9 +38,14 @@ def main() -> None:
     _put_away("genai_utils")
     hello = {"torch": torch.__version__, "limits": _limit(settings)}
     sys.argv[:] = ["notebook"]
-    print(json.dumps(hello), file=replies, flush=True)
+    _reply(replies, hello)
     for line in jobs:
-        print(json.dumps(trying.tried(json.loads(line))), file=replies, flush=True)
+        _reply(replies, trying.tried(json.loads(line)))
+
+
+def _reply(stream, content) -> None:
+    stream.write(json.dumps(content) + "\n")
+    stream.flush()
 
 
 def _put_away(package: str) -> None:

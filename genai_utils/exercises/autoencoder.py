@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from genai_utils.checks import exercise
+from genai_utils.checks import Clause, exercise
 from genai_utils.vision import autoencoder
 
 NOTEBOOK = "22_autoencoder"
@@ -26,6 +26,41 @@ def _squares(x, mean):
 
 def _constant(x, std):
     return x[0].numel() / 2 * math.log(2 * math.pi * std**2)
+
+
+def _gaussian(x, mean, std=1.0):
+    return -_squares(x, mean) / (2 * std**2) - _constant(x, std)
+
+
+def _density_first(x, mean, std=1.0):
+    z = ((x - mean) / std).double().flatten(mean.dim() - x.dim() + 1)
+    return torch.log(torch.exp(-0.5 * z**2) / (std * math.sqrt(2 * math.pi))).sum(-1)
+
+
+def _leading_by_size(x, mean, std=1.0):
+    start = 1 if mean.shape[0] == x.shape[0] else 2
+    return -((x - mean) ** 2).flatten(start).sum(-1) / (2 * std**2) - _constant(x, std)
+
+
+def _images_or_rows(x, mean, std=1.0):
+    square = ((x - mean) ** 2).sum((-3, -2, -1) if x.dim() == 4 else -1)
+    return -square / (2 * std**2) - _constant(x, std)
+
+
+def _by_the_root(x, mean, std=1.0):
+    return -(_squares(x, mean).sqrt() ** 2) / (2 * std**2) - _constant(x, std)
+
+
+def _met_exactly(seed):
+    normal = _normal(seed)
+    x, mean = normal(3, 5), normal(3, 5)
+    mean[1] = x[1]
+    return [(x, mean, 0.8)]
+
+
+def _pairs(seed, *shapes, std=0.7):
+    normal = _normal(seed)
+    return [(normal(*x), normal(*mean), std) for x, mean in shapes]
 
 
 def _gaussians(seed):
@@ -71,6 +106,43 @@ exercise(
             "Yours has the other sign: it is the loss.",
         ),
     },
+    clauses={
+        "std left out": Clause(
+            lambda seed: [(x, mean) for x, mean, _ in _gaussians(seed)],
+            "Where no std is given, it is 1.",
+            lambda x, mean, std=0.5: _gaussian(x, mean, std),
+        ),
+        "any number of dimensions": Clause(
+            lambda seed: _pairs(seed, ((3, 2, 5), (3, 2, 5)), ((4, 3, 2), (2, 4, 3, 2))),
+            "All dimensions of x behind the batch are pixels, however many there are: (B, d), "
+            "(B, h, w), (B, C, h, w). An image has one log-likelihood.",
+            _images_or_rows,
+        ),
+        "as many means as images": Clause(
+            lambda seed: _pairs(seed, ((3, 4), (3, 3, 4)), ((2, 1, 3, 5), (2, 2, 1, 3, 5))),
+            "K may be as large as B. Whether there are K means in front is told by the number of "
+            "dimensions, not by a size.",
+            _leading_by_size,
+        ),
+        "sizes of one": Clause(
+            lambda seed: _pairs(seed, ((1, 4), (1, 4)), ((3, 4), (1, 3, 4)), ((1, 4), (3, 1, 4))),
+            "One image, or one mean for each (K = 1), keeps its dimension: the shape is (B,) or "
+            "(K, B), whatever the sizes.",
+            lambda x, mean, std=1.0: _gaussian(x, mean, std).squeeze(),
+        ),
+        "pixels far from the mean": Clause(
+            lambda seed: _pairs(seed, ((3, 40), (3, 40)), std=0.01),
+            "Many standard deviations from the mean the density is zero in floating point, and "
+            "the logarithm of that is minus infinity. The logarithm itself is a plain square.",
+            _density_first,
+        ),
+        "an image met exactly": Clause(
+            _met_exactly,
+            "Where the mean meets an image exactly, its log-likelihood is the constant and has "
+            "the gradient 0. A square root has no gradient at 0.",
+            _by_the_root,
+        ),
+    },
     hints=[
         "One pixel: log of the normal density, -(x - a)^2 / (2 s^2) - 1/2 log(2 pi s^2). Pixels "
         "add up.",
@@ -104,8 +176,26 @@ def _signals(seed):
     return [
         (normal(3, 4), normal(3), 2),  # stamps that overlap in every second place
         (normal(4, 6), normal(5), 3),
-        (normal(5, 3), normal(2), 4),  # stamps with gaps between them
+        (normal(5, 3), normal(6), 4),
         (normal(3, 7), normal(4), 1),
+    ]
+
+
+def _gaps(seed):
+    normal = _normal(seed)
+    return [(normal(5, 3), normal(2), 4), (normal(3, 4), normal(1), 2)]
+
+
+def _gap_behind_the_last(y, kernel, stride):
+    return F.pad(_stamped(y, kernel, stride), (0, max(stride - kernel.shape[0], 0)))
+
+
+def _short_signals(seed):
+    normal = _normal(seed)
+    return [
+        (normal(1, 4), normal(3), 2),
+        (normal(3, 1), normal(1), 1),
+        (normal(3, 1), normal(4), 3),
     ]
 
 
@@ -134,6 +224,20 @@ exercise(
             "convolution adds them up.",
         ),
     },
+    clauses={
+        "stride longer than the kernel": Clause(
+            _gaps,
+            "Where the stride is longer than the kernel, zeros stay between the stamps, and none "
+            "behind the last one: the length is (n - 1) s + K.",
+            _gap_behind_the_last,
+        ),
+        "sizes of one": Clause(
+            _short_signals,
+            "One signal, one value or a kernel of one weight keeps its dimension: the shape is "
+            "(B, (n - 1) s + K), whatever the sizes.",
+            lambda y, kernel, stride: _stamped(y, kernel, stride).squeeze(),
+        ),
+    },
     hints=[
         "Start from zeros, as long as the last stamp reaches: (n - 1) * stride + K.",
         "Stamp i covers the places i * stride to i * stride + K - 1. Add y[:, i] times the "
@@ -152,8 +256,24 @@ def _pooled(seed):
     cases = []
     for shape in ((3, 2, 8, 10), (4, 3, 2, 12), (5, 2, 6, 8)):
         _, switches = F.max_pool2d(normal(*shape), 2, return_indices=True)
-        cases.append((normal(*switches.shape), switches))  # other values at the same places
+        # Other values at the same places, positive as after a ReLU.
+        cases.append((normal(*switches.shape).abs() + 0.1, switches))
     return cases
+
+
+def _one_plane(seed):
+    cases = []
+    for shape in ((1, 1, 4, 6), (3, 1, 2, 4), (1, 2, 2, 2)):
+        y, switches = F.max_pool2d(_normal(seed)(*shape), 2, return_indices=True)
+        cases.append((y.abs(), switches))
+    return cases
+
+
+def _largest_in_place(y, switches):
+    b, c, h, w = y.shape
+    plane = y.new_zeros(b, c, 4 * h * w)
+    plane = plane.scatter_reduce(2, switches.flatten(2), y.flatten(2), "amax")
+    return plane.reshape(b, c, 2 * h, 2 * w)
 
 
 def _corner(y, down, right):
@@ -188,6 +308,19 @@ exercise(
             "the switches say which.",
         ),
     },
+    clauses={
+        "negative maxima": Clause(
+            lambda seed: [(-y, switches) for y, switches in _pooled(seed)],
+            "A maximum may be negative: it goes back as it is, and its gradient with it.",
+            _largest_in_place,
+        ),
+        "sizes of one": Clause(
+            _one_plane,
+            "One image or one channel keeps its dimension: the shape is (B, C, 2h, 2w), whatever "
+            "the sizes.",
+            lambda y, switches: F.max_unpool2d(y, switches, 2).squeeze(),
+        ),
+    },
     hints=[
         "Make a plane of zeros with 4 h w places for each image and channel, flat.",
         "scatter(2, places, values) writes values[b, c, i] to the place places[b, c, i].",
@@ -203,9 +336,28 @@ exercise(
 
 def _signs(seed):
     normal = _normal(seed)
-    zeros = normal(4, 5)
-    zeros[0, 0] = 0.0
-    return [(normal(3, 2),), (2 * normal(5, 7),), (zeros,)]
+    return [(normal(3, 2),), (2 * normal(5, 7),), (normal(4, 5),)]
+
+
+def _zeros(seed):
+    h = _normal(seed)(4, 5)
+    h[0, 0], h[1, 1] = 0.0, -0.0
+    return [(h,)]
+
+
+def _large(seed):
+    h = _normal(seed)(3, 4)
+    h[0, 0], h[1, 1], h[2, 2] = 1000.0, -1000.0, 100.0
+    return [(h,)]
+
+
+def _straight(bits, soft):
+    return soft + (bits - soft).detach()
+
+
+def _by_exponentials(h):
+    up, down = h.exp(), (-h).exp()
+    return _straight(_sign(h), (up - down) / (up + down))
 
 
 def _sign(h):
@@ -222,16 +374,40 @@ exercise(
             "must be the sign.",
         ),
         "signs exchanged": (
-            lambda h: -torch.tanh(h) - (_sign(h) - torch.tanh(h)).detach(),
+            lambda h: -_straight(_sign(h), torch.tanh(h)),
             "Your bits are turned round: a positive h is to become +1.",
         ),
         "zeros and ones": (
-            lambda h: (lambda s: s + ((h >= 0).to(h.dtype) - s).detach())(torch.tanh(h)),
+            lambda h: _straight((h >= 0).to(h.dtype), torch.tanh(h)),
             "Your bits are 0 and 1. Here they are -1 and 1.",
         ),
-        "sign of zero": (
-            lambda h: (lambda s: s + (torch.sign(h) - s).detach())(torch.tanh(h)),
-            "torch.sign(0) is 0, a third value. Zero is to count as +1.",
+        "gradient passed on unchanged": (
+            lambda h: _straight(_sign(h), h),
+            "The bits are right, but backwards you pass the gradient on unchanged. Here it is "
+            "multiplied by the derivative of tanh(h), which is small where h is sure.",
+        ),
+        "gradient of a clipped line": (
+            lambda h: _straight(_sign(h), h.clamp(-1, 1)),
+            "The bits are right, but backwards yours is the derivative of h clipped to [-1, 1]. "
+            "That of tanh(h) is asked for.",
+        ),
+    },
+    clauses={
+        "zero": Clause(
+            _zeros,
+            "Zero counts as +1, minus zero too: a third value would be no bit.",
+            lambda h: _straight(torch.sign(h), torch.tanh(h)),
+        ),
+        "large h": Clause(
+            _large,
+            "However large h is, its bit is +1 or -1 and its gradient 0. The exponential of h "
+            "overflows there, and infinity by infinity is no number.",
+            _by_exponentials,
+        ),
+        "sizes of one": Clause(
+            lambda seed: [(_normal(seed)(1, 4),), (_normal(seed)(3, 1),)],
+            "One example or one bit keeps its dimension: the shape is (B, k), whatever the sizes.",
+            lambda h: _straight(_sign(h), torch.tanh(h)).squeeze(),
         ),
     },
     hints=[
@@ -250,12 +426,33 @@ def _absolute(x, mean):
     return (x - mean).abs().flatten(1).sum(-1)
 
 
+def _laplace(x, mean, scale=1.0):
+    return -_absolute(x, mean) / scale - x[0].numel() * math.log(2 * scale)
+
+
+def _exponential_first(x, mean, scale=1.0):
+    density = torch.exp(-(x - mean).double().abs() / scale) / (2 * scale)
+    return torch.log(density).flatten(1).sum(-1)
+
+
+def _root_of_the_square(x, mean, scale=1.0):
+    root = ((x - mean) ** 2).sqrt().flatten(1).sum(-1)
+    return -root / scale - x[0].numel() * math.log(2 * scale)
+
+
+def _one_pixel_met(seed):
+    normal = _normal(seed)
+    x, mean = normal(3, 5), normal(3, 5)
+    mean[1, 2] = x[1, 2]
+    return [(x, mean, 0.8)]
+
+
 def _laplaces(seed):
     normal = _normal(seed)
     return [
         (normal(3, 1, 2, 5), normal(3, 1, 2, 5), 0.7),
         (normal(4, 6), normal(4, 6), 1.6),
-        (normal(5, 1, 3, 2), normal(5, 1, 3, 2), 0.3),
+        (normal(5, 3, 2), normal(5, 3, 2), 0.3),
     ]
 
 
@@ -289,6 +486,37 @@ exercise(
                 _absolute(x, mean) / scale + x[0].numel() * math.log(2 * scale)
             ),
             "Yours has the other sign: it is the loss.",
+        ),
+        "pixels counted in one dimension": (
+            lambda x, mean, scale=1.0: (
+                -_absolute(x, mean) / scale - x.shape[1] * math.log(2 * scale)
+            ),
+            "Your d counts one dimension of x. It is the number of all pixels of an image: the "
+            "product of all sizes but the first.",
+        ),
+    },
+    clauses={
+        "scale left out": Clause(
+            lambda seed: [(x, mean) for x, mean, _ in _laplaces(seed)],
+            "Where no scale is given, it is 1.",
+            lambda x, mean, scale=0.5: _laplace(x, mean, scale),
+        ),
+        "one image": Clause(
+            lambda seed: _pairs(seed, ((1, 4), (1, 4)), ((1, 1, 2, 3), (1, 1, 2, 3))),
+            "One image keeps the dimension of the batch: the shape is (B,), here (1,).",
+            lambda x, mean, scale=1.0: _laplace(x, mean, scale).squeeze(),
+        ),
+        "pixels far from the mean": Clause(
+            lambda seed: _pairs(seed, ((3, 40), (3, 40)), std=0.0005),
+            "Far from the mean the density is zero in floating point, and the logarithm of that "
+            "is minus infinity. The logarithm itself is affine in the error.",
+            _exponential_first,
+        ),
+        "a pixel met exactly": Clause(
+            _one_pixel_met,
+            "Where the mean meets a pixel exactly, the gradient there is 0. The root of a square "
+            "has none at 0.",
+            _root_of_the_square,
         ),
     },
     hints=[

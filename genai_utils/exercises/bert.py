@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from genai_utils.checks import exercise
+from genai_utils.checks import Clause, exercise
 from genai_utils.language import bert
 
 NOTEBOOK = "09_bert"
@@ -17,7 +17,7 @@ def _generator(seed):
 
 
 def words_and_pieces(seed):
-    """Words of three letters, with all single letters as pieces; then one that lacks a letter."""
+    """Words of three letters and more, with all single letters as pieces."""
     g = _generator(seed)
     cases = []
     for n, size in ((7, 3), (12, 3), (19, 4), (9, 3)):
@@ -35,9 +35,61 @@ def words_and_pieces(seed):
         ]
         order = torch.randperm(len(pieces), generator=g).tolist()
         cases.append((letters, [pieces[i] for i in order]))
-    letters, pieces = cases[-1]
-    cases[-1] = (letters, [p for p in pieces if p != (2,) and p != (0, 1, 2) and p != (1, 2)])
     return cases
+
+
+def unknown_letters(seed):
+    """A letter that is in no piece: in the middle, at the end, at the beginning."""
+    cases = []
+    for (letters, pieces), place in zip(words_and_pieces(seed), (3, -1, 0), strict=False):
+        letters[place] = 8
+        cases.append((letters, pieces))
+    return cases
+
+
+def dead_ends(seed):
+    """The longest piece leads to a place where none fits; shorter ones would lead to the end."""
+    g = _generator(seed)
+    cases = []
+    for word, pieces in (
+        ([0, 1, 2], [(0,), (0, 1), (1, 2)]),
+        ([3, 0, 1, 2, 3], [(1, 2), (0, 1), (0,), (3,)]),
+        ([0, 0, 0, 1], [(0, 0), (0, 1), (0,), (0, 0, 0)]),
+    ):
+        order = torch.randperm(len(pieces), generator=g).tolist()
+        cases.append((torch.tensor(word), [pieces[i] for i in order]))
+    return cases
+
+
+def no_letters(seed):
+    return [(letters[:0], pieces) for letters, pieces in words_and_pieces(seed)[:2]]
+
+
+def _some_cut(letters, pieces):
+    """The longest first, and back again where that leads nowhere."""
+
+    def cut(rest):
+        if not rest:
+            return []
+        for piece in sorted(pieces, key=len, reverse=True):
+            if rest[: len(piece)] == piece and (tail := cut(rest[len(piece) :])) is not None:
+                return [pieces.index(piece)] * len(piece) + tail
+        return None
+
+    cover = cut(tuple(letters.tolist()))
+    return torch.full_like(letters, -1) if cover is None else torch.tensor(cover).long()
+
+
+def _unknown_letter_only(letters, pieces):
+    """Letters in no piece are skipped; where no piece fits for another reason, all is -1."""
+    known = {letter for piece in pieces for letter in piece}
+    if all(letter in known for letter in letters.tolist()):
+        return _segment(letters, pieces)
+    return _segment(letters, pieces, unknown=False)
+
+
+def _floats_for_none(letters, pieces):
+    return _segment(letters, pieces) if len(letters) else torch.tensor([])
 
 
 def _segment(letters, pieces, choose=max, unknown=True, start=True):
@@ -56,7 +108,7 @@ def _segment(letters, pieces, choose=max, unknown=True, start=True):
         best = choose(fits, key=len)
         cover += [pieces.index(best)] * len(best)
         place += len(best)
-    return torch.tensor(cover if start else cover[::-1])
+    return torch.tensor(cover if start else cover[::-1], dtype=torch.int64)
 
 
 def _first_in_list(letters, pieces):
@@ -79,13 +131,9 @@ exercise(
             lambda letters, pieces: _segment(letters, pieces, start=False),
             "You cut from the end of the word: WordPiece starts at its beginning.",
         ),
-        "letter by letter unknown": (
-            lambda letters, pieces: _segment(letters, pieces, unknown=False),
-            "You marked only the letter that no piece fits. The whole word is unknown: all -1.",
-        ),
         "lengths": (
             lambda letters, pieces: torch.tensor(
-                [len(pieces[i]) if i >= 0 else -1 for i in bert.longest_match(letters, pieces)]
+                [len(pieces[i]) if i >= 0 else -1 for i in _segment(letters, pieces)]
             ),
             "You returned the length of each piece: its number in the list is asked.",
         ),
@@ -94,7 +142,28 @@ exercise(
         "Keep a place in the word, from 0 on. Which pieces equal word[place : place + len(piece)]?",
         "max(fits, key=len) is the longest of them; write its number len(piece) times and move on.",
         "letters.tolist() gives numbers; a piece is a tuple, so compare with tuple(...).",
+        "If none fits, return torch.full_like(letters, -1) at once.",
     ],
+    clauses={
+        "unknown word": Clause(
+            unknown_letters,
+            "If no piece fits at some place, the whole word is unknown: -1 for every letter, also "
+            "for those before and after that place.",
+            _unknown_letter_only,
+        ),
+        "dead end": Clause(
+            dead_ends,
+            "A piece once taken stays. If the longest one leads to a place where none fits, the "
+            "word is unknown (all -1), even if shorter pieces would have led to the end.",
+            _some_cut,
+        ),
+        "no letters": Clause(
+            no_letters,
+            "A word without letters gets a result without numbers, of shape (0,) and int64 like "
+            "the others: torch.tensor([]) is float, torch.tensor([], dtype=torch.int64) is not.",
+            _floats_for_none,
+        ),
+    },
 )
 
 
@@ -102,24 +171,53 @@ exercise(
 
 
 def pairs(seed):
+    """No text loses a token while both are equally long, or both lose as many."""
+    return _texts(seed, (4, 3, 10), (5, 9, 13), (8, 6, 13), (9, 4, 24), (12, 3, 13), (3, 12, 14))
+
+
+def _texts(seed, *sizes, least=5):
     g = _generator(seed)
-    sizes = ((4, 3, 10), (5, 9, 13), (8, 6, 12), (9, 4, 24), (7, 8, 14))
     return [
-        (torch.randint(5, 90, (n,), generator=g), torch.randint(5, 90, (m,), generator=g), length)
+        (
+            torch.randint(least, 90, (n,), generator=g),
+            torch.randint(least, 90, (m,), generator=g),
+            length,
+        )
         for n, m, length in sizes
     ]
 
 
-def _packed(a, b, length, cut="longer", last=True, segment_of_sep=0, padding=0, seps=2, cls=True):
+def equally_long(seed):
+    return _texts(seed, (7, 8, 14), (6, 6, 14), (8, 6, 12), (3, 3, 6))
+
+
+def with_special_ids(seed):
+    cases = _texts(seed, (4, 5, 15), (5, 4, 12))
+    for a, b, _ in cases:
+        a[1:3], b[2:4] = torch.tensor([0, 3]), torch.tensor([3, 0])
+    return cases
+
+
+def one_text_is_empty(seed):
+    return _texts(seed, (0, 4, 10), (5, 0, 9), (0, 0, 6), (0, 9, 8))
+
+
+def too_short(seed):
+    return _texts(seed, (3, 4, 4), (1, 1, 4), (0, 0, 3))
+
+
+def shortest_length(seed):
+    return _texts(seed, (3, 5, 5), (6, 2, 5), (1, 1, 5))
+
+
+def _packed(a, b, length, cut="longer", segment_of_sep=0, padding=0, seps=2, cls=True):
     a, b = a.tolist(), b.tolist()
     extra = seps + cls
     while len(a) + len(b) + extra > length:
-        if cut == "b" or (cut == "longer" and len(a) <= len(b)):
+        if b and (cut == "b" or len(a) <= len(b)):
             b = b[:-1]
-        elif last:
-            a = a[:-1]
         else:
-            a = a[1:]
+            a = a[:-1]
     ids = [2] * cls + a + [3] + b + [3] * (seps - 1)
     first = cls + len(a) + (1 - segment_of_sep)
     segments = [0] * first + [1] * (len(ids) - first)
@@ -130,6 +228,46 @@ def _packed(a, b, length, cut="longer", last=True, segment_of_sep=0, padding=0, 
         tensor(segments + [padding] * empty),
         torch.arange(length) < len(ids),
     )
+
+
+def _from_the_front(a, b, length):
+    while len(a) + len(b) + 3 > length:
+        a, b = (a[1:], b) if len(a) > len(b) else (a, b[1:])
+    return _packed(a, b, length)
+
+
+def _halves(a, b, length):
+    if len(a) + len(b) + 3 > length:
+        a, b = a[: (length - 3 + 1) // 2], b[: (length - 3) // 2]
+    return _packed(a, b, length)
+
+
+def _a_loses_first(a, b, length, least=5):
+    if length < least:
+        raise ValueError
+    while len(a) + len(b) + 3 > length:
+        a, b = (a[:-1], b) if len(a) >= len(b) else (a, b[:-1])
+    return _packed(a, b, length)
+
+
+def _checked(a, b, length, least=5):
+    if length < least:
+        raise ValueError
+    return _packed(a, b, length)
+
+
+def _real_by_id(a, b, length):
+    ids, segments, _ = _checked(a, b, length)
+    return ids, segments, ids != 0
+
+
+def _single(a, b, length):
+    """A text alone is [CLS] b [SEP], as BERT takes single sentences."""
+    if len(a) or length < 5:
+        return _checked(a, b, length)
+    ids = [2, *b[: length - 2].tolist(), 3]
+    real = torch.arange(length) < len(ids)
+    return torch.tensor(ids + [0] * (length - len(ids))), torch.zeros(length).long(), real
 
 
 exercise(
@@ -156,12 +294,50 @@ exercise(
             lambda a, b, length: _packed(a, b, length, cut="b"),
             "You shortened b only. Take each token from whichever is the longer one now.",
         ),
+        "halves": (
+            _halves,
+            "You gave each text half of the room. A short one does not need its half: take tokens "
+            "off the longer one only.",
+        ),
+        "first tokens lost": (
+            _from_the_front,
+            "You took tokens off the beginning of a text: it loses its last ones.",
+        ),
     },
     hints=[
         "First find the two lengths: while n + m + 3 > length, take one off the longer.",
         "[2, *a, 3, *b, 3] and then zeros; a has n tokens, so segment 1 begins at place n + 2.",
         "torch.arange(length) < n + m + 3 is True where there is no padding.",
     ],
+    clauses={
+        "equally long": Clause(
+            equally_long,
+            "If both are equally long, b loses its last token, not a.",
+            _a_loses_first,
+        ),
+        "any ids": Clause(
+            with_special_ids,
+            "The texts may hold any ids, also 0 and 3: what is padding, and where a ends, is told "
+            "by lengths and not by looking for [PAD] and [SEP].",
+            _real_by_id,
+        ),
+        "an empty text": Clause(
+            one_text_is_empty,
+            "A text may be empty: both [SEP] stay, side by side, and so does segment 1.",
+            _single,
+        ),
+        "length 5": Clause(
+            shortest_length,
+            "A length of 5 is enough: one token of each text.",
+            lambda a, b, length: _checked(a, b, length, least=6),
+        ),
+        "too short": Clause(
+            too_short,
+            "A length below 5 has no room for a token of each text: raise ValueError.",
+            lambda a, b, length: _checked(a, b, length, least=0),
+            raises=ValueError,
+        ),
+    },
 )
 
 
@@ -179,6 +355,37 @@ def masks(seed):
         draw[0, :6] = torch.tensor([0.3, 0.85, 0.95, 0.3, 0.85, 0.95])
         cases.append((ids, chosen, draw, other))
     return cases
+
+
+def borders(seed):
+    """Draws of exactly 0, 0.8 and 0.9; in float64, where those numbers are the same for all."""
+    cases = []
+    for ids, chosen, draw, random_ids in masks(seed)[:2]:
+        draw = draw.double()
+        chosen[1, :6] = True
+        draw[1, :6] = torch.tensor([0.0, 0.8, 0.9, 0.8, 0.9, 0.0], dtype=torch.float64)
+        cases.append((ids, chosen, draw, random_ids))
+    return cases
+
+
+def the_same_by_chance(seed):
+    cases = masks(seed)[:2]
+    for ids, _, _, random_ids in cases:
+        random_ids[:, ::2] = ids[:, ::2]
+    return cases
+
+
+def _closed(ids, chosen, draw, random_ids):
+    inputs = torch.where(chosen & (draw <= 0.9), random_ids, ids)
+    inputs = torch.where(chosen & (draw <= 0.8), torch.full_like(ids, 4), inputs)
+    return inputs, ids.masked_fill(~chosen, -100)
+
+
+def _predicts_what_differs(ids, chosen, draw, random_ids):
+    inputs, _ = _masked(ids, chosen, draw, random_ids)
+    return _masked(
+        ids, chosen, draw, random_ids, predict=(inputs != ids) | (chosen & (draw >= 0.9))
+    )
 
 
 def _masked(ids, chosen, draw, random_ids, first=0.8, second=0.9, predict=None, everywhere=False):
@@ -232,6 +439,20 @@ exercise(
         "with draw < 0.8.",
         "The labels do not depend on draw: the token where chosen, else -100.",
     ],
+    clauses={
+        "borders": Clause(
+            borders,
+            "At a draw of exactly 0.8 the token becomes a random one, and at exactly 0.9 it stays: "
+            "compare with < at both borders.",
+            _closed,
+        ),
+        "the same by chance": Clause(
+            the_same_by_chance,
+            "A random token may happen to be the token itself. It was chosen, so it is predicted: "
+            "the labels follow from chosen, not from what has changed.",
+            _predicts_what_differs,
+        ),
+    },
 )
 
 
@@ -244,9 +465,36 @@ def logits_and_labels(seed):
     for B, T, V in ((3, 5, 7), (4, 6, 11), (5, 3, 9)):
         labels = torch.randint(V, (B, T), generator=g)
         labels[torch.rand(B, T, generator=g) < 0.5] = -100
-        labels[0, 0], labels[0, 1], labels[-1, 0] = 1, -100, 2
+        labels[0, 0], labels[0, 1], labels[1, 0], labels[-1, 0] = 1, -100, 0, 2
         cases.append((2 * torch.randn(B, T, V, generator=g), labels))
     return cases
+
+
+def nothing_chosen(seed):
+    return [(logits, torch.full_like(labels, -100)) for logits, labels in logits_and_labels(seed)]
+
+
+def large_logits(seed):
+    """Whole numbers of some hundreds."""
+    return [((200 * logits).round(), labels) for logits, labels in logits_and_labels(seed)]
+
+
+def ruled_out_elsewhere(seed):
+    """Logits of -inf at places where nothing is to be predicted."""
+    cases = logits_and_labels(seed)
+    for logits, labels in cases:
+        logits[..., :2] = logits[..., :2].masked_fill((labels == -100)[..., None], -torch.inf)
+    return cases
+
+
+def _mean_of_none(logits, labels):
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def _log_of_softmax(logits, labels):
+    chosen = labels != -100
+    p = logits[chosen].softmax(-1).gather(-1, labels[chosen][:, None])
+    return -p.log().sum() / chosen.sum().clamp(min=1)
 
 
 def _nll(logits, labels):
@@ -287,10 +535,41 @@ exercise(
             ),
             "You took the logits themselves: turn them into log probabilities by log_softmax.",
         ),
+        "token 0 left out": (
+            lambda logits, labels: _mean_of_none(
+                logits, torch.where(labels > 0, labels, torch.full_like(labels, -100))
+            ),
+            "You left out places whose token is 0: only the label -100 means that nothing is to be "
+            "predicted.",
+        ),
+    },
+    clauses={
+        "nothing chosen": Clause(
+            nothing_chosen,
+            "If nothing is chosen at all, the loss is 0: the mean of no numbers is NaN. Divide "
+            "their sum by M, but at least by 1.",
+            _mean_of_none,
+        ),
+        "large logits": Clause(
+            large_logits,
+            "Logits may be large: exp(100) is infinite in float32, and a probability of exp(-110) "
+            "is 0, whose logarithm is -inf. log_softmax and cross_entropy avoid both.",
+            _log_of_softmax,
+        ),
+        "the others do not count": Clause(
+            ruled_out_elsewhere,
+            "Where nothing is to be predicted, the logits do not count, even if some are -inf: 0 "
+            "times infinity is NaN. Leave those places out by an index, or by torch.where.",
+            lambda logits, labels: (
+                (nll := _nll(logits, labels))[0].sum() / nll[1].sum().clamp(min=1)
+            ),
+        ),
     },
     hints=[
         "labels != -100 says which tokens count. logits[labels != -100] is (M, V).",
-        "log_softmax over V, then gather the entry of the label, minus its mean.",
+        "log_softmax over V, then gather the entry of the label; the loss is minus their sum, "
+        "divided by M.",
+        "M may be 0: (labels != -100).sum().clamp(min=1).",
     ],
     grad=True,
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from genai_utils.checks import exercise
+from genai_utils.checks import Clause, exercise
 from genai_utils.structure import nmf
 
 NOTEBOOK = "03_nmf"
@@ -39,6 +39,28 @@ def masked_matrices(seed):
     return cases
 
 
+def _with_nan(cases):
+    """NaN wherever nothing was observed; X and mask are the first two arguments."""
+    return [(X.masked_fill(~mask, torch.nan), mask, *others) for X, mask, *others in cases]
+
+
+def _with_zeros(cases):
+    """About half of the observed entries are 0."""
+    return [(X * (X.median() < X), *others) for X, *others in cases]
+
+
+def _unobserved(cases):
+    return [(X, torch.zeros_like(mask), *others) for X, mask, *others in cases]
+
+
+UNKNOWN = (
+    "What X holds where the mask is False has no influence, be it NaN. 0 * NaN is NaN, in a "
+    "gradient too: pick the observed entries before anything is computed from them, or use "
+    "torch.where(mask, ..., 0.0)."
+)
+ZERO = "An observed 0 is an observation: the mask alone says what was observed, not the value of X."
+
+
 exercise(
     nmf.masked_loss,
     cases=masked_matrices,
@@ -64,6 +86,31 @@ exercise(
             lambda X, mask, W, H: (X - W @ H)[~mask].square().sum(),
             "You summed over the entries that are missing: True means observed.",
         ),
+        "halved": (
+            lambda X, mask, W, H: (X - W @ H)[mask].square().sum() / 2,
+            "You halved the sum: it makes gradients shorter, but the loss here has no factor.",
+        ),
+        "root": (
+            lambda X, mask, W, H: (X - W @ H)[mask].norm(),
+            "You took the square root of the sum: the loss is the sum of squares itself.",
+        ),
+    },
+    clauses={
+        "unknown entries": Clause(
+            cases=lambda seed: _with_nan(masked_matrices(seed)),
+            says=UNKNOWN,
+            broken=lambda X, mask, W, H: (mask * (X - W @ H)).square().sum(),
+        ),
+        "observed zeros": Clause(
+            cases=lambda seed: _with_zeros(masked_matrices(seed)),
+            says=ZERO,
+            broken=lambda X, mask, W, H: (X - W @ H)[mask & (X != 0)].square().sum(),
+        ),
+        "nothing observed": Clause(
+            cases=lambda seed: _unobserved(masked_matrices(seed)),
+            says="Where nothing was observed the sum is 0; a mean over no entries is NaN.",
+            broken=lambda X, mask, W, H: (X - W @ H)[mask].square().mean() * mask.sum(),
+        ),
     },
     hints=[
         "The error of every entry is X - W @ H. Which of them may count?",
@@ -77,6 +124,37 @@ exercise(
 def matrices(seed):
     g = _generator(seed)
     return [_problem(n, d, k, g) for n, d, k in SIZES]
+
+
+def _idle(cases):
+    """The first factor is idle: no row has any of it."""
+    for _, W, *_ in cases:
+        W[:, 0] = 0
+    return cases
+
+
+def _holes(cases):
+    """Zeros in H, one in each row."""
+    for _, _, H, *_ in cases:
+        H[torch.arange(len(H)), torch.arange(len(H))] = 0
+    return cases
+
+
+SMALL = 1e-2  # the size of W and H in a small unit: 1e-12 is still nothing below the line
+
+
+def _in_a_small_unit(cases):
+    return [(SMALL**2 * X, SMALL * W, SMALL * H, *others) for X, W, H, *others in cases]
+
+
+FLOOR = (
+    "Where an idle factor makes it 0 / 0 the new entry is 0: 1e-12 is added below the line, and "
+    "only there."
+)
+TINY = (
+    "What is added below the line is 1e-12: a larger number bends the update where the data are "
+    "small."
+)
 
 
 exercise(
@@ -109,6 +187,28 @@ exercise(
         "Kullback-Leibler": (
             lambda X, W, H: H * (W.T @ (X / (W @ H))) / W.sum(0)[:, None],
             "This is the update for the Kullback-Leibler divergence; the squared error is asked.",
+        ),
+        "added": (
+            lambda X, W, H: H + (W.T @ X) / (W.T @ W @ H + 1e-12),
+            "You added the fraction to H: multiply by it.",
+        ),
+    },
+    clauses={
+        "0 / 0": Clause(
+            cases=lambda seed: _idle(matrices(seed)),
+            says=FLOOR,
+            broken=lambda X, W, H: H * (W.T @ X) / (W.T @ W @ H),
+        ),
+        "any unit": Clause(
+            cases=lambda seed: _in_a_small_unit(matrices(seed)),
+            says=TINY,
+            broken=lambda X, W, H: H * (W.T @ X) / (W.T @ W @ H + 1e-8),
+        ),
+        "zeros stay": Clause(
+            cases=lambda seed: _holes(matrices(seed)),
+            says="An entry of H that is 0 stays 0, since it is multiplied: H is not lifted to a "
+            "least value.",
+            broken=lambda X, W, H: (H + 0.05 * (H == 0)) * (W.T @ X) / (W.T @ W @ H + 1e-12),
         ),
     },
     hints=[
@@ -154,6 +254,32 @@ def _pull_without_h(X, mask, W, H, pull, prior):
     return H * above / (W.T @ _zeroed(mask, W @ H) + pull + 1e-12)
 
 
+def _no_pull_no_rating(seed):
+    """No pull, and nobody rated the first column."""
+    cases = []
+    for X, mask, W, H, _, prior in masked_problems(seed):
+        mask[:, 0] = False
+        cases.append((X, mask, W, H, 0.0, prior))
+    return cases
+
+
+def _masked_in_a_small_unit(seed):
+    cases = []
+    for X, mask, W, H, _, prior in masked_problems(seed):
+        mask[:3] = True  # so that no number below the line is as small as 1e-12
+        cases.append((SMALL**2 * X, mask, SMALL * W, SMALL * H, 0.0, SMALL * prior))
+    return cases
+
+
+def _masked_update(X, mask, W, H, pull, prior, least=1e-12):
+    above = W.T @ _zeroed(mask, X) + pull * prior
+    return H * above / (W.T @ _zeroed(mask, W @ H) + pull * H + least)
+
+
+def _multiplied_by_the_mask(X, mask, W, H, pull, prior):
+    return H * (W.T @ (mask * X) + pull * prior) / (W.T @ (mask * (W @ H)) + pull * H + 1e-12)
+
+
 exercise(
     nmf.masked_update,
     cases=masked_problems,
@@ -181,6 +307,54 @@ exercise(
             "You added pull below the line; the gradient of pull * (H - prior)^2 has pull * H "
             "there.",
         ),
+        "pull above only": (
+            lambda X, mask, W, H, pull, prior: (
+                H * (W.T @ _zeroed(mask, X) + pull * prior) / (W.T @ _zeroed(mask, W @ H) + 1e-12)
+            ),
+            "Below the line pull * H is missing, so the factors only grow.",
+        ),
+        "pull halved": (
+            lambda X, mask, W, H, pull, prior: _masked_update(X, mask, W, H, pull / 2, prior),
+            "You halved the pull. The gradient of the squared error has the same factor 2 as that "
+            "of the pull: both cancel.",
+        ),
+        "the missing ones": (
+            lambda X, mask, W, H, pull, prior: _masked_update(X, ~mask, W, H, pull, prior),
+            "You used the entries that are missing: True means observed.",
+        ),
+    },
+    clauses={
+        "unknown entries": Clause(
+            cases=lambda seed: _with_nan(masked_problems(seed)),
+            says=UNKNOWN,
+            broken=_multiplied_by_the_mask,
+        ),
+        "observed zeros": Clause(
+            cases=lambda seed: _with_zeros(masked_problems(seed)),
+            says=ZERO,
+            broken=lambda X, mask, W, H, pull, prior: _masked_update(
+                X, mask & (X != 0), W, H, pull, prior
+            ),
+        ),
+        "0 / 0": Clause(
+            cases=_no_pull_no_rating,
+            says="Without a pull, a column that nobody rated makes it 0 / 0, and the new entries "
+            "are 0: 1e-12 is added below the line, and only there.",
+            broken=lambda *given: _masked_update(*given, least=0.0),
+        ),
+        "any unit": Clause(
+            cases=_masked_in_a_small_unit,
+            says=TINY,
+            broken=lambda *given: _masked_update(*given, least=1e-8),
+        ),
+        "prior of 0": Clause(
+            cases=lambda seed: [(*case[:-1], 0.0) for case in masked_problems(seed)],
+            says="A prior of 0 pulls to 0: it is a number like any other, and pull * H stays below "
+            "the line.",
+            broken=lambda X, mask, W, H, pull, prior: _masked_update(
+                X, mask, W, H, pull if prior else 0.0, prior
+            ),
+        ),
     },
     hints=[
         "Start from the update without a mask. Which two products may only see observed entries?",
@@ -202,15 +376,55 @@ def newcomers(seed):
     return cases
 
 
-def _folded(x, mask, H, pull, prior, updates):
-    w = torch.ones(len(H))
+def _unknown_ratings(seed):
+    return _with_nan(newcomers(seed))
+
+
+def _of_each_factor(seed):
+    """Pull and prior for each factor: both, then the prior, then the pull."""
+    g, cases = _generator(seed), []
+    for place, (x, mask, H, pull, prior, updates) in enumerate(newcomers(seed)):
+        pulls, priors = (a * (0.3 + torch.rand(len(H), generator=g)) for a in (pull, prior))
+        pull, prior = ((pulls, priors), (pull, priors), (pulls, prior))[place]
+        cases.append((x, mask, H, pull, prior, updates))
+    return cases
+
+
+def _nobody(seed):
+    return [(x, mask & False, *others) for x, mask, *others in newcomers(seed)]
+
+
+def _no_pull_unseen_factor(seed):
+    """No pull, and no rated column has any of the first factor."""
+    cases = []
+    for x, mask, H, _, prior, updates in newcomers(seed):
+        H[0, mask] = 0
+        cases.append((x, mask, H, 0.0, prior, updates))
+    return cases
+
+
+def _ratings_in_a_small_unit(seed):
+    small = 3e-4
+    return [
+        (small * x, mask, small * H, 0.0, prior, updates)
+        for x, mask, H, _, prior, updates in newcomers(seed)
+    ]
+
+
+def _folded(x, mask, H, pull, prior, updates, least=1e-12):
+    H_m, w = H[:, mask], torch.ones(len(H))
     for _ in range(updates):
-        w = (
-            w
-            * (H[:, mask] @ x[mask] + pull * prior)
-            / (H[:, mask] @ (w @ H[:, mask]) + pull * w + 1e-12)
-        )
+        w = w * (H_m @ x[mask] + pull * prior) / (H_m @ (w @ H_m) + pull * w + least)
     return w
+
+
+def _zeros_for_the_missing(x, mask, H, pull, prior, updates):
+    """Right where x holds numbers: the columns of H are 0 where nothing was rated."""
+    return _folded(x * mask, torch.ones_like(mask), H * mask, pull, prior, updates)
+
+
+def _mean(a):
+    return a.mean().item() if isinstance(a, torch.Tensor) else a
 
 
 exercise(
@@ -242,6 +456,63 @@ exercise(
             lambda x, mask, H, pull, prior, updates: _folded(x, mask, H, pull, 0.0, updates),
             "You left out pull * prior above the line, so w is pulled to zero.",
         ),
+        "no pull": (
+            lambda x, mask, H, pull, prior, updates: _folded(x, mask, H, 0.0, prior, updates),
+            "You left the pull out: it adds pull * prior above and pull * w below the line.",
+        ),
+        "one update too many": (
+            lambda x, mask, H, pull, prior, updates: _folded(x, mask, H, pull, prior, updates + 1),
+            "You made one update too many: `updates` of them, from w = ones.",
+        ),
+        "solved": (
+            lambda x, mask, H, pull, prior, updates: torch.linalg.solve(
+                H[:, mask] @ H[:, mask].T + pull * torch.eye(len(H)),
+                H[:, mask] @ x[mask] + pull * prior,
+            ),
+            "You solved least squares, whose w may be negative: make the updates, which keep w "
+            ">= 0.",
+        ),
+    },
+    clauses={
+        "unknown ratings": Clause(
+            cases=_unknown_ratings,
+            says="What x holds where the mask is False has no influence, be it NaN. 0 * NaN is "
+            "NaN: pick the rated entries, do not multiply by the mask.",
+            broken=_zeros_for_the_missing,
+        ),
+        "one for each factor": Clause(
+            cases=_of_each_factor,
+            says="pull and prior may be numbers or vectors (k,), one entry for each factor: they "
+            "are multiplied entry by entry, pull * prior and pull * w.",
+            broken=lambda x, mask, H, pull, prior, updates: _folded(
+                x, mask, H, _mean(pull), _mean(prior), updates
+            ),
+        ),
+        "no updates": Clause(
+            cases=lambda seed: [(*case[:-1], 0) for case in newcomers(seed)],
+            says="With updates = 0 the result is the start, w = ones.",
+            broken=lambda x, mask, H, pull, prior, updates: _folded(
+                x, mask, H, pull, prior, max(updates, 1)
+            ),
+        ),
+        "nothing rated": Clause(
+            cases=_nobody,
+            says="Without any rating the pull alone acts, and w becomes the prior.",
+            broken=lambda x, mask, H, pull, prior, updates: (
+                _folded(x, mask, H, pull, prior, updates) if mask.any() else torch.ones(len(H))
+            ),
+        ),
+        "0 / 0": Clause(
+            cases=_no_pull_unseen_factor,
+            says="Without a pull, a factor that no rated column has makes it 0 / 0, and its degree "
+            "becomes 0: 1e-12 is added below the line, and only there.",
+            broken=lambda *given: _folded(*given, least=0.0),
+        ),
+        "any unit": Clause(
+            cases=_ratings_in_a_small_unit,
+            says=TINY,
+            broken=lambda *given: _folded(*given, least=1e-8),
+        ),
     },
     hints=[
         "It is the masked update of a matrix with one row, so the mask can simply pick columns.",
@@ -256,6 +527,10 @@ def penalised(seed):
     return [
         (*_problem(n, d, k, g), l1) for (n, d, k), l1 in zip(SIZES, (3.0, 8.0, 1.5), strict=True)
     ]
+
+
+def _no_penalty_idle(seed):
+    return [(*case[:-1], 0.0) for case in _idle(penalised(seed))]
 
 
 exercise(
@@ -284,6 +559,33 @@ exercise(
             lambda X, W, H, l1: H * (W.T @ X - l1 / 2).clamp(min=0) / (W.T @ W @ H + 1e-12),
             "You subtracted the penalty above the line. Then zeros appear at once, but the proof "
             "that the loss falls needs it below.",
+        ),
+        "subtracted from H": (
+            lambda X, W, H, l1: (H * (W.T @ X) / (W.T @ W @ H + 1e-12) - l1 / 2).clamp(min=0),
+            "You made the update without the penalty and subtracted it afterwards: it stands "
+            "below the line.",
+        ),
+    },
+    clauses={
+        "0 / 0": Clause(
+            cases=_no_penalty_idle,
+            says=FLOOR,
+            broken=lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2),
+        ),
+        "any unit": Clause(
+            cases=lambda seed: [
+                (*case, SMALL**3 * l1) for *case, l1 in _in_a_small_unit(penalised(seed))
+            ],
+            says=TINY,
+            broken=lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2 + 1e-8),
+        ),
+        "zeros stay": Clause(
+            cases=lambda seed: _holes(penalised(seed)),
+            says="An entry of H that is 0 stays 0, since it is multiplied: that is how the penalty "
+            "makes H sparse, and H is not lifted to a least value.",
+            broken=lambda X, W, H, l1: (
+                (H + 0.05 * (H == 0)) * (W.T @ X) / (W.T @ W @ H + l1 / 2 + 1e-12)
+            ),
         ),
     },
     hints=[

@@ -2,7 +2,7 @@
 
 import torch
 
-from genai_utils.checks import exercise
+from genai_utils.checks import Clause, exercise
 from genai_utils.structure import pca
 
 NOTEBOOK = "02_pca"
@@ -20,6 +20,15 @@ def _axes(d, k, g):
 def spectra(seed):
     g = _generator(seed)
     return [(torch.rand(r, generator=g).sort(descending=True).values * 9 + 0.1,) for r in (3, 5, 8)]
+
+
+def _flat(seed):
+    """The last components, then all but the first, have no variance."""
+    cases = []
+    for (s,), kept in zip(spectra(seed), (2, 1, 5), strict=True):
+        s[kept:] = 0
+        cases.append((s,))
+    return cases
 
 
 exercise(
@@ -42,6 +51,29 @@ exercise(
             lambda s: (s**2).cumsum(0) / (s**2).sum(),
             "You returned the running total: useful, but each component's own share is asked.",
         ),
+        "percent": (
+            lambda s: 100 * s**2 / (s**2).sum(),
+            "You returned percent: shares are asked, which sum to one.",
+        ),
+        "the sum held fixed": (
+            lambda s: s**2 / (s**2).sum().detach(),
+            "The shares are right, but not their gradient: the sum below the line depends on s, "
+            "too, so it may not be detached.",
+        ),
+    },
+    clauses={
+        "no variance": Clause(
+            cases=_flat,
+            says="A component without variance has the share 0 and a finite gradient: s may hold "
+            "zeros, and does for n <= d, so take no logarithm and no root of it.",
+            broken=lambda s: (2 * s.log()).softmax(0),
+        ),
+        "any unit": Clause(
+            cases=lambda seed: [(1e-5 * s,) for (s,) in spectra(seed)],
+            says="The shares sum to one in any unit of the data: nothing may be added to the sum "
+            "below the line.",
+            broken=lambda s: s**2 / ((s**2).sum() + 1e-8),
+        ),
     },
     hints=[
         "For centred data the variance along component i is s_i^2 / (n - 1). What cancels?",
@@ -57,6 +89,16 @@ def rows_and_axes(seed):
         (torch.randn(n, d, generator=g) + 1, _axes(d, k, g))
         for n, d, k in ((3, 5, 2), (7, 4, 3), (6, 9, 4))
     ]
+
+
+def _one_row(seed):
+    return [(X[:1], V) for X, V in rows_and_axes(seed)]
+
+
+def _whole_space(seed):
+    """As many columns as dimensions."""
+    g = _generator(seed)
+    return [(torch.randn(n, d, generator=g), _axes(d, d, g)) for n, d in ((5, 3), (4, 6))]
 
 
 exercise(
@@ -85,6 +127,33 @@ exercise(
             "You added up the components first and projected on their sum: project on each, then "
             "add up.",
         ),
+        "mean kept": (
+            lambda X, V: X.mean(0) + (X - X.mean(0)) @ V @ V.T,
+            "You projected around the mean of the rows. Here X is taken as it is; PCA centres "
+            "before.",
+        ),
+        "one V held fixed": (
+            lambda X, V: X @ V @ V.T.detach(),
+            "The values are right, but V stands in X V V^T twice, and a gradient has to flow "
+            "through both: detach neither.",
+        ),
+        "pseudo-inverse": (
+            lambda X, V: X @ V @ torch.linalg.pinv(V),
+            "The values are right, but with a (pseudo-)inverse the gradient with respect to V is "
+            "another: the columns are orthonormal, so X V V^T is asked.",
+        ),
+    },
+    clauses={
+        "one row": Clause(
+            cases=_one_row,
+            says="A single row comes back as a matrix (1, d): no squeeze.",
+            broken=lambda X, V: (X @ V @ V.T).squeeze(),
+        ),
+        "whole space": Clause(
+            cases=_whole_space,
+            says="With d columns nothing is lost: all of them count, and X comes back.",
+            broken=lambda X, V: X @ V[:, : X.shape[1] - 1] @ V[:, : X.shape[1] - 1].T,
+        ),
     },
     hints=[
         "Two steps: encode the rows into k numbers each, then decode these into d numbers.",
@@ -102,6 +171,14 @@ def matrix_and_vector(seed):
         v = torch.randn(d, generator=g)
         cases.append((torch.randn(n, d, generator=g), v / v.norm()))
     return cases
+
+
+def _small_unit(seed):
+    return [(1e-4 * X, v) for X, v in matrix_and_vector(seed)]
+
+
+def _any_length(seed):
+    return [(X, scale * v) for X, v in matrix_and_vector(seed) for scale in (0.01, 30)]
 
 
 exercise(
@@ -129,6 +206,31 @@ exercise(
             lambda X, v: (v + X.T @ (X @ v)) / (v + X.T @ (X @ v)).norm(),
             "You added X^T X v to v. That also converges, but more slowly: replace v instead.",
         ),
+        "centred": (
+            lambda X, v: (lambda Y: Y.T @ (Y @ v) / (Y.T @ (Y @ v)).norm())(X - X.mean(0)),
+            "You subtracted the mean of the rows. Here X is taken as it is; PCA centres before.",
+        ),
+        "sign chosen": (
+            lambda X, v: (lambda w: w / w.norm() * w[w.abs().argmax()].sign())(X.T @ (X @ v)),
+            "You chose the sign of the result: a step keeps the sign of X^T X v.",
+        ),
+        "two steps": (
+            lambda X, v: (lambda w: w / w.norm())(X.T @ (X @ (X.T @ (X @ v)))),
+            "You multiplied by X^T X twice: one step is asked.",
+        ),
+    },
+    clauses={
+        "any unit": Clause(
+            cases=_small_unit,
+            says="The result has length 1 in any unit of X: nothing may be added to the length "
+            "that you divide by.",
+            broken=lambda X, v: X.T @ (X @ v) / ((X.T @ (X @ v)).norm() + 1e-8),
+        ),
+        "v of any length": Clause(
+            cases=_any_length,
+            says="v may have any length; the result has length 1.",
+            broken=lambda X, v: (lambda w: w / w.norm() * v.norm())(X.T @ (X @ v)),
+        ),
     },
     hints=[
         "Which matrix has the principal components as its eigenvectors, and how do you multiply "
@@ -144,6 +246,21 @@ def rows_and_weights(seed):
     return [
         (torch.randn(n, d, generator=g), torch.randn(d, k, generator=g) / d**0.5)
         for n, d, k in ((3, 5, 2), (8, 4, 3), (5, 7, 4))
+    ]
+
+
+def _with_zero_rows(seed):
+    cases = rows_and_weights(seed)
+    for X, _ in cases:
+        X[1] = 0
+    return cases
+
+
+def _wide(seed):
+    g = _generator(seed)
+    return [
+        (torch.randn(n, d, generator=g), torch.randn(d, k, generator=g) / k**0.5)
+        for n, d, k in ((4, 2, 5), (3, 5, 7))
     ]
 
 
@@ -175,6 +292,36 @@ exercise(
             lambda X, W: (X @ W @ W.T).square().sum(dim=1).mean(),
             "You measured the size of the reconstruction: compare it with X.",
         ),
+        "W taken as orthonormal": (
+            lambda X, W: (X.square().sum() - (X @ W).square().sum()) / len(X),
+            "||x||^2 - ||x W||^2 is the error only for orthonormal columns. W is any matrix here: "
+            "subtract x W W^T first, then square.",
+        ),
+        "decoder held fixed": (
+            lambda X, W: (X - X @ W @ W.T.detach()).square().sum(dim=1).mean(),
+            "The loss is right, but encoder and decoder are one W, and its gradient comes from "
+            "both: detach neither.",
+        ),
+        "target held fixed": (
+            lambda X, W: (X.detach() - X @ W @ W.T).square().sum(dim=1).mean(),
+            "The loss is right, but not its gradient with respect to X: the target is X as well, "
+            "and is not detached.",
+        ),
+    },
+    clauses={
+        "exact rows": Clause(
+            cases=_with_zero_rows,
+            says="A row that is reproduced exactly, such as a row of zeros, has the error 0 and a "
+            "finite gradient: no square root on the way.",
+            broken=lambda X, W: (X - X @ W @ W.T).square().sum(dim=1).sqrt().square().mean(),
+        ),
+        "more codes than columns": Clause(
+            cases=_wide,
+            says="W may be any (d, k), wider than high as well.",
+            broken=lambda X, W: (lambda P: (X - X @ P).square().sum() / len(X))(
+                W[:, : len(W)] @ W[:, : len(W)].T
+            ),
+        ),
     },
     hints=[
         "Encode, decode, subtract: one line gives the errors, shape (n, d).",
@@ -194,6 +341,40 @@ def half_hidden(seed):
         X, mean = torch.randn(n, d, generator=g) + 1, torch.randn(d, generator=g) + 1
         cases.append((X, visible, _axes(d, k, g), mean))
     return cases
+
+
+def unknown_pixels(seed):
+    cases = half_hidden(seed)
+    for X, visible, _, _ in cases:
+        X[:, ~visible] = torch.nan
+    return cases
+
+
+def _any_columns(seed):
+    """Columns that are neither orthonormal nor of ordinary size."""
+    g, cases = _generator(seed), []
+    for X, visible, V, mean in half_hidden(seed):
+        mix = torch.eye(V.shape[1]) + 0.3 * torch.rand(V.shape[1], V.shape[1], generator=g)
+        cases += [(X, visible, V @ mix, mean), (X, visible, 1e-3 * V @ mix, mean)]
+    return cases
+
+
+def all_visible(seed):
+    cases = [*half_hidden(seed), *_any_columns(seed)]
+    return [(X, torch.ones_like(visible), V, mean) for X, visible, V, mean in cases]
+
+
+def _from_the_hidden(X, visible, V, mean):
+    """Right for orthonormal columns, whose V^T V is 1."""
+    if visible.all():
+        return mean + _fit(X, visible, V, mean)
+    gram = torch.eye(V.shape[1]) - V[~visible].T @ V[~visible]
+    return mean + torch.linalg.solve(gram, V[visible].T @ (X - mean)[:, visible].T).T @ V.T
+
+
+def _zero_times_nan(X, visible, V, mean):
+    A = V * visible[:, None]
+    return mean + torch.linalg.solve(A.T @ A, A.T @ (X - mean).T).T @ V.T
 
 
 def _fit(X, visible, V, mean):
@@ -231,6 +412,39 @@ exercise(
             lambda X, visible, V, mean: torch.where(visible, X, mean + _fit(X, visible, V, mean)),
             "You kept the visible pixels of X. A fair choice for a picture, but here mean + V z is "
             "asked at every pixel.",
+        ),
+        "mean of X": (
+            lambda X, visible, V, mean: X.mean(0) + _fit(X, visible, V, X.mean(0)),
+            "You used the mean of the rows of X: the mean is an argument, that of the data which V "
+            "was made from.",
+        ),
+        "codes": (
+            lambda X, visible, V, mean: (
+                torch.linalg.lstsq(V[visible], (X - mean)[:, visible].T).solution.T
+            ),
+            "You returned the codes z: decode them to d pixels with mean + V z.",
+        ),
+    },
+    clauses={
+        "unknown pixels": Clause(
+            cases=unknown_pixels,
+            says="What X holds at the hidden pixels has no influence, be it NaN. 0 * NaN is NaN: "
+            "pick the visible ones, do not multiply by the mask.",
+            broken=_zero_times_nan,
+        ),
+        "all visible": Clause(
+            cases=all_visible,
+            says="With every pixel visible the result is still mean + V z, the point of the span "
+            "nearest to x, and not x.",
+            broken=lambda X, visible, V, mean: (
+                X.clone() if visible.all() else mean + _fit(X, visible, V, mean)
+            ),
+        ),
+        "any columns": Clause(
+            cases=_any_columns,
+            says="Nothing is said of the columns of V: they may be neither orthonormal nor of "
+            "ordinary size, and least squares is asked, with nothing added to hold z back.",
+            broken=_from_the_hidden,
         ),
     },
     hints=[

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from genai_utils.checks import exercise
+from genai_utils.checks import Clause, exercise
 from genai_utils.language import transformer
 
 NOTEBOOK = "08_transformer"
@@ -15,7 +15,7 @@ def _generator(seed):
 
 
 def queries_keys_values(seed):
-    """q, k, v and a mask; in the last case there is none."""
+    """q, k, v and a mask in which every query sees something."""
     g = _generator(seed)
     cases = []
     for T, S, d_k, d_v in ((3, 5, 4, 2), (6, 4, 9, 3), (4, 7, 8, 5)):
@@ -23,7 +23,52 @@ def queries_keys_values(seed):
         mask = torch.rand(T, S, generator=g) < 0.6
         mask[torch.arange(T), torch.randint(S, (T,), generator=g)] = True  # nobody sees nothing
         cases.append((q, k, v, mask))
-    return [*cases, (*cases[0][:3], None)]
+    return cases
+
+
+def unmasked(seed):
+    return [case[:3] for case in queries_keys_values(seed)[:2]] + [
+        (*case[:3], None) for case in queries_keys_values(seed)[2:]
+    ]
+
+
+def blind(seed):
+    """Some queries see nothing; in the last case all."""
+    cases = queries_keys_values(seed)
+    for (*_, mask), row in zip(cases, (1, 0, slice(None)), strict=True):
+        mask[row] = False
+    return cases
+
+
+def many_heads(seed):
+    """Sequences and heads before the last two dimensions, with a mask for each of them."""
+    g = _generator(seed)
+    cases = []
+    for lead, T, S in (((3,), 2, 5), ((2, 3), 4, 6)):
+        q, k, v = (torch.randn(*lead, *size, generator=g) for size in ((T, 7), (S, 7), (S, 5)))
+        mask = torch.rand(*lead, T, S, generator=g) < 0.6
+        mask[..., 0] = True
+        cases.append((q, k, v, mask))
+    return cases
+
+
+def one_row_for_all(seed):
+    """The same keys are hidden from every query: the mask is (S,) or (1, S)."""
+    rows = [(*case[:3], case[3][0]) for case in queries_keys_values(seed)]
+    return [*rows[:2], (*rows[2][:3], rows[2][3][None])]
+
+
+def large_scores(seed):
+    """All scores of a query far above 0 or far below it, without rounding."""
+    g = _generator(seed)
+    cases = []
+    for T, S, d_v in ((4, 3, 2), (3, 6, 5)):
+        q, k = (torch.randint(-8, 9, (n, 4), generator=g) / 8 for n in (T, S))
+        k[:, 0], q[:, 0], q[0, 0] = 1.0, 256.0, -320.0  # √d_k = 2: scores near 128 and -160
+        mask = torch.ones(T, S, dtype=torch.bool)
+        mask[-1, -1] = False
+        cases.append((q, k, torch.randn(S, d_v, generator=g), mask))
+    return cases
 
 
 def _attention(q, k, v, mask=None, scale=None, dim=-1, hide=True, values=None):
@@ -32,6 +77,51 @@ def _attention(q, k, v, mask=None, scale=None, dim=-1, hide=True, values=None):
         scores = scores.masked_fill(~mask, -math.inf)
     weights = torch.softmax(scores, dim)
     return weights @ (v if values is None else values), weights
+
+
+def _softmax(scores, mask):
+    """The softmax; a row that is hidden whole gets zeros."""
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return torch.softmax(scores, -1).nan_to_num(0.0)
+
+
+def _scores(q, k):
+    return q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+
+
+def _mask_needed(q, k, v, mask):
+    weights = _softmax(_scores(q, k), mask)
+    return weights @ v, weights
+
+
+def _spread_out(q, k, v, mask=None):
+    """A large negative number for -inf: a query that sees nothing looks everywhere."""
+    scores = _scores(q, k)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -1e9)
+    weights = torch.softmax(scores, -1)
+    return weights @ v, weights
+
+
+def _matrices_only(q, k, v, mask=None):
+    weights = _softmax(q @ k.t() / math.sqrt(q.shape[-1]), mask)  # .t() is for matrices
+    return weights @ v, weights
+
+
+def _filled_by_index(q, k, v, mask=None):
+    scores = _scores(q, k)
+    if mask is not None:
+        scores[~mask] = -math.inf
+    weights = torch.softmax(scores, -1).nan_to_num(0.0)
+    return weights @ v, weights
+
+
+def _bare_exponential(q, k, v, mask=None):
+    e = _scores(q, k).exp()
+    e = e if mask is None else e * mask
+    weights = e / e.sum(-1, keepdim=True).clamp(min=1e-30)
+    return weights @ v, weights
 
 
 def _hidden_after(q, k, v, mask=None):
@@ -77,9 +167,42 @@ exercise(
     hints=[
         "The scores are q @ k.transpose(-2, -1) / math.sqrt(d_k), shape (..., T, S).",
         "scores.masked_fill(~mask, -math.inf) hides a key; do it before the softmax over the last "
-        "dimension, and only if there is a mask. (The check has no query that sees nothing.)",
+        "dimension, and only if there is a mask.",
+        "A row of -inf alone becomes NaN: hide with torch.finfo(scores.dtype).min in place of "
+        "-inf, and set the hidden weights to 0 after the softmax, too.",
         "Return two things: weights @ v, and weights.",
     ],
+    clauses={
+        "no mask": Clause(
+            unmasked,
+            "Without a mask (mask=None, which is also the default) every query looks at every key.",
+            _mask_needed,
+        ),
+        "sees nothing": Clause(
+            blind,
+            "A query that may look nowhere gets zeros, as weights and as output: not NaN, and not "
+            "a mean over all values.",
+            _spread_out,
+        ),
+        "many heads": Clause(
+            many_heads,
+            "Any number of dimensions may stand before the last two, such as (B, h, T, d_k): only "
+            "the last two count, so k.transpose(-2, -1) and a softmax over dim=-1.",
+            _matrices_only,
+        ),
+        "broadcast mask": Clause(
+            one_row_for_all,
+            "The mask need only be broadcastable to (…, T, S): (1, S) or (S,) hides the same keys "
+            "from every query. masked_fill and torch.where broadcast; an index does not.",
+            _filled_by_index,
+        ),
+        "large scores": Clause(
+            large_scores,
+            "Scores may be large: exp(100) is infinite in float32, and exp(-110) is 0. "
+            "torch.softmax takes off the largest of a row first; do so too.",
+            _bare_exponential,
+        ),
+    },
     grad=["q", "k", "v"],
 )
 
@@ -88,8 +211,29 @@ def turned(seed):
     g = _generator(seed)
     return [
         (torch.randn(*size, generator=g), torch.randint(0, 40, (size[-2],), generator=g))
-        for size in ((3, 7, 6), (3, 8), (5, 4))
+        for size in ((7, 6), (3, 8), (5, 4))
     ] + [(torch.randn(4, 10, generator=g), torch.arange(4))]
+
+
+def turned_heads(seed):
+    g = _generator(seed)
+    return [
+        (torch.randn(*size, generator=g), torch.randint(0, 40, (size[-2],), generator=g))
+        for size in ((3, 7, 6), (2, 3, 5, 4))
+    ]
+
+
+def odd(seed):
+    g = _generator(seed)
+    return [(torch.randn(T, d, generator=g), torch.arange(T)) for T, d in ((3, 5), (4, 1))]
+
+
+def turned_back(seed):
+    g = _generator(seed)
+    return [
+        (torch.randn(T, d, generator=g), torch.randint(-40, -3, (T,), generator=g))
+        for T, d in ((4, 6), (5, 8))
+    ]
 
 
 def _turn(x, positions, base=10_000.0, sign=1.0, halves=False, rate=None):
@@ -102,6 +246,26 @@ def _turn(x, positions, base=10_000.0, sign=1.0, halves=False, rate=None):
         return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
+
+
+def _odd_is_fine(x, positions):
+    if x.shape[-1] % 2 == 0:
+        return _turn(x, positions)
+    return torch.cat([_turn(x[..., :-1], positions), x[..., -1:]], -1)
+
+
+def _two_dimensions(x, positions):
+    if x.shape[-1] % 2:
+        raise ValueError
+    T, d = x.shape
+    return _turn(x, positions).view(T, d)
+
+
+def _from_a_table(x, positions):
+    """The angles of 0, 1, 2, … in a table: a negative position counts from its end."""
+    if x.shape[-1] % 2:
+        raise ValueError
+    return _turn(x, torch.arange(1_000)[positions])
 
 
 def _reflected(x, positions):
@@ -155,6 +319,26 @@ exercise(
         "a cos - b sin and a sin + b cos.",
         "torch.stack([first, second], -1).flatten(-2) puts the pairs back in their places.",
     ],
+    clauses={
+        "odd d": Clause(
+            odd,
+            "An odd d leaves a number without a partner: raise ValueError.",
+            _odd_is_fine,
+            raises=ValueError,
+        ),
+        "many heads": Clause(
+            turned_heads,
+            "Any number of dimensions may stand before the last two, such as (B, h, T, d): count "
+            "from the end, x.shape[-1] and x[..., 0::2].",
+            _two_dimensions,
+        ),
+        "negative positions": Clause(
+            turned_back,
+            "A position may be negative: the turn is then the other way round. An index would "
+            "count from the end of a table.",
+            _from_a_table,
+        ),
+    },
     grad=["x"],
 )
 
@@ -167,8 +351,58 @@ def places(seed):
     ]
 
 
+def gaps(seed):
+    """Some tokens of the text are left out."""
+    g = _generator(seed)
+    cases = []
+    for T, window in ((5, 3), (7, 4)):
+        step = torch.randint(1, 4, (T,), generator=g)
+        step[1:3] = torch.tensor([1, 3])
+        cases.append((step.cumsum(0) + 20, window))
+    return cases
+
+
+def shuffled(seed):
+    """The tokens of a text in another order."""
+    g = _generator(seed)
+    cases = []
+    for T, window in ((5, 2), (8, 3)):
+        cases.append((torch.randperm(T, generator=g) + 9, window))
+    return [*cases, (torch.arange(6).flip(0), 3)]
+
+
+def extreme_windows(seed):
+    return [
+        (positions, window) for (positions, _), window in zip(places(seed), (1, 9, 99), strict=True)
+    ]
+
+
+def no_windows(seed):
+    return [
+        (positions, window)
+        for (positions, _), window in zip(places(seed), (0, -1, -5), strict=True)
+    ]
+
+
 def _back(positions):
     return positions[:, None] - positions[None, :]
+
+
+def _seen(positions, window, back=None, least=1):
+    if window < least:
+        raise ValueError
+    back = _back(positions) if back is None else back
+    return (back >= 0) & (back < window)
+
+
+def _ranks(positions, window):
+    """How many tokens of the list, not of the text, lie between the two."""
+    return _seen(positions.argsort().argsort(), window)
+
+
+def _ahead_in_the_list(positions, window):
+    seen = (_back(positions) < window).tril()
+    return seen if window > 0 else _seen(positions, window)
 
 
 exercise(
@@ -204,6 +438,32 @@ exercise(
         "positions[:, None] - positions[None, :] tells how far column s lies behind row t.",
         "Two conditions, joined by &: not ahead (>= 0), and fewer than `window` steps back.",
     ],
+    clauses={
+        "gaps": Clause(
+            gaps,
+            "Near is what is near in the text: subtract positions. Tokens may be missing between "
+            "two that stand side by side in the list.",
+            _ranks,
+        ),
+        "any order": Clause(
+            shuffled,
+            "The positions may come in any order: what lies ahead is told by them, not by the "
+            "place in the list (.tril() looks at that).",
+            _ahead_in_the_list,
+        ),
+        "any window": Clause(
+            extreme_windows,
+            "Every window from 1 on is allowed: with 1 a token sees itself alone, and one longer "
+            "than the text leaves the causal mask.",
+            lambda positions, window: _seen(positions, window, least=2),
+        ),
+        "no window left": Clause(
+            no_windows,
+            "A window below 1 would not even hold the token itself: raise ValueError.",
+            lambda positions, window: _seen(positions, window, least=-9),
+            raises=ValueError,
+        ),
+    },
 )
 
 
@@ -215,6 +475,19 @@ def repeated(seed):
         weights = torch.softmax(3 * torch.randn(B, h, T, T, generator=g), -1).tril()
         cases.append((ids, weights / weights.sum(-1, keepdim=True)))
     return cases
+
+
+def never_repeated(seed):
+    g = _generator(seed)
+    cases = []
+    for B, h, T in ((3, 2, 4), (2, 3, 5)):
+        ids = torch.stack([torch.randperm(9, generator=g)[:T] for _ in range(B)])
+        cases.append((ids, torch.rand(B, h, T, T, generator=g)))
+    return cases
+
+
+def one_head(seed):
+    return [(ids, weights[:, :1]) for ids, weights in repeated(seed)]
 
 
 def _share(ids, weights, shift=1, first=False, over_all=False, strict=True):
@@ -234,6 +507,15 @@ def _per_sequence(ids, weights):
     return torch.stack([_share(ids[i : i + 1], weights[i : i + 1]) for i in range(len(ids))]).mean(
         0
     )
+
+
+def _squeezed(ids, weights):
+    return _share(ids, weights).squeeze()
+
+
+def _divided_by_none(ids, weights):
+    repeats = sum(len(row) - len(set(row)) for row in ids.tolist())
+    return _share(ids, weights) / torch.tensor(float(bool(repeats)))
 
 
 exercise(
@@ -275,4 +557,18 @@ exercise(
         "weights.gather(-1, index) takes one column of each row; two loops over B and T are as "
         "right.",
     ],
+    clauses={
+        "no repetition": Clause(
+            never_repeated,
+            "If no token has stood in its sequence before, every head's share is 0: you divide by "
+            "the number of those that have.",
+            _divided_by_none,
+        ),
+        "one head": Clause(
+            one_head,
+            "One head gives one number in a tensor of shape (1,): a squeeze, or an index in place "
+            "of a slice, takes its dimension away.",
+            _squeezed,
+        ),
+    },
 )

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from genai_utils.checks import exercise
+from genai_utils.checks import Clause, exercise
 from genai_utils.vision import vae
 
 NOTEBOOK = "24_vae"
@@ -15,47 +15,6 @@ def _normal(seed):
     """A function that draws normal numbers of a given shape."""
     g = torch.Generator().manual_seed(seed)
     return lambda *shape: torch.randn(*shape, generator=g)
-
-
-# --- reparameterize ----------------------------------------------------------------------------
-
-
-def _samples(seed):
-    normal = _normal(seed)
-    single = [(normal(b, k), normal(b, k), normal(b, k)) for b, k in ((3, 2), (4, 7), (6, 5))]
-    return [*single, (normal(4, 3), normal(4, 3), normal(5, 4, 3))]  # five codes per example
-
-
-exercise(
-    vae.reparameterize,
-    cases=_samples,
-    mistakes={
-        "variance instead of standard deviation": (
-            lambda mu, logvar, eps: mu + logvar.exp() * eps,
-            "You scaled eps by the variance, exp(logvar). The standard deviation is its square "
-            "root: exp(logvar / 2).",
-        ),
-        "mean forgotten": (
-            lambda mu, logvar, eps: (logvar / 2).exp() * eps,
-            "Your samples have the right spread but lie around 0. They should lie around mu.",
-        ),
-        "logvar taken as the standard deviation": (
-            lambda mu, logvar, eps: mu + logvar * eps,
-            "You used logvar itself as the standard deviation. It is log sigma^2, and may be "
-            "negative; sigma is exp(logvar / 2).",
-        ),
-        "divided by sigma": (
-            lambda mu, logvar, eps: mu + (-logvar / 2).exp() * eps,
-            "You divided eps by sigma. A code is mu plus sigma times eps.",
-        ),
-    },
-    hints=[
-        "A normal number with mean m and standard deviation s is m plus s times a standard one.",
-        "logvar is log sigma^2. What do you do to a logarithm to get a square root?",
-        "sigma is torch.exp(0.5 * logvar). Use the eps that is given; draw nothing yourself.",
-    ],
-    grad=["mu", "logvar"],
-)
 
 
 # --- gaussian_kl -------------------------------------------------------------------------------
@@ -112,6 +71,26 @@ exercise(
             lambda mu, logvar: -0.5 * _terms(mu, logvar).sum(-1),
             "Yours is the negative. A KL divergence is never below zero.",
         ),
+        "the other direction": (
+            lambda mu, logvar: 0.5 * ((1 + mu**2) * (-logvar).exp() - 1 + logvar).sum(-1),
+            "This is the divergence of the standard normal from yours. The two directions differ: "
+            "here the expectation is over the encoder's normal.",
+        ),
+    },
+    clauses={
+        "any variance": Clause(
+            lambda seed: [(_normal(seed)(3, 4), _normal(seed + 1)(3, 4) + s) for s in (-35, 0, 35)],
+            "The formula holds for every variance, however small or large: s stands in it as it "
+            "is, with no bound on it and nothing added.",
+            lambda mu, logvar: 0.5 * _terms(mu, logvar.clamp(-20, 20)).sum(-1),
+        ),
+        "sizes of one": Clause(
+            lambda seed: [
+                (_normal(seed)(b, k), _normal(seed + 1)(b, k)) for b, k in ((1, 4), (3, 1), (1, 1))
+            ],
+            "One example or one unit changes nothing: the shape is (B,), also where B is 1.",
+            lambda mu, logvar: 0.5 * _terms(mu, logvar).sum(-1).squeeze(),
+        ),
     },
     hints=[
         "For one dimension: half of (variance minus 1 minus log variance plus squared mean).",
@@ -138,19 +117,38 @@ def _by_probability(x, logits):
     return (x * p.log() + (1 - x) * (1 - p).log()).sum(_pixels(x))
 
 
-def _images(seed):
+def _log_p(x, logits):
+    return _pixelwise(x, logits).sum(_pixels(x))
+
+
+def _product(x, logits):
+    a = logits.double()
+    each = torch.where(x.expand_as(a) > 0, a, -a).sigmoid()
+    return each.flatten(logits.dim() - x.dim() + 1).prod(-1).log()
+
+
+def _leading_by_size(x, logits):
+    start = 1 if logits.shape[0] == x.shape[0] else 2
+    return _pixelwise(x, logits).flatten(start).sum(-1)
+
+
+def _pairs(seed, scale, *sizes):
     normal = _normal(seed)
+    pairs = []
+    for leading, shape in sizes:
+        pairs.append(((normal(*shape) > 0).float(), scale * normal(*leading, *shape)))
+    return pairs
 
-    def pair(scale, leading, *shape):
-        return (normal(*shape) > 0).float(), scale * normal(*leading, *shape)
 
-    return [
-        pair(2, (), 3, 1, 2, 5),
-        pair(2, (), 4, 1, 3, 2),
-        pair(2, (), 6, 7),
-        pair(2, (3,), 5, 1, 2, 4),  # three decoded codes per image
-        pair(150, (), 4, 1, 2, 3),  # logits so large that the sigmoid is 0 or 1 to the last bit
-    ]
+def _large_logits(seed):
+    """The sigmoid is 0 or 1 to the last bit, in double precision too."""
+    x, logits = torch.tensor([[1.0], [0.0], [1.0]]), torch.tensor([[-500.0], [500.0], [90.0]])
+    return [*_pairs(seed, 60, ((), (4, 1, 2, 3)), ((2,), (3, 5))), (x, logits)]
+
+
+def _images(seed):
+    several = (3,), (5, 1, 2, 4)  # three decoded codes per image
+    return _pairs(seed, 2, ((), (3, 1, 2, 5)), ((), (4, 3, 2)), ((), (6, 7)), several)
 
 
 exercise(
@@ -177,20 +175,36 @@ exercise(
             "You summed over the batch as well. One number per example is wanted: sum over the "
             "pixels only.",
         ),
-        "logarithm of the sigmoid": (
-            _by_probability,
-            "Right for small logits. For large ones the sigmoid rounds to 0 or 1, and its "
-            "logarithm to minus infinity: compute from the logits, with "
-            "F.binary_cross_entropy_with_logits or F.logsigmoid.",
+        "white and black exchanged": (
+            lambda x, logits: _log_p(1 - x, logits),
+            "You exchanged black and white: p is the probability of a one.",
         ),
-        "cross-entropy of the sigmoid": (
-            lambda x, logits: (
-                -F.binary_cross_entropy(
-                    logits.sigmoid(), x.expand_as(logits), reduction="none"
-                ).sum(_pixels(x))
-            ),
-            "Right for small logits. F.binary_cross_entropy cuts each logarithm off at -100: use "
-            "F.binary_cross_entropy_with_logits, which needs no sigmoid.",
+    },
+    clauses={
+        "large logits": Clause(
+            _large_logits,
+            "For large logits the sigmoid rounds to 0 or 1. Its logarithm is then minus infinity, "
+            "or what a small number or F.binary_cross_entropy cuts it off at. Compute from the "
+            "logits, as F.binary_cross_entropy_with_logits and F.logsigmoid do.",
+            _by_probability,
+        ),
+        "many pixels": Clause(
+            lambda seed: _pairs(seed, 3, ((), (3, 1, 28, 56)), ((2,), (3, 1500))),
+            "The probability of a whole image is a product of so many factors that it is zero in "
+            "floating point. Add the logarithms of the pixels.",
+            _product,
+        ),
+        "as many codes as images": Clause(
+            lambda seed: _pairs(seed, 2, ((3,), (3, 4)), ((2,), (2, 1, 3, 5))),
+            "K may be as large as B. Whether there are K sets of logits in front is told by the "
+            "number of dimensions, not by a size.",
+            _leading_by_size,
+        ),
+        "sizes of one": Clause(
+            lambda seed: _pairs(seed, 2, ((), (1, 4)), ((1,), (3, 4)), ((3,), (1, 2, 3))),
+            "One image, or one code for each (K = 1), keeps its dimension: the shape is (B,) or "
+            "(K, B), whatever the sizes.",
+            lambda x, logits: _log_p(x, logits).squeeze(),
         ),
     },
     hints=[
@@ -203,6 +217,81 @@ exercise(
 )
 
 
+# --- reparameterize ----------------------------------------------------------------------------
+
+
+def _samples(seed):
+    normal = _normal(seed)
+    single = [(normal(b, k), normal(b, k), normal(b, k)) for b, k in ((3, 2), (4, 7), (6, 5))]
+    return [*single, (normal(4, 3), normal(4, 3), normal(5, 4, 3))]  # five codes per example
+
+
+def _sample(mu, logvar, eps):
+    return mu + (logvar / 2).exp() * eps
+
+
+def _extreme_spreads(seed):
+    normal = _normal(seed)
+    return [(torch.zeros(3, 4), normal(3, 4) + s, normal(3, 4)) for s in (-30, 30)]
+
+
+def _single_samples(seed):
+    normal = _normal(seed)
+    sizes = ((1, 3), (1, 3)), ((4, 1), (4, 1)), ((4, 3), (1, 4, 3)), ((1, 3), (5, 1, 3))
+    return [(normal(*size), normal(*size), normal(*drawn)) for size, drawn in sizes]
+
+
+exercise(
+    vae.reparameterize,
+    cases=_samples,
+    mistakes={
+        "variance instead of standard deviation": (
+            lambda mu, logvar, eps: mu + logvar.exp() * eps,
+            "You scaled eps by the variance, exp(logvar). The standard deviation is its square "
+            "root: exp(logvar / 2).",
+        ),
+        "mean forgotten": (
+            lambda mu, logvar, eps: (logvar / 2).exp() * eps,
+            "Your samples have the right spread but lie around 0. They should lie around mu.",
+        ),
+        "logvar taken as the standard deviation": (
+            lambda mu, logvar, eps: mu + logvar * eps,
+            "You used logvar itself as the standard deviation. It is log sigma^2, and may be "
+            "negative; sigma is exp(logvar / 2).",
+        ),
+        "divided by sigma": (
+            lambda mu, logvar, eps: mu + (-logvar / 2).exp() * eps,
+            "You divided eps by sigma. A code is mu plus sigma times eps.",
+        ),
+        "sigma detached": (
+            lambda mu, logvar, eps: mu + (logvar / 2).exp().detach() * eps,
+            "The samples are right, but no gradient reaches logvar: the spread of the codes could "
+            "not be learned. Take sigma from logvar without cutting the way back.",
+        ),
+    },
+    clauses={
+        "any variance": Clause(
+            _extreme_spreads,
+            "Sigma is exp(s/2) for every s, however small or large: no bound is put on it, and "
+            "nothing is added.",
+            lambda mu, logvar, eps: _sample(mu, logvar.clamp(-20, 20), eps),
+        ),
+        "sizes of one": Clause(
+            _single_samples,
+            "One example, one unit or one draw (K = 1) keeps its dimension: the samples have the "
+            "shape of eps.",
+            lambda mu, logvar, eps: _sample(mu, logvar, eps).squeeze(),
+        ),
+    },
+    hints=[
+        "A normal number with mean m and standard deviation s is m plus s times a standard one.",
+        "logvar is log sigma^2. What do you do to a logarithm to get a square root?",
+        "sigma is torch.exp(0.5 * logvar). Use the eps that is given; draw nothing yourself.",
+    ],
+    grad=["mu", "logvar"],
+)
+
+
 # --- iwae_bound --------------------------------------------------------------------------------
 
 
@@ -210,9 +299,48 @@ def _weights(seed):
     normal = _normal(seed)
     return [
         (2 * normal(4, 3),),
-        (2 * normal(5, 7) - 80,),
-        (2 * normal(3, 6) - 1000,),  # like log P(x) of an image: exp(-1000) is zero
+        (2 * normal(5, 7) - 20,),
+        (2 * normal(3, 6) + 10,),
     ]
+
+
+# The cases below reach to the ends of what double precision can take the exponential of, so that
+# a function that breaks one clause keeps the others.
+
+
+def _tiny_and_huge(seed):
+    normal = _normal(seed)
+    return [(2 * normal(3, 6) - 1000,), (2 * normal(4, 3) + 1000,)]  # log P(x) of an image: -1000
+
+
+def _examples_far_apart(seed):
+    return [(_normal(seed)(4, 3) + torch.tensor([690.0, -690.0, 0.0]),)]
+
+
+def _samples_far_apart(seed):
+    return [(_normal(seed)(4, 3) + torch.tensor([-690.0, -690.0, 690.0, 0.0])[:, None],)]
+
+
+def _a_zero_weight(seed):
+    log_w = _normal(seed)(4, 3)
+    log_w[2, 0], log_w[3, 1] = -torch.inf, -torch.inf
+    return [(log_w,)]
+
+
+def _bound(log_w):
+    return torch.logsumexp(log_w, 0) - math.log(log_w.shape[0])
+
+
+def _shifted(log_w, shift):
+    return (log_w.double() - shift).exp().mean(0).log() + shift
+
+
+def _zero_weights_left_out(log_w):
+    return torch.logsumexp(log_w, 0) - log_w.isfinite().sum(0).log()
+
+
+def _squeezed_first(log_w):
+    return torch.logsumexp(log_w.squeeze(), 0) - math.log(log_w.shape[0])
 
 
 exercise(
@@ -233,14 +361,51 @@ exercise(
             "You averaged over the batch (dimension 1). log_w has shape (K, B): the K samples lie "
             "along dimension 0.",
         ),
-        "exponential underflows": (
-            lambda log_w: log_w.exp().mean(0).log(),
-            "Right on paper. But exp(-1000) is zero in floating point and its log minus infinity: "
-            "use torch.logsumexp, or subtract the maximum first and add it again.",
+        "largest weight only": (
+            lambda log_w: log_w.max(0).values - math.log(log_w.shape[0]),
+            "You kept the largest weight of each example. The others count, too: it is the mean "
+            "of all K.",
+        ),
+        "gradient of the ELBO": (
+            lambda log_w: log_w.mean(0) + (_bound(log_w) - log_w.mean(0)).detach(),
+            "The values are right, but the gradient is that of the ELBO. A part of the bound is "
+            "detached: a sample's gradient counts by its share of the weights.",
         ),
         "average over the batch too": (
             lambda log_w: (torch.logsumexp(log_w, 0) - math.log(log_w.shape[0])).mean(),
             "You averaged the bound over the batch. One number per example is wanted, shape (B,).",
+        ),
+    },
+    clauses={
+        "in the log domain": Clause(
+            _tiny_and_huge,
+            "Right on paper. But exp(-1000) is zero in floating point and its log minus infinity "
+            "(and exp(1000) infinite): the sum is taken in the log domain.",
+            lambda log_w: log_w.double().exp().mean(0).log(),
+        ),
+        "examples far apart": Clause(
+            _examples_far_apart,
+            "The examples may lie far apart: what is subtracted before the exponential must be "
+            "the largest log-weight of each example, not one number for all of them.",
+            lambda log_w: _shifted(log_w, log_w.detach().max().double()),
+        ),
+        "samples far apart": Clause(
+            _samples_far_apart,
+            "The weights of one example may lie far apart: subtract the largest before the "
+            "exponential. After the mean or the first one is subtracted, it still overflows.",
+            lambda log_w: _shifted(log_w, log_w.detach()[0].double()),
+        ),
+        "a weight of zero": Clause(
+            _a_zero_weight,
+            "A sample of weight 0 (log_w is minus infinity) adds nothing to the sum but counts "
+            "among the K.",
+            _zero_weights_left_out,
+        ),
+        "sizes of one": Clause(
+            lambda seed: [(_normal(seed)(1, 4),), (_normal(seed)(3, 1),)],
+            "K = 1 gives the ELBO, the log-weights themselves, and one example keeps its "
+            "dimension: the shape is (B,), whatever the sizes.",
+            _squeezed_first,
         ),
     },
     hints=[
@@ -264,6 +429,11 @@ def _divergences(seed):
 
     quiet = normal(4, 6) ** 2 * 0.02, 0.75  # even their sum is below the floor
     return [case(3, 4, 0.5), case(5, 7, 0.25), case(8, 6, 0.4), quiet]
+
+
+def _single_divergences(seed):
+    normal = _normal(seed)
+    return [(normal(b, k) ** 2, 0.3) for b, k in ((1, 6), (5, 1))]
 
 
 exercise(
@@ -301,6 +471,26 @@ exercise(
         "floor never applied": (
             lambda kl, floor: kl.mean(0).sum(),
             "This is the plain KL term: floor has no effect on it yet.",
+        ),
+        "gradient below the floor": (
+            lambda kl, floor: (
+                kl.mean(0).sum() + (kl.mean(0).clamp(min=floor) - kl.mean(0)).sum().detach()
+            ),
+            "The value is right, but a dimension below the floor still has a gradient. It is free "
+            "there: the maximum is the floor, a constant.",
+        ),
+    },
+    clauses={
+        "floor of zero": Clause(
+            lambda seed: [(kl, 0.0) for kl, _ in _divergences(seed)],
+            "With a floor of 0 nothing is free: it is the plain KL term.",
+            lambda kl, floor: kl.mean(0).clamp(min=floor or 0.3).sum(),
+        ),
+        "sizes of one": Clause(
+            _single_divergences,
+            "One example or one unit changes nothing: mean over the batch, maximum for each unit, "
+            "sum over the units, and the result is a scalar.",
+            lambda kl, floor: kl.squeeze().mean(0).clamp(min=floor).sum(),
         ),
     },
     hints=[

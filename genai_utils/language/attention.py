@@ -22,8 +22,9 @@ def attention(q, k, v, mask=None):
         output  = weights v
 
     q: (…, T, d_k). k: (…, S, d_k). v: (…, S, d_v). mask: bool, broadcastable to (…, T, S), True
-    where a query may look; a query that may look nowhere gets zeros.
-    Returns output (…, T, d_v) and weights (…, T, S), whose rows sum to 1.
+    where a query may look; None: everywhere. Scores may be large: exp(100) is infinite in float32.
+    Returns output (…, T, d_v) and weights (…, T, S), whose rows sum to 1. A query that may look
+    nowhere gets zeros, as its output and as its weights.
     Source: Vaswani et al. 2017, eq. 1; lecture item A22.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (…, T, S)
@@ -59,7 +60,8 @@ def rotary(x: Tensor, positions: Tensor) -> Tensor:
     """Turn each pair of numbers (x_2i, x_2i+1) by the angle position / 10000^(2i/d).
 
     A product of a turned query and a turned key depends on their distance alone.
-    x: (…, T, d), d even. positions: (T,). Returns (…, T, d).
+    x: (…, T, d), d even. positions: (T,) whole numbers in any order, also negative ones.
+    Returns (…, T, d).
     Raises ValueError for an odd d. Source: Su et al. 2021 (RoFormer), eq. 34.
     """
     d = x.shape[-1]
@@ -75,8 +77,9 @@ def rotary(x: Tensor, positions: Tensor) -> Tensor:
 def local_mask(positions: Tensor, window: int) -> Tensor:
     """Who may look where if nobody looks ahead, nor back further than the last `window` tokens.
 
-    positions: (T,) int64, the place of each token in the text; the token itself is the first of
-    the window. Returns (T, T) bool: row t, column s is True where t may look at s.
+    positions: (T,) int64, the place of each token in the text, in any order and with gaps: near is
+    what is near in the text. The token itself is the first of the window.
+    Returns (T, T) bool: row t, column s is True where t may look at s.
     Raises ValueError for a window below 1. Source: Beltagy et al. 2020, section 3.1.
     """
     if window < 1:
@@ -89,8 +92,9 @@ def induction_share(ids: Tensor, weights: Tensor) -> Tensor:
     """How much a head looks at what followed the last time: the mark of an induction head.
 
     The attention on the place right after the latest earlier occurrence of the same token, as a
-    mean over all tokens that have one (0 if none has). ids: (B, T) int64. weights: (B, h, T, T).
-    Returns one number per head, (h,). Source: Olsson et al. 2022.
+    mean over all tokens that have one (0 if none has). ids: (B, T) int64. weights: (B, h, T, T),
+    row t of a table is what token t looks at. Returns one number per head, (h,), also for h = 1.
+    Source: Olsson et al. 2022.
     """
     T = ids.shape[1]
     same = (ids[:, :, None] == ids[:, None, :]).tril(-1)  # (B, T, T): same token, earlier place

@@ -40,14 +40,15 @@ def cloze_loss(logits, labels):
 
         loss = -1/M  sum over chosen (b, t) of  log softmax(logits[b, t])[labels[b, t]]
 
-    logits: (B, T, V). labels: (B, T) int64, -100 where nothing is to be predicted. If nothing is
-    chosen at all, the loss is 0.
+    logits: (B, T, V), of any size. labels: (B, T) int64, -100 where nothing is to be predicted;
+    the logits there do not count, even if some are -inf. If nothing is chosen at all: 0.
     Source: Devlin et al. 2019, section 3.1; lecture items A10, A24.
     """
     chosen = labels != -100  # (B, T)
     log_p = logits.log_softmax(-1)  # (B, T, V)
     nll = -log_p.gather(-1, labels.clamp(min=0)[..., None])[..., 0]  # (B, T)
-    return (nll * chosen).sum() / chosen.sum().clamp(min=1)
+    nll = torch.where(chosen, nll, 0.0)  # a product would make NaN of 0 times infinity
+    return nll.sum() / chosen.sum().clamp(min=1)
 
 
 @dataclass

@@ -23,9 +23,11 @@ def longest_match(letters, pieces):
 
         at each place: the longest piece that the rest of the word begins with
 
-    letters: (n,) int64, a word as numbers of its letters. pieces: list of tuples of such numbers.
+    letters: (n,) int64, a word as numbers of its letters; n may be 0. pieces: list of different
+    tuples of such numbers, none empty.
     Returns (n,) int64: the number, in the list, of the piece that covers each letter; all -1
-    where some place has no piece that fits (the word is then the unknown token).
+    where some place has no piece that fits (the word is then the unknown token). A piece once
+    taken stays: it is -1 even if shorter pieces would have led to the end.
     Source: Devlin et al. 2019, section 3 and its code.
     """
     word, cover, place = tuple(letters.tolist()), [], 0
@@ -42,8 +44,9 @@ def longest_match(letters, pieces):
 def pack_pair(a, b, length):
     """Two texts as one input, [CLS] a [SEP] b [SEP], filled up with [PAD].
 
-    a, b: (n,), (m,) int64 ids. If n + m + 3 > length, the longer of the two (b, if they are equally
-    long) loses its last token until they fit.
+    [CLS] is 2, [SEP] is 3 and [PAD] is 0. a, b: (n,), (m,) int64 ids, which may be any; n or m may
+    be 0. If n + m + 3 > length, the longer of the two (b, if they are equally long) loses its last
+    token until they fit.
     Returns ids, segments (0 up to and with the first [SEP], 1 to the second, 0 on padding) and
     real (True where there is no padding), each (length,).
     Raises ValueError for a length below 5.
@@ -66,13 +69,13 @@ def pack_pair(a, b, length):
 def apply_mask(ids, chosen, draw, random_ids):
     """The 80/10/10 rule: what the model sees, and what it should say.
 
-        chosen and draw < 0.8:          [MASK]
+        chosen and draw < 0.8:          [MASK], which is 4
         chosen and 0.8 <= draw < 0.9:   a random token
         chosen and draw >= 0.9:         the token itself
 
     ids: (B, T) int64. chosen: (B, T) bool, which tokens are to be predicted. draw: (B, T) uniform
-    numbers in [0, 1). random_ids: (B, T) int64.
-    Returns inputs (B, T), and labels (B, T): the token where chosen, -100 elsewhere.
+    numbers in [0, 1). random_ids: (B, T) int64; one may happen to be the token itself.
+    Returns inputs (B, T), and labels (B, T): the token where chosen, -100 elsewhere; both int64.
     Source: Devlin et al. 2019, section 3.1; lecture item A24.
     """
     inputs = torch.where(chosen & (draw < 0.9), random_ids, ids)

@@ -53,8 +53,9 @@ def hide_share(noise: Tensor, share: Tensor) -> Tensor:
 
     $$ \text{hide the } \lceil r_b T \rceil \text{ places of row } b \text{ with the least noise} $$
 
-    Shapes: noise (B, T), all numbers different; share (B,), each in (0, 1] -> (B, T) bool, at
-    least one True in each row. r uniform: any number of 1 ... T tokens, each equally likely.
+    Shapes: noise (B, T), all numbers different, of any size; share (B,), each in (0, 1]
+    -> (B, T) bool, at least one True in each row. Where r T is a whole number, exactly so many.
+    r uniform: any number of 1 ... T tokens, each equally likely.
     Source: Chang et al. 2022, section 3.1; lecture item A35.
     """
     rank = noise.argsort(-1).argsort(-1)  # 0 for the least noise of the row
@@ -65,9 +66,11 @@ def keep_surest(confidence: Tensor, hidden: Tensor, count: int) -> Tensor:
     r"""Which of the tokens just drawn stay: the `count` surest ones among the hidden places.
 
     Places that were not hidden never count, whatever their confidence. Where fewer than `count`
-    places are hidden, all of them stay.
+    places are hidden, all of them stay. Of equally sure ones the first stay, never more than
+    `count` of them.
 
-    Shapes: confidence (B, T), hidden (B, T) bool -> (B, T) bool.
+    Shapes: confidence (B, T), finite; hidden (B, T) bool; count a whole number, 0 or more
+    -> (B, T) bool.
     Source: Chang et al. 2022, section 3.2; lecture item A35.
     """
     masked = confidence.masked_fill(~hidden, -math.inf)
@@ -78,7 +81,8 @@ def keep_surest(confidence: Tensor, hidden: Tensor, count: int) -> Tensor:
 def hidden_nll(logits: Tensor, ids: Tensor, hidden: Tensor) -> Tensor:
     """How badly the hidden tokens are guessed: nats per token, a mean over rows of each row's mean.
 
-    logits (B, T, V), ids (B, T) the true tokens, hidden (B, T) bool, at least one in each row.
+    logits (B, T, V), of any size, ids (B, T) the true tokens, hidden (B, T) bool, at least one in
+    each row. Visible tokens do not count, even if their own loss would be infinite.
     Each row counts alike, however much of it is hidden. If 1, 2, … or T tokens of a row are
     hidden, each number equally likely, this is the negative log-likelihood per token of the text
     written one token at a time in a random order, so it compares with GPT's loss.
@@ -86,7 +90,8 @@ def hidden_nll(logits: Tensor, ids: Tensor, hidden: Tensor) -> Tensor:
     Source: Uria, Murray & Larochelle 2014; lecture item A32.
     """
     nll = F.cross_entropy(logits.transpose(1, 2), ids, reduction="none")  # (B, T)
-    return ((nll * hidden).sum(-1) / hidden.sum(-1)).mean()
+    nll = torch.where(hidden, nll, 0.0)  # a product would make NaN of 0 times infinity
+    return (nll.sum(-1) / hidden.sum(-1)).mean()
 
 
 def rounds(ids: Tensor, mask: int, steps: int, schedule: str = "cosine"):

@@ -74,8 +74,8 @@ def next_token_loss(logits, batch):
 
         -1 / (B T) Σ_b Σ_t log softmax(logits[b, t])[batch[b, t + 1]]
 
-    batch (B, T + 1) int64; logits (B, T, V): row t has seen the tokens 0 … t and is about token
-    t + 1. Source: Radford et al. 2018, eq. 1; lecture item A44.
+    batch (B, T + 1) int64; logits (B, T, V), of any size: row t has seen the tokens 0 … t and is
+    about token t + 1. Source: Radford et al. 2018, eq. 1; lecture item A44.
     """
     return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
 

@@ -31,7 +31,8 @@ def top_k_filter(logits, k):
 def top_p_filter(logits, p):
     """Keep the fewest tokens whose probabilities sum to at least p, put -inf for the others.
 
-    logits (..., V); 0 < p <= 1. The likeliest token is always kept.
+    logits (..., V), of any size; 0 < p <= 1. The likeliest token is always kept, and p = 1 keeps
+    all. Of equally likely tokens those that come first are taken first.
     Raises ValueError for another p. Source: Holtzman et al. 2020 (nucleus sampling).
     """
     if not 0 < p <= 1:

@@ -71,7 +71,8 @@ def pvdbow_loss(d: Tensor, y: Tensor, noise: Tensor) -> Tensor:
 
     mean over the words of -log sigmoid(<d, y>) - sum_k log sigmoid(-<d, noise_k>), in nats.
     d (B, dim) is the vector of each word's document, y (B, dim) the word's output vector, noise
-    (B, K, dim) those of its K negatives; returns a scalar. (Le & Mikolov 2014; A18)
+    (B, K, dim) those of its K negatives; returns a scalar. Right for scores of any size: where
+    sigmoid(s) is rounded to 0, its logarithm is near s, not -inf. (Le & Mikolov 2014; A18)
     """
     positive = (d * y).sum(1)  # (B,)
     negative = torch.einsum("bd,bkd->bk", d, noise)
@@ -81,8 +82,9 @@ def pvdbow_loss(d: Tensor, y: Tensor, noise: Tensor) -> Tensor:
 def pvdm_hidden(d: Tensor, x: Tensor, present: Tensor) -> Tensor:
     """Hidden vector of PV-DM: the mean of the document's vector and those of the words around.
 
-    h = (d + sum_j present_j x_j) / (1 + sum_j present_j). d is (B, dim), x (B, C, dim), present a
-    boolean mask (B, C), False where there is no word; returns (B, dim). (A18)
+    h = (d + sum_j present_j x_j) / (1 + sum_j present_j), so h = d where no word is around. d is
+    (B, dim), x (B, C, dim), present a boolean mask (B, C), False where there is no word; returns
+    (B, dim), also for B = 1 or C = 1. (A18)
     """
     total = d + (x * present[:, :, None]).sum(1)  # (B, dim)
     return total / (1 + present.sum(1, keepdim=True))
@@ -91,10 +93,11 @@ def pvdm_hidden(d: Tensor, x: Tensor, present: Tensor) -> Tensor:
 def pvdm_concatenated(d: Tensor, x: Tensor, present: Tensor) -> Tensor:
     """Hidden vector of PV-DM, other form: document and context vectors side by side.
 
-    h = [d; x_1; ...; x_C] with zeros where there is no word, so each place has numbers of its own.
-    d is (B, dim), x (B, C, dim), present a boolean mask (B, C); returns (B, dim + C dim). (A18)
+    h = [d; x_1; ...; x_C] with zeros where there is no word, whatever x holds there (NaN, too), so
+    each place has numbers of its own. d is (B, dim), x (B, C, dim), present a boolean mask (B, C);
+    returns (B, dim + C dim). (A18)
     """
-    places = (x * present[:, :, None]).flatten(1)  # (B, C dim)
+    places = x.masked_fill(~present[:, :, None], 0.0).flatten(1)  # (B, C dim); NaN * 0 is NaN
     return torch.cat([d, places], dim=1)
 
 
@@ -103,7 +106,8 @@ def inference_step(d: Tensor, y: Tensor, noise: Tensor, lr: float) -> Tensor:
 
     d + lr (1/n) sum_i [sigmoid(-<d, y_i>) y_i - sum_k sigmoid(<d, noise_ik>) noise_ik]: descent
     on the mean loss of PV-DBOW over the document's n words. d is (dim,), y (n, dim), noise
-    (n, K, dim), lr the step size; returns the new vector (dim,). (A19)
+    (n, K, dim), lr the step size; n and K may be 1, and the scores <d, y_i> of any size. Returns
+    the new vector (dim,). (A19)
     """
     pull = torch.sigmoid(-y @ d)[:, None] * y  # (n, dim): less for words that fit already
     push = torch.sigmoid(noise @ d)[:, :, None] * noise  # (n, K, dim)

@@ -50,9 +50,10 @@ def bag_of_words(documents, vocabulary) -> sp.csr_array:
 def idf(document_frequency: Tensor, n: int) -> Tensor:
     """Inverse document frequency of each word: ln((1 + n) / (1 + df_j)) + 1.
 
-    document_frequency is (V,), the number of the n documents that hold word j; returns (V,). The
-    ones added pretend one more document that holds every word, so that nothing is divided by zero.
-    A word of every document gets 1, a word of no document the most. Source: Spärck Jones 1972.
+    document_frequency is (V,), the number of the n documents that hold word j, as whole numbers or
+    floats; returns floats (V,). The ones added pretend one more document that holds every word, so
+    that nothing is divided by zero. A word of every document gets 1, a word of no document the
+    most. Source: Spärck Jones 1972.
     """
     return torch.log((1 + n) / (1 + document_frequency)) + 1
 
@@ -60,9 +61,10 @@ def idf(document_frequency: Tensor, n: int) -> Tensor:
 def saturated(count: Tensor, length: Tensor, k1: float = 1.5, b: float = 0.75) -> Tensor:
     """What a count is worth if the tenth occurrence says less than the first (BM25).
 
-    (k1 + 1) c / (c + k1 (1 - b + b l)): count c is (n, V), length l (n,) is the document's number
-    of words divided by the mean of all documents. Returns (n, V); a count of 0 stays 0, and no
-    count is worth more than k1 + 1. Source: Robertson & Zaragoza 2009.
+    (k1 + 1) c / (c + k1 (1 - b + b l)): count c is (n, V), whole numbers or floats, length l (n,)
+    is the document's number of words divided by the mean of all documents, of which these n may be
+    a few. Returns floats (n, V); a count of 0 stays 0, also where k1 = 0 or the document is empty,
+    and no count is worth more than k1 + 1. Source: Robertson & Zaragoza 2009.
     """
     crowd = k1 * (1 - b + b * length)  # (n,)
     return (k1 + 1) * count / (count + crowd[:, None]).clamp(min=1e-30)  # of nothing: 0
@@ -178,8 +180,10 @@ def truncated_svd(X, k: int) -> tuple[Tensor, Tensor, Tensor]:
 def query_codes(X: Tensor, V: Tensor, s: Tensor) -> Tensor:
     """Codes of new documents where Z = U_k: the z with z diag(s) V^T nearest to x, X V diag(1/s).
 
-    X is (m, V), rows weighted like those that V (V, k) and s (k,) come from; returns (m, k). A
-    document of the training matrix gets its own row of U_k back. Lecture item B38.
+    X is (m, V), rows weighted like those that V (V, k) and s (k,) come from: V has orthonormal
+    columns, s is positive and may be small. Returns (m, k), also for one document or k = 1. A
+    document of the training matrix gets its own row of U_k back, one without a known word, a row of
+    zeros, the code 0. Lecture item B38.
     """
     return X @ V / s
 
@@ -224,8 +228,8 @@ class LSA:
 def cosine_scores(Z: Tensor, z: Tensor) -> Tensor:
     """Cosine of the angle between a query and each document: <z_i, z> / (||z_i|| ||z||).
 
-    Z is (n, k), z is (k,); returns (n,). A document, or a query, of zeros has no direction: its
-    score is 0. Lecture item B28.
+    Z is (n, k), z is (k,); returns (n,), also for one document. A document, or a query, of zeros
+    has no direction: its score is 0. All others have one, however short they are. Lecture item B28.
     """
     lengths = Z.norm(dim=1) * z.norm()  # (n,)
     return torch.where(lengths > 0, Z @ z / torch.where(lengths > 0, lengths, 1.0), 0.0)
@@ -245,8 +249,9 @@ def search(Z: Tensor, z: Tensor, top: int = 10) -> tuple[Tensor, Tensor]:
 def average_vector(ids: Tensor, vectors: Tensor) -> Tensor:
     """Sentence feature x = (1/q) sum_i y_i over the words i = 1 ... q that are known.
 
-    ids is (m,) int64, the numbers of a sentence's words, -1 for a word that is not known; vectors
-    is (V, d), row j the vector of word j. Returns (d,), zeros where no word is known. (B35)
+    ids is (m,) int64, the numbers 0 ... V - 1 of a sentence's words, -1 for a word that is not
+    known; a word that stands twice counts twice. vectors is (V, d), row j the vector of word j.
+    Returns (d,), zeros where no word is known or there is none. (B35)
     """
     known = ids[ids >= 0]  # (q,)
     if len(known) == 0:

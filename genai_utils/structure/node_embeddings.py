@@ -70,11 +70,11 @@ def measured_association(counts: Tensor) -> Tensor:
 def association(degrees: Tensor, P: Tensor, weights: Tensor) -> Tensor:
     """What #(i, j) |D| / (#(i) #(j)) tends to in long walks: vol(G) (sum_r w_r P^r) D^-1.
 
-    degrees (n,), all positive, with vol(G) their sum; P (n, n) the step of the walk; weights (T,)
-    the share w_r of the pairs that are r = 1 ... T steps apart, 1/T each in Qiu et al. 2018,
-    theorem 2.2. Returns (n, n). Lecture item B51.
+    degrees (n,), all positive, with vol(G) their sum, whole numbers or floats; P (n, n) the step of
+    the walk, float32 or float64; weights (T,) the share w_r of the pairs that are r = 1 ... T steps
+    apart, T >= 1, 1/T each in Qiu et al. 2018, theorem 2.2. Returns (n, n). Lecture item B51.
     """
-    power = torch.eye(len(degrees), dtype=degrees.dtype, device=degrees.device)
+    power = torch.eye(len(degrees), dtype=P.dtype, device=P.device)
     total = torch.zeros_like(power)
     for w in weights:
         power = P @ power
@@ -192,8 +192,9 @@ def line_loss(vectors: Tensor, edges: Tensor, negatives: Tensor) -> Tensor:
     """Loss of LINE, first order: ends of an edge alike, random pairs not.
 
     Mean over the edges (i, j) of -log sigmoid(z_i . z_j) - sum_k log sigmoid(-z_i . z_k), in nats.
-    vectors (n, d), edges (B, 2), negatives (B, K) the nodes k; returns a scalar.
-    Tang et al. 2015, eq. 7.
+    vectors (n, d), edges (B, 2), negatives (B, K) the nodes k; returns a scalar. Every edge counts,
+    a loop or one drawn twice too, and every k, also one that is i or j. Right for scores of any
+    size: where sigmoid(s) is rounded to 0, its logarithm is near s. Tang et al. 2015, eq. 7.
     """
     z = vectors[edges[:, 0]]  # (B, d)
     near = (z * vectors[edges[:, 1]]).sum(dim=1)  # (B,)

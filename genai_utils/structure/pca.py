@@ -70,8 +70,8 @@ def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def power_iteration_step(X: Tensor, v: Tensor) -> Tensor:
     """One step of power iteration: v <- X^T X v / ||X^T X v||.
 
-    X is (n, d), v is (d,); returns a vector (d,) of length 1. Compute X v first: the two products
-    cost O(n d), while forming X^T X would cost O(n d^2).
+    X is (n, d), v is (d,), of any length; returns a vector (d,) of length 1. Compute X v first: the
+    two products cost O(n d), while forming X^T X would cost O(n d^2).
     """
     w = X.T @ (X @ v)  # (d,)
     return w / w.norm()
@@ -135,7 +135,8 @@ def project(X: Tensor, V: Tensor) -> Tensor:
 def explained_variance_ratio(s: Tensor) -> Tensor:
     """Share of the variance in each component: s_i^2 / sum_j s_j^2.
 
-    s is (r,), all the singular values of the centred data; returns (r,), which sums to one. (B15)
+    s is (r,), all the singular values of the centred data, some of which may be 0; returns (r,),
+    which sums to one in any unit of the data. (B15)
     """
     return s**2 / (s**2).sum()
 
@@ -157,8 +158,9 @@ def complete(X: Tensor, visible: Tensor, V: Tensor, mean: Tensor) -> Tensor:
     """Fill in hidden pixels: the point of the affine span that fits the visible pixels best.
 
     For each row x of X: z = argmin_z sum_{j visible} (x_j - mean_j - (V z)_j)^2, and the result is
-    mean + V z. X is (n, d), visible a boolean mask (d,) for all rows, V (d, k), mean (d,); returns
-    (n, d). Lecture item B12.
+    mean + V z, at the visible pixels as well. X is (n, d), visible a boolean mask (d,) for all
+    rows, V (d, k), orthonormal or not, mean (d,); returns (n, d). What X holds at the hidden pixels
+    has no influence, be it NaN. Lecture item B12.
     """
     targets = (X - mean)[:, visible]  # (n, m)
     Z = torch.linalg.lstsq(V[visible], targets.T).solution  # (k, n): one solve for all rows

@@ -19,7 +19,7 @@ def masked_loss(X: Tensor, mask: Tensor, W: Tensor, H: Tensor) -> Tensor:
     """Squared error over the observed entries only: sum_{ij observed} (X_ij - (W H)_ij)^2.
 
     X is (n, d), mask (n, d) boolean, W (n, k), H (k, d); returns a scalar. What X holds where
-    the mask is False has no influence, be it 0 or NaN. Erratum N39.
+    the mask is False has no influence, on the gradient either, be it 0 or NaN. Erratum N39.
     """
     error = torch.where(mask, X - W @ H, 0.0)  # (n, d)
     return (error**2).sum()
@@ -32,7 +32,8 @@ def masked_update(
 
     H <- H * (W^T (M*X) + pull * prior) / (W^T (M*(W H)) + pull * H), entry by entry, with M*A the
     matrix A with zeros where nothing was observed; 1e-12 is added below the line against 0 / 0.
-    X is (n, d), mask (n, d) boolean, W (n, k), H (k, d); returns the new H (k, d). Items A6, A7.
+    X is (n, d), mask (n, d) boolean, W (n, k), H (k, d); returns the new H (k, d). What X holds
+    where the mask is False has no influence, be it 0 or NaN. Items A6, A7.
     """
     seen = torch.where(mask, X, 0.0)  # (n, d)
     fit = torch.where(mask, W @ H, 0.0)  # (n, d)
@@ -58,9 +59,9 @@ def fold_in(x: Tensor, mask: Tensor, H: Tensor, pull: float, prior: float, updat
     """The factor degrees of a new row, H held fixed: non-negative least squares by updates of w.
 
     From w = ones, `updates` times w <- w * (H_m x_m + pull * prior) / (H_m H_m^T w + pull * w),
-    with 1e-12 added below the line; H_m and x_m are the observed columns.
-    x is (d,), mask (d,) boolean, H (k, d), pull and prior numbers or (k,); returns w (k,) >= 0.
-    Lecture item A6.
+    with 1e-12 added below the line against 0 / 0; H_m and x_m are the observed columns, and what
+    x holds elsewhere has no influence, be it 0 or NaN. x is (d,), mask (d,) boolean, H (k, d), pull
+    and prior numbers or (k,); returns w (k,) >= 0. Lecture item A6.
     """
     H_m, x_m = H[:, mask], x[mask]  # (k, m), (m,)
     w = torch.ones(len(H), dtype=H.dtype, device=H.device)

@@ -131,8 +131,9 @@ def walk_step(p: Tensor, A: Tensor) -> Tensor:
     """Where walkers are after one step: p P with P = D^-1 A.
 
     Each row of p (k, n) says with which probability a walker is at each node; A (n, n) holds the
-    edge weights. Returns (k, n); its rows sum to what p's did, but for walkers at a node without
-    edges, who are gone. (B48)
+    edge weights, row i those that lead away from node i, a loop among them, and D the row sums.
+    Returns (k, n); its rows sum to what p's did (less than 1 where some are gone already), but for
+    walkers at a node without edges, who are gone. (B48)
     """
     degrees = A.sum(dim=1)  # (n,)
     return (p / torch.where(degrees > 0, degrees, 1.0)) @ A
@@ -173,9 +174,10 @@ def random_walks(graph: Graph, walks_per_node: int, length: int, generator=None)
 def node2vec_weights(before: Tensor, here: Tensor, t: int, p: float, q: float) -> Tensor:
     """Weight of each next node x for a walk that came from node t and is at v now, not normalised.
 
-    w(v, x) / p if x is t itself, w(v, x) if x is a neighbour of t, w(v, x) / q otherwise.
-    before (n,) and here (n,) are the rows t and v of A. Returns (n,), zero where v has no edge.
-    Grover & Leskovec 2016, eq. 2 (there: alpha_pq(t, x) w_vx); lecture item B49.
+    w(v, x) / p if x is t itself (also if t has a loop), w(v, x) if x is a neighbour of t, w(v, x)/q
+    otherwise. before (n,) and here (n,) are the rows t and v of A, whole numbers or floats: a
+    neighbour has a weight above 0. Returns floats (n,), zero where v has no edge. Grover &
+    Leskovec 2016, eq. 2 (there: alpha_pq(t, x) w_vx); lecture item B49.
     """
     nodes = torch.arange(len(here), device=here.device)
     bias = torch.where(before > 0, 1.0, 1 / q)

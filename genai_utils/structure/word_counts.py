@@ -20,11 +20,15 @@ def window_counts(blocks: Tensor, size: int, window: int, weighting: str = "flat
 
     blocks (N, L): N texts of word ids, filled up with -1; no pair spans two of them. A pair o words
     apart counts 1 ("flat"), 1/o ("harmonic", as in GloVe) or 1 - (o - 1)/window ("linear": what
-    word2vec's random windows come to). The lecture's "window size 4", any 4 consecutive words, is
-    window = 3. Lecture items B41 and B42.
+    word2vec's random windows come to), in both directions, so that M_ii grows by twice that where a
+    word meets itself. A window may be longer than a text. The lecture's "window size 4", any 4
+    consecutive words, is window = 3. Raises ValueError for a window that is not a whole number of
+    at least 1, for another weighting, and if there is no word. Lecture items B41 and B42.
     """
     if type(window) is not int or window < 1:
         raise ValueError(f"window should be a whole number of at least 1, got {window!r}")
+    if weighting not in ("flat", "harmonic", "linear"):
+        raise ValueError(f'weighting should be "flat", "harmonic" or "linear", got {weighting!r}')
     if not (blocks >= 0).any():
         raise ValueError("the corpus is empty: no word is left; lower min_count or add text")
     M = torch.zeros(size * size, device=blocks.device)
@@ -41,8 +45,9 @@ def pmi(M: Tensor, power: float = 1.0) -> Tensor:
     """Pointwise mutual information: how much more often two words meet than chance would have it.
 
     log[ p(i,j) / (p(i) p(j)) ] in nats, p(i,j) = M_ij / sum of M, p(i) its row sum, p(j) in
-    proportion to (column sum)^power. -inf where M is 0. M >= 0 is (V, V), or words by contexts.
-    Lecture items B41 and B44.
+    proportion to (column sum)^power and summing to 1. -inf where M is 0, also in the row or column
+    of a word that met nobody. M >= 0 is (V, V), symmetric or not, or words by contexts; whole
+    numbers or fractions. Lecture items B41 and B44.
     """
     P = M / M.sum()
     left, right = P.sum(1, keepdim=True), P.sum(0) ** power  # (V, 1), (V,)
@@ -87,10 +92,11 @@ def glove_loss(score: Tensor, count: Tensor, most: float = 100.0, alpha: float =
     """Weighted squared error of the logarithm: mean of f(x) (score - log x)^2, in nats squared.
 
     f(x) = (x / most)^alpha for x < most, else 1. score (n,) = <w_i, y_j> + b_i + c_j, count (n,)
-    the x of the same cells; one with x = 0 has weight 0. Source: Pennington et al. 2014, eqs. 8
-    and 9; lecture item B43.
+    the x of the same cells, which may be fractions. A cell with x = 0 has weight 0 for every alpha:
+    it adds 0 to the sum and the gradient, and is counted in the mean. Source: Pennington et al.
+    2014, eqs. 8 and 9; lecture item B43.
     """
-    weight = (count / most).clamp(max=1) ** alpha  # (n,)
+    weight = (count / most).clamp(max=1) ** alpha * (count > 0)  # (n,): 0 ** 0 would be 1
     log = torch.where(count > 0, count, 1.0).log()  # 0 * log(0) would be NaN
     return (weight * (score - log) ** 2).mean()
 

@@ -83,7 +83,8 @@ def keep_probability(counts: Tensor, sample: float = 1e-3) -> Tensor:
     """With which probability word2vec keeps an occurrence of a word: min(1, sqrt(t/f) + t/f).
 
     f = counts / sum of counts is the word's frequency, t = sample. (V,) -> (V,) in (0, 1]. Rare
-    words are all kept; "the" is mostly left out. Source: Mikolov et al. 2013b, in its code's form.
+    words are all kept, so a word with count 0 gets 1; "the" is mostly left out. Source: Mikolov et
+    al. 2013b, in its code's form.
     """
     ratio = sample / (counts / counts.sum())  # t / f
     return (ratio.sqrt() + ratio).clamp(max=1)
@@ -160,7 +161,8 @@ def negative_sampling_loss(positive: Tensor, negative: Tensor) -> Tensor:
     """Tell pairs seen in the text from pairs made up by chance.
 
     mean over the pairs of -log sigmoid(s) - sum_k log sigmoid(-s_k), in nats per pair, with s the
-    score of the pair, positive (n,), and s_k those of its K made-up ones, negative (n, K).
+    score of the pair, positive (n,), and s_k those of its K made-up ones, negative (n, K). Right
+    for scores of any size: where sigmoid(s) is rounded to 0, its logarithm is near s, not -inf.
     Source: Mikolov et al. 2013b, eq. 4; lecture item A13.
     """
     return (F.softplus(-positive) + F.softplus(negative).sum(-1)).mean()

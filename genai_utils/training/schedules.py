@@ -46,7 +46,8 @@ def trapezoid(step, steps, warmup, decay):
         min(1, (step + 1) / warmup, (steps - step) / decay)
 
     step: tensor (n,) of step numbers, from 0 to steps - 1. warmup, decay: so many steps at the
-    start and at the end, each at least 1. Returns (n,). Source: Hägele et al. 2024.
+    start and at the end, each at least 1; the two may overlap, and the smallest number counts.
+    Returns (n,). Source: Hägele et al. 2024.
     """
     step = torch.as_tensor(step)
     rise, fall = (step + 1) / warmup, (steps - step) / decay

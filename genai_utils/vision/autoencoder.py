@@ -27,6 +27,7 @@ def gaussian_log_likelihood(x, mean, std=1.0):
 
     $$ \log P(x|c) = -\frac{\|x - a\|^2}{2 s^2} - \frac d2 \log 2 \pi s^2 $$
 
+    Finite also where the density itself is zero in floating point.
     Shapes: x (B, ...); mean a, of the shape of x or (K, B, ...) -> (B,) or (K, B).
     Source: lecture items A69, A91; errata N10, N19.
     """
@@ -41,7 +42,8 @@ def laplace_log_likelihood(x, mean, scale=1.0):
     $$ \log P(x|c) = -\frac{\|x - a\|_1}{b} - d \log 2 b $$
 
     Affine in the absolute error, as the Gaussian is in the squared one: the best a is
-    the median of the images that share a code, not their mean.
+    the median of the images that share a code, not their mean. A pixel that a meets
+    exactly has the gradient 0. Finite also where the density is zero in floating point.
     Shapes: x, mean (B, ...) -> (B,). Source: lecture item A86.
     """
     absolute = (x - mean).abs().flatten(start_dim=1).sum(dim=-1)
@@ -58,6 +60,7 @@ def transposed_conv1d(y, kernel, stride):
        (C x)_i = \sum_j w_{j - i s} \, x_j $$
 
     C is the matrix of the convolution with the same kernel and stride, without padding.
+    A stride above K leaves zeros between the stamps.
     Shapes: y (B, n), kernel w (K,), stride s >= 1 -> (B, (n - 1) s + K).
     Source: Dumoulin & Visin 2016, chapter 4; lecture item A70, erratum N31.
     """
@@ -71,6 +74,7 @@ def transposed_conv1d(y, kernel, stride):
 def unpool(y, switches):
     r"""Undo a 2 x 2 max-pooling: each value goes back to where the maximum was, 0 elsewhere.
 
+    The values may be negative.
     Shapes: y (B, C, h, w); switches (B, C, h, w), the place of each maximum in its plane of
     2h x 2w pixels, counted row by row (as `F.max_pool2d(..., return_indices=True)` gives it)
     -> (B, C, 2h, 2w). Source: Zeiler & Fergus 2014, section 2.1; item A71, erratum N30.
@@ -109,7 +113,8 @@ def straight_through_sign(h):
     $$ b = \operatorname{sign}(h) \in \{-1, 1\}, \qquad
        \frac{\partial b}{\partial h} := 1 - \tanh^2 h $$
 
-    Zero counts as +1. Shapes: h (B, k) -> (B, k).
+    Zero counts as +1, also minus zero. A large |h| has the gradient 0, never NaN.
+    Shapes: h (B, k) -> (B, k).
     Source: Bengio, Léonard & Courville 2013; lecture item A72, erratum N29.
     """
     soft = torch.tanh(h)

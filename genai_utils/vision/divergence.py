@@ -31,7 +31,8 @@ def kl_divergence(log_p, log_q):
     $$ D_{KL}(P \,\|\, Q) = \sum_i p_i \left( \log p_i - \log q_i \right), \quad
        0 \log 0 = 0 $$
 
-    Infinite where q_i = 0 < p_i. With the arguments exchanged it is the reverse one.
+    Infinite where q_i = 0 < p_i. Finite where q_i is only too small for a floating-point number,
+    such as exp(-1000). With the arguments exchanged it is the reverse one.
     Shapes: log_p, log_q (..., n), -inf where the probability is zero -> (...).
     Source: Kullback & Leibler 1951; lecture items A37, A38.
     """
@@ -50,7 +51,8 @@ def js_divergence(log_p, log_q):
     $$ D_{JS}(P, Q) = \tfrac12 D_{KL}(P \,\|\, M) + \tfrac12 D_{KL}(Q \,\|\, M), \quad
        M = \tfrac12 (P + Q) $$
 
-    Finite even where P and Q do not overlap: then it is log 2.
+    Finite even where P and Q do not overlap: then it is log 2. Outcomes that neither can have
+    count nothing.
     Shapes: log_p, log_q (..., n), -inf where the probability is zero -> (...).
     Source: Lin 1991, eq. 4.1; lecture item A40.
     """
@@ -67,8 +69,9 @@ def alpha_divergence(log_p, log_q, alpha):
        {\alpha (1 - \alpha)} $$
 
     Its limits are D_KL(P || Q) for alpha -> 1 and D_KL(Q || P) for alpha -> 0;
-    alpha = 2 is half of the chi-squared divergence. The sum is taken in the log domain.
-    Shapes: log_p, log_q (..., n), finite; alpha a number, not 0 or 1 -> (...).
+    alpha = 2 is half of the chi-squared divergence. The sum is taken in the log domain, so that
+    probabilities such as exp(-1000) do no harm, to its gradient either.
+    Shapes: log_p, log_q (..., n), finite; alpha any number but 0 and 1 -> (...).
     Source: Minka 2005, eq. 5.
     """
     terms = alpha * log_p + (1 - alpha) * log_q

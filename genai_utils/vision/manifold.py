@@ -35,6 +35,7 @@ def two_nn(distances):
 
     On a k-dimensional manifold the ratio r2/r1 is larger than m with probability
     m^-k, whatever the density; this is the maximum-likelihood estimate of k.
+    Only ratios count, no unit of length; all n points do, those with r2 = r1 too.
     Shapes: distances (n, 2), the smaller one first -> a scalar.
     Source: Facco et al. 2017; lecture item A73.
     """
@@ -93,6 +94,7 @@ def contractive_penalty(c, W):
     $$ \left\| \frac{\partial c}{\partial x} \right\|_F^2
        = \sum_j \left( c_j (1 - c_j) \right)^2 \sum_i W_{ji}^2 $$
 
+    Saturated units, with c_j of 0 or 1, add 0 and have the gradient 0.
     Shapes: c (B, k), W (k, d) -> (B,). It costs one small product, no Jacobian.
     Source: Rifai et al. 2011a, eq. 6; lecture item A76.
     """
@@ -104,7 +106,8 @@ def masked(x, u, share):
     """Masking noise: each pixel is set to 0 where its uniform number falls below `share`.
 
     Shapes: x (B, ...); u, uniform in [0, 1), of the same shape -> the same shape.
-    The pixels that stay keep their values. Source: Vincent et al. 2008; lecture item A78.
+    The pixels that stay keep their values; a share of 0 masks none, a share of 1 all.
+    Source: Vincent et al. 2008; lecture item A78.
     """
     return x * (u >= share)
 
@@ -240,6 +243,7 @@ def tangent_vectors(J, m):
 
     Shapes: J (B, k, d) -> (B, m, d), one unit vector in each row, largest
     singular value first; each is unique up to its sign.
+    Raises ValueError unless 1 <= m <= min(k, d).
     Source: Rifai et al. 2011b; lecture item A80, erratum N16.
     """
     if not 1 <= m <= min(J.shape[-2:]):

@@ -22,9 +22,11 @@ def em_step(x, weights, means, prior):
        n_k = \sum_i r_{ik} $$
 
     with P_k(x) = prod_j m_kj^x_j (1 - m_kj)^(1 - x_j). The prior a counts as that many
-    white and as many black pixels that each component has seen beforehand.
-    Shapes: x (n, d) of zeros and ones; weights (K,), means (K, d) in (0, 1); a number a
-    -> new weights (K,), new means (K, d).
+    white and as many black pixels that each component has seen beforehand. Over hundreds of
+    pixels P_k(x) is too small for a floating-point number, its logarithm is not. A component that
+    has seen nothing (a = 0 and n_k = 0) keeps its means.
+    Shapes: x (n, d) of zeros and ones; weights (K,), 0 or more, means (K, d) in (0, 1); a number
+    a, 0 or more -> new weights (K,), new means (K, d).
     Source: Dempster, Laird & Rubin 1977.
     """
     log_black = torch.log1p(-means)  # (K, d)

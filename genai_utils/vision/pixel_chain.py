@@ -29,7 +29,8 @@ def running_log_prob(x, logits):
 
     $$ \log P(x_1, \dots, x_i) = \sum_{j \le i} \log P(x_j \mid x_1, \dots, x_{j-1}) $$
 
-    logits: of P(x_j = 1 | the pixels before j), a_j. The last column is log P(x).
+    logits: of P(x_j = 1 | the pixels before j), a_j. The last column is log P(x). A model may be
+    sure of the wrong colour: with a logit of -150 a white pixel costs 150 nats.
     Shapes: x (B, 1, H, W) of zeros and ones, logits (B, 1, H, W) -> (B, H W).
     Source: van den Oord et al. 2016, eq. 1; lecture items A33, A34.
     """
@@ -43,8 +44,9 @@ def next_pixel(logit, u, temperature=1.0):
 
     $$ x = 1 \text{ if } u < \mathrm{sigmoid}(a / \tau), \text{ else } 0 $$
 
-    u comes from the uniform distribution on [0, 1). The temperature tau is 1 for an honest draw;
-    below 1 the coin leans further to its likelier side.
+    u comes from the uniform distribution on [0, 1), so it can be 0: strictly below, or a pixel
+    with the probability 0 could be drawn. The temperature tau is 1 for an honest draw; below 1 the
+    coin leans further to its likelier side, and a / tau may become large.
     Shapes: logit a (B,), u (B,) -> (B,) of zeros and ones, in the type of the logit.
     """
     return (u < torch.sigmoid(logit / temperature)).to(logit.dtype)
@@ -54,7 +56,8 @@ def reorder(x, order):
     """Write the pixels of each image in another order: pixel i becomes pixel order[i] of x.
 
     A model that reads the result in raster order has read x in the given order.
-    Shapes: x (B, 1, H, W), order (H W,), a permutation of 0 ... H W - 1 -> (B, 1, H, W).
+    Shapes: x (B, 1, H, W), order (H W,), a permutation of 0 ... H W - 1 -> (B, 1, H, W), in the
+    type of x.
     """
     return x.flatten(1)[:, order].reshape(x.shape)
 

@@ -28,7 +28,8 @@ def masked_weight(weight, kind):
 
     Mask "A" keeps the places before the centre in raster order: all rows above it, and what is
     left of it in its own row. Mask "B" keeps the centre, too.
-    Shapes: weight (out, in, kh, kw) with odd kh and kw -> the same shape.
+    Shapes: weight (out, in, kh, kw) with odd kh and kw -> the same shape. Raises ValueError for
+    another kind: a misspelt mask must not let the model see what it predicts.
     Source: van den Oord et al. 2016, section 3.4; lecture item A34.
     """
     if kind not in ("A", "B"):
@@ -116,7 +117,8 @@ def gate(a):
 
     $$ y = \tanh(a_1) \cdot \mathrm{sigmoid}(a_2) $$
 
-    a_1 is the first half of the channels, a_2 the second.
+    a_1 is the first half of the channels, a_2 the second. Far from 0 both functions are flat:
+    there, too, the value and the gradient are finite.
     Shapes: a (B, 2h, H, W) -> (B, h, H, W).
     Source: van den Oord et al. 2016b, eq. 2; lecture item A34.
     """

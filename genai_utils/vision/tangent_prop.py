@@ -70,6 +70,7 @@ def tangent_prop_penalty(J, v):
     $$ \Omega = \frac1B \sum_{i,j} \left\| J_i v_{ij} \right\|^2, \quad
        J_i = \frac{\partial f}{\partial x}(x_i) $$
 
+    A tangent of zeros, as a blank image has, adds 0 and has the gradient 0.
     Shapes: J (B, classes, d), v (B, m, d) -> a scalar.
     Source: Simard et al. 1992; lecture item A83, erratum N17.
     """

@@ -65,7 +65,8 @@ def bernoulli_log_likelihood(x, logits):
        p = \mathrm{sigmoid}(a) $$
 
     Shapes: x (B, ...) of zeros and ones; logits a, of the shape of x or (K, B, ...)
-    -> (B,) or (K, B). From the logits, since log(sigmoid(a)) underflows for a << 0.
+    -> (B,) or (K, B). From the logits and pixel by pixel, since log(sigmoid(a))
+    underflows for a << 0, and so does the product over many pixels for any a.
     Source: Kingma & Welling 2014, appendix C.1; lecture item A91.
     """
     most = torch.finfo(logits.dtype).max  # a sure pixel has the logit inf, and 0 inf is no number
@@ -86,7 +87,8 @@ def iwae_bound(log_w):
        \log w_k = \log P(x|c_k) + \log P(c_k) - \log Q(c_k|x), \; c_k \sim Q(c|x) $$
 
     K = 1 gives the ELBO; the bound rises with K and tends to log P(x). The sum is
-    taken in the log domain (log-sum-exp), since exp(-1000) is zero in any precision.
+    taken in the log domain (log-sum-exp), since exp(-1000) is zero in any precision,
+    however far apart samples and examples lie. A weight of 0, log_w = -inf, counts in K.
     Shapes: log_w (K, B) -> (B,).
     Source: Burda et al. 2016, eq. 8; lecture item A89.
     """
@@ -99,6 +101,7 @@ def free_bits(kl, floor):
     $$ \sum_j \max\left( \lambda, \tfrac1B \sum_i D_{KL}^{(i,j)} \right) $$
 
     The mean over the batch comes before the maximum: single examples may use less.
+    A unit below the floor has no gradient; a floor of 0 gives the plain KL term.
     Shapes: kl (B, k), the KL divergence of each example and unit -> a scalar, in nats.
     Source: Kingma et al. 2016, appendix C.8.
     """

@@ -26,6 +26,7 @@ def nearest_entry(z: Tensor, codebook: Tensor) -> Tensor:
     $$ t = \arg\min_j \lVert z - e_j \rVert^2
          = \arg\min_j \left( \lVert e_j \rVert^2 - 2 z^\top e_j \right) $$
 
+    Of several entries that are equally near it is the first.
     Shapes: z (..., k), codebook (K, k) -> (...) int64.
     Source: van den Oord et al. 2017, eq. 1; lecture item A35.
     """
@@ -49,7 +50,8 @@ def codebook_penalty(z: Tensor, q: Tensor, weight: float) -> Tensor:
 
     $$ \lVert \mathrm{sg}(z) - q \rVert^2 + \beta \, \lVert z - \mathrm{sg}(q) \rVert^2 $$
 
-    The first moves the entries only, the second (the commitment) the encoder only.
+    The first moves the entries only, the second (the commitment) the encoder only. Where z = q
+    neither moves: the gradient is 0 there.
     Shapes: z (..., k), q (..., k) the entries chosen; weight beta -> a scalar.
     Source: van den Oord et al. 2017, eq. 3; lecture item A35.
     """

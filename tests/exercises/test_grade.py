@@ -28,7 +28,7 @@ from genai_utils.checks.graded import Grader
 from genai_utils.checks.process import CannotStart, Ended, Limits, Pupil
 from genai_utils.checks.verdict import Answer
 
-from .toys import matrices
+from .toys import VALUES, matrices
 
 CHAPTER = "24_vae"
 SHELF = register.load(CHAPTER)
@@ -349,6 +349,7 @@ def test_memory_printing_and_files_are_limited(notebook, grader):
         "    return torch.logsumexp(log_w, 0) - math.log(len(log_w))",
     )
     memory, file, noisy = grader.grade(found, exercises(KL, KEEP, "iwae_bound"))
+    assert "memory" in grader.held or sys.platform != "linux"  # where /proc tells the size
     if "memory" in grader.held:
         assert memory.state == "error" and "more memory than 600 MB" in memory.sentence
     assert file.state == "error" and "File too large" in file.sentence
@@ -432,15 +433,15 @@ def test_the_signature_is_asked_about_too(room):
 
 def test_seeds_are_drawn_anew_and_used(notebook):
     assert graded.draw_seeds() != graded.draw_seeds()
-    cases = [case for seed in SEEDS for case in SHELF[KL].arguments(seed)]
+    cases = [case for seed in SEEDS for case in VALUES.arguments(seed)]
     overfit = notebook(  # right for the seeds that everybody knows
-        "def gaussian_kl(mu, logvar):\n"
-        f"    known = {[round(float(mu.sum()), 3) for mu, _ in cases]}\n"
-        "    right = 0.5 * (logvar.exp() - 1 - logvar + mu**2).sum(-1)\n"
-        "    return right if round(float(mu.detach().sum()), 3) in known else mu"
+        "def row_norms(x):\n"
+        f"    known = {[round(float(x.sum()), 3) for (x,) in cases]}\n"
+        "    right = (x**2).sum(1).sqrt()\n"
+        "    return right if round(float(x.sum()), 3) in known else right + 1"
     )
-    (known,) = Grader(SEEDS).grade(overfit, exercises(KL))
-    (drawn,) = Grader(graded.draw_seeds()).grade(overfit, exercises(KL))
+    (known,) = Grader(SEEDS).grade(overfit, [VALUES])
+    (drawn,) = Grader(graded.draw_seeds()).grade(overfit, [VALUES])
     assert (known.state, drawn.state) == ("correct", "not yet")
 
 
