@@ -70,7 +70,8 @@ def _trial(exercise, number, clause, arguments) -> Trial:
     if raises is not None:
         raise RuntimeError(f"the library's own {exercise.name} raises no {raises.__name__}")
     mistakes = {}
-    for name, (wrong, _) in exercise.mistakes.items():
+    # Named mistakes are a matter of the ordinary cases; at an edge one might even loop for ever.
+    for name, (wrong, _) in exercise.mistakes.items() if clause is None else ():
         with contextlib.suppress(Exception):  # a mistake that fails here is not made here
             mistakes[name] = result(wrong)
     gradients, slips = None, {}

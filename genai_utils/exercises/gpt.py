@@ -1,4 +1,4 @@
-"""Exercises of notebook 10_gpt: two losses, which tokens may be drawn, and the learning rate."""
+"""Exercises of notebook 10_gpt: two losses, the learning rate, and which tokens may be drawn."""
 
 import math
 
@@ -84,6 +84,84 @@ exercise(
         ),
     },
     grad=["logits"],
+)
+
+
+def plans(seed):
+    g = _generator(seed)
+    cases = []
+    for n, steps, warmup, decay in ((9, 40, 5, 12), (13, 60, 7, 21), (17, 90, 11, 33)):
+        some = torch.randint(steps, (n - 4,), generator=g)  # and the ends of each part
+        ends = torch.tensor([0, warmup - 1, steps - decay + 1, steps - 1])
+        cases.append((torch.cat([some, ends]), steps, warmup, decay))
+    return cases
+
+
+def overlapping(seed):
+    """The factor never reaches 1: warm-up and decay together are longer than all steps."""
+    g = _generator(seed)
+    return [
+        (torch.randperm(steps, generator=g)[:n], steps, warmup, decay)
+        for n, steps, warmup, decay in ((8, 10, 7, 8), (15, 20, 18, 9), (12, 16, 5, 16))
+    ]
+
+
+def _in_pieces(step, steps, warmup, decay):
+    rise, fall = (step + 1) / warmup, (steps - step) / decay
+    return torch.where(step < warmup, rise, fall.clamp(max=1))
+
+
+def _lowest(*lines):
+    return torch.stack([torch.as_tensor(line).expand_as(lines[0]) for line in lines]).amin(0)
+
+
+exercise(
+    schedules.trapezoid,
+    cases=plans,
+    mistakes={
+        "starts at 0": (
+            lambda step, steps, warmup, decay: _lowest(step / warmup, (steps - step) / decay, 1.0),
+            "Your first step has rate 0 and changes nothing: (step + 1) / warmup.",
+        ),
+        "ends at 0": (
+            lambda step, steps, warmup, decay: _lowest(
+                (step + 1) / warmup, (steps - step - 1) / decay, 1.0
+            ),
+            "Your last step, steps - 1, has rate 0 and changes nothing: (steps - step) / decay.",
+        ),
+        "no limit of 1": (
+            lambda step, steps, warmup, decay: _lowest((step + 1) / warmup, (steps - step) / decay),
+            "In the middle your factor is above 1: it stays at 1 there.",
+        ),
+        "no decay": (
+            lambda step, steps, warmup, decay: _lowest((step + 1) / warmup, 1.0),
+            "Your factor stays at 1 to the end: the last `decay` steps go down.",
+        ),
+        "no warm-up": (
+            lambda step, steps, warmup, decay: _lowest((steps - step) / decay, 1.0),
+            "Your factor is 1 from the start: the first `warmup` steps go up.",
+        ),
+        "a triangle": (
+            lambda step, steps, warmup, decay: _lowest(
+                (step + 1) / warmup, (steps - step) / (steps - warmup), 1.0
+            ),
+            "You go down from the end of the warm-up on. It stays at 1 until the last `decay` "
+            "steps.",
+        ),
+    },
+    hints=[
+        "Three lines: one that rises, 1, and one that falls. The smallest of the three counts.",
+        "The rising one is 1 / warmup at step 0, the falling one is 1 / decay at step steps - 1.",
+        "torch.minimum(rise, fall).clamp(max=1)",
+    ],
+    clauses={
+        "overlap": Clause(
+            overlapping,
+            "Warm-up and decay may overlap: the smallest of the three numbers counts at every "
+            "step. Branches, or a product, give another factor there.",
+            _in_pieces,
+        ),
+    },
 )
 
 
@@ -408,84 +486,6 @@ exercise(
             "p = 1 keeps all tokens, however unlikely: rounding lets the sum reach 1 before the "
             "last ones, so treat it by itself.",
             lambda logits, p: _likeliest(logits, p, whole=False),
-        ),
-    },
-)
-
-
-def plans(seed):
-    g = _generator(seed)
-    cases = []
-    for n, steps, warmup, decay in ((9, 40, 5, 12), (13, 60, 7, 21), (17, 90, 11, 33)):
-        some = torch.randint(steps, (n - 4,), generator=g)  # and the ends of each part
-        ends = torch.tensor([0, warmup - 1, steps - decay + 1, steps - 1])
-        cases.append((torch.cat([some, ends]), steps, warmup, decay))
-    return cases
-
-
-def overlapping(seed):
-    """The factor never reaches 1: warm-up and decay together are longer than all steps."""
-    g = _generator(seed)
-    return [
-        (torch.randperm(steps, generator=g)[:n], steps, warmup, decay)
-        for n, steps, warmup, decay in ((8, 10, 7, 8), (15, 20, 18, 9), (12, 16, 5, 16))
-    ]
-
-
-def _in_pieces(step, steps, warmup, decay):
-    rise, fall = (step + 1) / warmup, (steps - step) / decay
-    return torch.where(step < warmup, rise, fall.clamp(max=1))
-
-
-def _lowest(*lines):
-    return torch.stack([torch.as_tensor(line).expand_as(lines[0]) for line in lines]).amin(0)
-
-
-exercise(
-    schedules.trapezoid,
-    cases=plans,
-    mistakes={
-        "starts at 0": (
-            lambda step, steps, warmup, decay: _lowest(step / warmup, (steps - step) / decay, 1.0),
-            "Your first step has rate 0 and changes nothing: (step + 1) / warmup.",
-        ),
-        "ends at 0": (
-            lambda step, steps, warmup, decay: _lowest(
-                (step + 1) / warmup, (steps - step - 1) / decay, 1.0
-            ),
-            "Your last step, steps - 1, has rate 0 and changes nothing: (steps - step) / decay.",
-        ),
-        "no limit of 1": (
-            lambda step, steps, warmup, decay: _lowest((step + 1) / warmup, (steps - step) / decay),
-            "In the middle your factor is above 1: it stays at 1 there.",
-        ),
-        "no decay": (
-            lambda step, steps, warmup, decay: _lowest((step + 1) / warmup, 1.0),
-            "Your factor stays at 1 to the end: the last `decay` steps go down.",
-        ),
-        "no warm-up": (
-            lambda step, steps, warmup, decay: _lowest((steps - step) / decay, 1.0),
-            "Your factor is 1 from the start: the first `warmup` steps go up.",
-        ),
-        "a triangle": (
-            lambda step, steps, warmup, decay: _lowest(
-                (step + 1) / warmup, (steps - step) / (steps - warmup), 1.0
-            ),
-            "You go down from the end of the warm-up on. It stays at 1 until the last `decay` "
-            "steps.",
-        ),
-    },
-    hints=[
-        "Three lines: one that rises, 1, and one that falls. The smallest of the three counts.",
-        "The rising one is 1 / warmup at step 0, the falling one is 1 / decay at step steps - 1.",
-        "torch.minimum(rise, fall).clamp(max=1)",
-    ],
-    clauses={
-        "overlap": Clause(
-            overlapping,
-            "Warm-up and decay may overlap: the smallest of the three numbers counts at every "
-            "step. Branches, or a product, give another factor there.",
-            _in_pieces,
         ),
     },
 )

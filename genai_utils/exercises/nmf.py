@@ -219,6 +219,81 @@ exercise(
 )
 
 
+def penalised(seed):
+    g = _generator(seed)
+    return [
+        (*_problem(n, d, k, g), l1) for (n, d, k), l1 in zip(SIZES, (3.0, 8.0, 1.5), strict=True)
+    ]
+
+
+def _no_penalty_idle(seed):
+    return [(*case[:-1], 0.0) for case in _idle(penalised(seed))]
+
+
+exercise(
+    nmf.l1_update,
+    cases=penalised,
+    mistakes={
+        "not halved": (
+            lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 + 1e-12),
+            "You added l1 whole. The gradient of the squared error has a factor 2 that was "
+            "cancelled, so the penalty's has to be halved.",
+        ),
+        "no penalty": (
+            lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + 1e-12),
+            "You left the penalty out: it adds l1 / 2 below the line.",
+        ),
+        "above the line": (
+            lambda X, W, H, l1: H * (W.T @ X + l1 / 2) / (W.T @ W @ H + 1e-12),
+            "You added the penalty above the line, which makes H larger: it belongs below.",
+        ),
+        "squares penalised": (
+            lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2 * H + 1e-12),
+            "You added l1 / 2 times H, as for a penalty on squares: the gradient of sum(H) is 1 "
+            "everywhere.",
+        ),
+        "subtracted above": (
+            lambda X, W, H, l1: H * (W.T @ X - l1 / 2).clamp(min=0) / (W.T @ W @ H + 1e-12),
+            "You subtracted the penalty above the line. Then zeros appear at once, but the proof "
+            "that the loss falls needs it below.",
+        ),
+        "subtracted from H": (
+            lambda X, W, H, l1: (H * (W.T @ X) / (W.T @ W @ H + 1e-12) - l1 / 2).clamp(min=0),
+            "You made the update without the penalty and subtracted it afterwards: it stands "
+            "below the line.",
+        ),
+    },
+    clauses={
+        "0 / 0": Clause(
+            cases=_no_penalty_idle,
+            says=FLOOR,
+            broken=lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2),
+        ),
+        "any unit": Clause(
+            cases=lambda seed: [
+                (*case, SMALL**3 * l1) for *case, l1 in _in_a_small_unit(penalised(seed))
+            ],
+            says=TINY,
+            broken=lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2 + 1e-8),
+        ),
+        "zeros stay": Clause(
+            cases=lambda seed: _holes(penalised(seed)),
+            says="An entry of H that is 0 stays 0, since it is multiplied: that is how the penalty "
+            "makes H sparse, and H is not lifted to a least value.",
+            broken=lambda X, W, H, l1: (
+                (H + 0.05 * (H == 0)) * (W.T @ X) / (W.T @ W @ H + l1 / 2 + 1e-12)
+            ),
+        ),
+    },
+    hints=[
+        "Write the gradient as (what is positive) - (what is negative): the update multiplies by "
+        "negative over positive.",
+        "The gradient is 2 W^T W H + l1 - 2 W^T X. Divide it by 2.",
+        "Below the line: W.T @ W @ H + l1 / 2 + 1e-12.",
+    ],
+)
+
+
 def masked_problems(seed):
     g = _generator(seed)
     cases = []
@@ -518,80 +593,5 @@ exercise(
         "It is the masked update of a matrix with one row, so the mask can simply pick columns.",
         "H[:, mask] is (k, m), x[mask] is (m,). Start from torch.ones(k).",
         "In the loop: above H_m @ x_m + pull * prior, below H_m @ (w @ H_m) + pull * w + 1e-12.",
-    ],
-)
-
-
-def penalised(seed):
-    g = _generator(seed)
-    return [
-        (*_problem(n, d, k, g), l1) for (n, d, k), l1 in zip(SIZES, (3.0, 8.0, 1.5), strict=True)
-    ]
-
-
-def _no_penalty_idle(seed):
-    return [(*case[:-1], 0.0) for case in _idle(penalised(seed))]
-
-
-exercise(
-    nmf.l1_update,
-    cases=penalised,
-    mistakes={
-        "not halved": (
-            lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 + 1e-12),
-            "You added l1 whole. The gradient of the squared error has a factor 2 that was "
-            "cancelled, so the penalty's has to be halved.",
-        ),
-        "no penalty": (
-            lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + 1e-12),
-            "You left the penalty out: it adds l1 / 2 below the line.",
-        ),
-        "above the line": (
-            lambda X, W, H, l1: H * (W.T @ X + l1 / 2) / (W.T @ W @ H + 1e-12),
-            "You added the penalty above the line, which makes H larger: it belongs below.",
-        ),
-        "squares penalised": (
-            lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2 * H + 1e-12),
-            "You added l1 / 2 times H, as for a penalty on squares: the gradient of sum(H) is 1 "
-            "everywhere.",
-        ),
-        "subtracted above": (
-            lambda X, W, H, l1: H * (W.T @ X - l1 / 2).clamp(min=0) / (W.T @ W @ H + 1e-12),
-            "You subtracted the penalty above the line. Then zeros appear at once, but the proof "
-            "that the loss falls needs it below.",
-        ),
-        "subtracted from H": (
-            lambda X, W, H, l1: (H * (W.T @ X) / (W.T @ W @ H + 1e-12) - l1 / 2).clamp(min=0),
-            "You made the update without the penalty and subtracted it afterwards: it stands "
-            "below the line.",
-        ),
-    },
-    clauses={
-        "0 / 0": Clause(
-            cases=_no_penalty_idle,
-            says=FLOOR,
-            broken=lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2),
-        ),
-        "any unit": Clause(
-            cases=lambda seed: [
-                (*case, SMALL**3 * l1) for *case, l1 in _in_a_small_unit(penalised(seed))
-            ],
-            says=TINY,
-            broken=lambda X, W, H, l1: H * (W.T @ X) / (W.T @ W @ H + l1 / 2 + 1e-8),
-        ),
-        "zeros stay": Clause(
-            cases=lambda seed: _holes(penalised(seed)),
-            says="An entry of H that is 0 stays 0, since it is multiplied: that is how the penalty "
-            "makes H sparse, and H is not lifted to a least value.",
-            broken=lambda X, W, H, l1: (
-                (H + 0.05 * (H == 0)) * (W.T @ X) / (W.T @ W @ H + l1 / 2 + 1e-12)
-            ),
-        ),
-    },
-    hints=[
-        "Write the gradient as (what is positive) - (what is negative): the update multiplies by "
-        "negative over positive.",
-        "The gradient is 2 W^T W H + l1 - 2 W^T X. Divide it by 2.",
-        "Below the line: W.T @ W @ H + l1 / 2 + 1e-12.",
     ],
 )

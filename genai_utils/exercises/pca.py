@@ -170,7 +170,8 @@ def matrix_and_vector(seed):
     for n, d in ((4, 3), (3, 6), (9, 5)):
         v = torch.randn(d, generator=g)
         cases.append((torch.randn(n, d, generator=g), v / v.norm()))
-    return cases
+    X, v = cases[0]
+    return [*cases, (X, -v)]  # one of the two results has its largest entry below 0
 
 
 def _small_unit(seed):

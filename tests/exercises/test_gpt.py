@@ -14,7 +14,7 @@ INF = math.inf
 
 def test_there_are_five_each_with_hints_and_named_mistakes():
     assert list(SHELF) == [
-        "next_token_loss", "top_k_filter", "top_p_filter", "trapezoid", "hidden_nll",
+        "next_token_loss", "trapezoid", "top_k_filter", "top_p_filter", "hidden_nll",
     ]  # fmt: skip
     for one in SHELF.values():
         assert len(one.hints) >= 2 and len(one.mistakes) >= 5

@@ -269,6 +269,6 @@ def test_tables_name_the_exercises_of_this_chapter():
 
     shelf = register.load("nmf")
     assert all(len(one.clauses) >= 3 and len(one.mistakes) >= 5 for one in shelf.values())
-    names = ["masked_loss", "multiplicative_update", "masked_update", "fold_in", "l1_update"]
+    names = ["masked_loss", "multiplicative_update", "l1_update", "masked_update", "fold_in"]
     assert list(shelf) == names
     assert {name for name, _ in RIGHT + WRONG} == set(names)
