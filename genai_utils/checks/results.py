@@ -17,7 +17,7 @@ import torch
 
 LARGE = 1_000_000  # numbers
 DIMENSIONS = 32  # more than any lecture needs, fewer than NumPy can hold
-DIGITS = {"precision": 4, "edgeitems": 3, "suppress_small": True, "separator": ", "}
+DIGITS = {"precision": 4, "edgeitems": 3, "separator": ", "}
 HOLDS = {
     "O": "objects",
     "U": "strings",
@@ -263,6 +263,8 @@ def _corner(value):
 
 def _block(shape, corner: np.ndarray) -> str:
     shape = tuple(shape)
-    text = np.array2string(corner, threshold=30, **DIGITS)
+    finite = np.abs(corner[np.isfinite(corner)]) if corner.dtype.kind in "fc" else np.ones(1)
+    small = not finite.size or finite.max() >= 1e-3 or not finite.any()  # else 0 would be shown
+    text = np.array2string(corner, threshold=30, suppress_small=small, **DIGITS)
     dots = " (its corner)" if corner.shape != shape else ""
     return f"shape {shape}{dots}\n{text}" if shape else text

@@ -99,3 +99,11 @@ def test_brief_is_short_whatever_comes():
     assert brief(torch.tensor([1 + 2j]).conj()) == "shape (1,)\n[1.-2.j]"
     assert brief(np.float32(0.5)) == "0.5"
     assert brief(torch.eye(60)).startswith("shape (60, 60) (its corner)\n[[1., 0., 0., ..., 0., 0.")
+
+
+def test_small_numbers_are_shown_as_what_they_are():
+    assert "2.5e-08" in brief(torch.tensor([2.5e-8, 1e-8])).replace("2.5000e-08", "2.5e-08")
+    assert "e-" not in brief(torch.tensor([1.0, 2.5e-8])) and "0." in brief(torch.zeros(2))
+    assert "inf" in brief(torch.tensor([float("inf"), 1.0])) and "nan" in brief(
+        torch.tensor([float("nan")])
+    )
