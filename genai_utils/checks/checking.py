@@ -1,12 +1,13 @@
-"""The four things a notebook says about its exercises: check, hint, solution, progress.
+"""What a notebook says about its exercises: check, hint, solution, progress, yours.
 
     check(gaussian_kl)            is it right? If not: one sentence, then inputs, yours, expected
     hint("gaussian_kl")           the next hint; hint("gaussian_kl", 1) the first one again
     solution("gaussian_kl")       the library's own source
     progress()                    what is solved; progress("report.html") writes it to a file
+    yours(gaussian_kl)            your function where it is correct, else the library's
 
-None of them raises, so that a notebook with nothing filled in runs to its end. How a verdict is
-reached stands in `diagnosis`, what a function is kept from doing in `sandbox`.
+The first four never raise, so that a notebook with nothing filled in runs to its end. How a
+verdict is reached stands in `diagnosis`, what a function is kept from doing in `sandbox`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from genai_utils.checks.clues import source_text
 from genai_utils.checks.results import article, brief
 from genai_utils.checks.verdict import CORRECT, ERROR, NOT_YET, TO_DO, Verdict
 from genai_utils.display.output import Bundle
+from genai_utils.printing import say
 
-__all__ = ["check", "examine", "hint", "progress", "solution"]
+__all__ = ["check", "examine", "hint", "progress", "solution", "yours"]
 
 # The symbol says it without the colour. The colours are readable on white and on black.
 SYMBOLS = {TO_DO: "○", CORRECT: "✓", NOT_YET: "✗", ERROR: "!"}
@@ -73,6 +75,23 @@ def check(function):
     symbol, colour = SYMBOLS[verdict.state], COLOURS[verdict.state]
     sentence = " ".join([verdict.sentence, *notes])
     _box(symbol, f"{verdict.name}: {verdict.state}", sentence, verdict.details, colour)
+
+
+def yours(function):
+    """Your function where it is correct, else the library's; one line says which.
+
+    For the cells after an exercise: they go on whatever the state of the exercise, and where it is
+    solved they run on the student's own work. Raises UnknownExercise for a function that no
+    exercise asks for, TypeError for what is no function.
+    """
+    verdict, found = _examined(function)
+    if found is None:
+        raise TypeError(verdict.sentence)
+    if verdict.state == CORRECT:
+        say(f"{found.name}: this runs on your function.")
+        return function
+    say(f"{found.name}: this runs on the library's function; yours is: {verdict.state}.")
+    return found.reference
 
 
 @_never_raises

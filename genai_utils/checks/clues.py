@@ -13,14 +13,19 @@ import torch
 from genai_utils.checks.compare import agree
 
 
-def gradients_of(function, arguments) -> list:
-    """d(weighted sum of the results)/d(argument), None where there is none. In float64."""
+def gradients_of(function, arguments, places=None) -> list:
+    """d(weighted sum of the results)/d(argument), None where there is none. In float64.
+
+    places: the arguments that are asked for, by number; None: all floating-point tensors.
+    """
     with torch.enable_grad():
         leaves = [
             a.detach().clone().requires_grad_()
-            if isinstance(a, torch.Tensor) and a.is_floating_point()
+            if isinstance(a, torch.Tensor)
+            and a.is_floating_point()
+            and (places is None or place in places)
             else a
-            for a in arguments
+            for place, a in enumerate(arguments)
         ]
         result = function(*leaves)
         parts = result if isinstance(result, (tuple, list)) else [result]

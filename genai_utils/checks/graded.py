@@ -207,6 +207,7 @@ class Grader:
             "most": [max(100 * sum(e.numel() for e in t.expected.tensors) if t.expected else 0,
                          LARGE) for t in answer.trials],
             "gradients": bool(exercise.grad),
+            "places": exercise.gradient_places,
             "limit": exercise.limit,
         }  # fmt: skip
         try:

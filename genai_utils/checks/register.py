@@ -124,6 +124,17 @@ class Exercise:
             return ""
         return f"{int(self.chapter[:2])}.{mine.index(self.name) + 1}"
 
+    @property
+    def gradient_places(self) -> list[int] | None:
+        """The numbers of the arguments whose gradient must be right; None: all of them."""
+        if isinstance(self.grad, bool):
+            return None
+        return [
+            i
+            for i, name in enumerate(inspect.signature(self.reference).parameters)
+            if name in self.grad
+        ]
+
     def __post_init__(self):
         if not inspect.isfunction(self.reference):
             raise TypeError(

@@ -76,8 +76,10 @@ def _trial(exercise, number, clause, arguments) -> Trial:
             mistakes[name] = result(wrong)
     gradients, slips = None, {}
     if exercise.grad:
-        gradients = gradients_of(exercise.reference, arguments)
+        gradients = gradients_of(exercise.reference, arguments, exercise.gradient_places)
         for name in mistakes:
             with contextlib.suppress(Exception):
-                slips[name] = gradients_of(exercise.mistakes[name][0], arguments)
+                slips[name] = gradients_of(
+                    exercise.mistakes[name][0], arguments, exercise.gradient_places
+                )
     return Trial(arguments, right, mistakes, gradients, slips, number, clause)

@@ -26,7 +26,8 @@ def tried(job: dict) -> dict:
     job: folder; first (code that runs before), cells (label -> code), plan (pairs of a label and
     the number of a statement in that cell), name, trials (lists of packed arguments), parts (for
     each trial the clause that it tries, None for the ordinary ones), gradients (whether they are
-    asked for), limit (seconds, for each part), most (numbers in a result, for each trial).
+    asked for), places (of the arguments whose gradient is asked for, None: all), limit (seconds,
+    for each part), most (numbers in a result, for each trial).
     """
     os.makedirs(job["folder"], exist_ok=True)
     os.chdir(job["folder"])
@@ -118,7 +119,9 @@ def _gradients(job, function, arguments, trials) -> list[dict | None]:
         if trial["failure"]:
             told.append(None)
             continue
-        made = sandbox.call(lambda *a: gradients_of(function, a), given, limit=left(number))
+        made = sandbox.call(
+            lambda *a: gradients_of(function, a, job["places"]), given, limit=left(number)
+        )
         told.append(_failure(made))
         if made.failure:
             break

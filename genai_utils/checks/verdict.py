@@ -54,7 +54,11 @@ class Answer:
     def gradients(self, number: int, limit: float) -> sandbox.Outcome:
         """Its gradients on trial `number`: the outcome's value is a list, one for each argument."""
         given = self.trial(number).arguments
-        return sandbox.call(lambda *a: gradients_of(self.function, a), given, limit=limit)
+        return sandbox.call(
+            lambda *a: gradients_of(self.function, a, self.exercise.gradient_places),
+            given,
+            limit=limit,
+        )
 
     # --- right or wrong -----------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ _HOME = {
     "hint": "checks.checking",
     "solution": "checks.checking",
     "progress": "checks.checking",
+    "yours": "checks.checking",
 }
 
 __all__ = list(_HOME)

@@ -4,8 +4,8 @@ Each clause of an exercise (`register.Clause`) brings a function that breaks it 
 refused with the clause's sentence, and accepted once the clause is left out.
 
 `test_<topic>.py` beside this file holds two tables of answers that were written independently of
-the exercise file, as lists of (exercise name, function): WRONG, at least three for each exercise,
-all refused, and RIGHT, at least two, all accepted.
+the exercise file, as lists of (exercise name, function): WRONG, at least eight for each exercise,
+all refused, and RIGHT, at least three, all accepted.
 """
 
 import importlib
@@ -152,8 +152,9 @@ def test_there_are_enough_exercises_and_answers(topic):
     wrong = Counter(name for name, _ in tables(topic).WRONG)
     right = Counter(name for name, _ in tables(topic).RIGHT)
     for name in shelf:
-        assert wrong[name] >= 3, f"{name}: too few wrong answers"
-        assert right[name] >= 2, f"{name}: too few right answers"
+        assert wrong[name] >= 8, f"{name}: too few wrong answers"
+        assert right[name] >= 3, f"{name}: too few right answers"
+        assert shelf[name].clauses, f"{name}: no clause of its docstring is declared"
 
 
 @pytest.mark.parametrize("topic", register.topics())

@@ -11,7 +11,7 @@ import torch
 
 from genai_utils import run as runs
 from genai_utils.checks import checking, records, register
-from genai_utils.checks.checking import check, examine, hint, progress, solution
+from genai_utils.checks.checking import check, examine, hint, progress, solution, yours
 from genai_utils.checks.records import Records
 
 from .toys import NORMS, SHIFT, matrices, only
@@ -219,6 +219,27 @@ def test_solution_shows_the_source_and_is_remembered(fresh, capsys):
     solution("row_norms")
     assert "return (x**2).sum(1).sqrt()" in capsys.readouterr().out
     assert stored(fresh)["toys"]["row_norms"]["solution"] is True
+
+
+# --- yours ----------------------------------------------------------------------------------------
+
+
+def test_yours_is_used_where_it_is_correct(capsys):
+    mine = right()
+    assert yours(mine) is mine
+    assert capsys.readouterr().out == "row_norms: this runs on your function.\n"
+    for other, state in ((wrong(), "not yet"), (named(lambda x: ...), "to do")):
+        assert yours(other) is NORMS.reference
+        assert capsys.readouterr().out == (
+            f"row_norms: this runs on the library's function; yours is: {state}.\n"
+        )
+
+
+def test_yours_of_what_is_no_exercise():
+    with pytest.raises(register.UnknownExercise, match="No exercise"):
+        yours(named(lambda x: x, "no_such"))
+    with pytest.raises(TypeError, match="expects your function itself"):
+        yours("row_norms")
 
 
 # --- progress -------------------------------------------------------------------------------------

@@ -191,3 +191,18 @@ def test_a_mistake_is_known_by_its_gradient_too():
 
 def square(x):
     return x * x
+
+
+def test_only_gradients_that_are_asked_for_need_flow():
+    def chosen(x, u):
+        return x * (u > 0)
+
+    def without_gradient(x, u):
+        return x * torch.heaviside(u, torch.zeros(()))  # torch has no gradient of it for u
+
+    def cases(seed):
+        return [(x, torch.randn(x.shape)) for x, _ in matrices(seed)]
+
+    assert diagnose(Exercise(chosen, cases=cases, grad=["x"]), without_gradient).state == "correct"
+    asked = diagnose(Exercise(chosen, cases=cases, grad=True), without_gradient)
+    assert "fails when gradients are asked for" in asked.sentence

@@ -463,7 +463,7 @@ def test_a_decorator_that_keeps_no_name_is_told_so(capsys):
         (lambda: checking.hint("row_norms", 10**5_000), "numbered 1 to 2; got an int."),
         (lambda: checking.hint(Touchy()), "got a Touchy"),
         (lambda: checking.solution(), "called as solution(function): missing"),
-        (lambda: checking.progress(1, "Ada", 2), "called as progress(export=None, name=''): too many"),
+        (lambda: checking.progress(1, "Ada", 2), "progress(export=None, name=''): too many"),
         (lambda: checking.progress("a\0b.json"), "could not be written"),
         (lambda: checking.progress("~nobody-of-that-name/r.json"), "could not be written"),
     ],
