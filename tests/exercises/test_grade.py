@@ -187,10 +187,11 @@ def test_the_likeness_of_a_function_has_its_arguments_and_runs_nothing(notebook)
 
 @pytest.mark.parametrize(
     "value",
-    [torch.randn(2, 3), torch.randn(3, 2).T, torch.tensor(1.5, dtype=torch.bfloat16),
+    [torch.arange(6.0).view(2, 3) / 7, torch.arange(6.0).view(3, 2).T / 7,
+     torch.tensor(1.5, dtype=torch.bfloat16),
      torch.tensor([True, False]), torch.zeros(0, 4), torch.tensor([float("nan"), float("inf")]),
-     torch.arange(3, dtype=torch.int32), torch.randn(2, requires_grad=True)],
-    ids=str,
+     torch.arange(3, dtype=torch.int32), torch.tensor([0.3, -1.7], requires_grad=True)],
+    ids=["matrix", "transposed", "bfloat16", "bool", "empty", "not finite", "int32", "leaf"],
 )  # fmt: skip
 def test_a_tensor_arrives_as_it_was(value):
     there = wire.unpack(json.loads(json.dumps(wire.pack(value))))
