@@ -208,9 +208,9 @@ def table_bundle(rows, columns=None, caption=None):
     if unknown:
         raise ValueError(f"No row has the column {unknown[0]!r}; there are {list(rows[0])}.")
     cells = [[format_number(row[key]) if key in row else "" for key in heads] for row in rows]
-    number = [not any(isinstance(row.get(key), str) for row in rows) for key in heads]
+    numeric = [not any(isinstance(row.get(key), str) for row in rows) for key in heads]
 
-    kind = [' class="genai-number"' if is_number else "" for is_number in number]
+    kind = [' class="genai-number"' if is_number else "" for is_number in numeric]
     head = "".join(
         f'<th scope="col"{k}>{escape(h)}</th>' for k, h in zip(kind, heads.values(), strict=True)
     )
@@ -230,7 +230,7 @@ def table_bundle(rows, columns=None, caption=None):
     plain = "\n".join(
         "  ".join(
             cell.rjust(w) if is_number else cell.ljust(w)
-            for cell, w, is_number in zip(line, widths, number, strict=True)
+            for cell, w, is_number in zip(line, widths, numeric, strict=True)
         ).rstrip()
         for line in lines
     )

@@ -79,7 +79,8 @@ def nearest(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     pieces = []
     for x in X.split(2**21 // max(X.shape[1], len(centres)) + 1):
         labels = squared_distances(x, centres).argmin(dim=1)
-        pieces.append((labels, (x - centres[labels]).square().sum(dim=1)))
+        apart = centres[labels].sub_(x).square_()  # in place, in the copy that indexing made
+        pieces.append((labels, apart.sum(dim=1)))
     return tuple(torch.cat(part) for part in zip(*pieces, strict=True))
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from genai_utils.book.chapters import Book, Chapter, address
 from genai_utils.book.digest import code_sha256
-from tests.notebooks.contract import problems
+from tests.notebooks.contract import cells, problems
 
 ROOT = Path(__file__).parents[2]
 BOOK = Book(ROOT)
@@ -101,6 +101,17 @@ def stderr(nb):
     code(nb).outputs.append(nbformat.v4.new_output("stream", name="stderr", text="Warning: x"))
 
 
+def source(nb):
+    """The first stored source that holds a folded answer."""
+    outputs = (output for cell in nb.cells for output in cell.get("outputs", []))
+    return next(o for o in outputs if "<details><summary" in o.get("data", {}).get("text/html", ""))
+
+
+def unfold(output):
+    html = re.sub(r"</?(details|summary)[^>]*>", "", output.data["text/html"])
+    output.data["text/html"] = html
+
+
 MUTANTS = {
     "the first line is expected": lambda nb: markdown(nb, r"^# \d+ ", "# 77 "),
     "the promise is expected": lambda nb: markdown(nb, r"^\*([^*\n]{20,})\*$", r"\1"),
@@ -138,6 +149,9 @@ MUTANTS = {
     'does not say "read next"': lambda nb: markdown(nb, "[Rr]ead next", "More", count=0),
     'does not say "references"': lambda nb: markdown(nb, r"\bReferences\b", "Papers", count=0),
     "is not the library's": lambda nb: recode(nb, r'^(    r?""".*)$', r"\1 Changed."),
+    "shows source that has changed": lambda nb: source(nb).data.update({"text/plain": "x = 1"}),
+    "shows source that has changed: python": lambda nb: unfold(source(nb)),
+    "its shown source cannot be compared": lambda nb: recode(nb, r"^show_source\(.*", "None"),
     "the text still holds": lambda nb: markdown(nb, r"^## (.*)$", r"## \1 «S1»"),
     "lines, at most": lambda nb: code(nb).update(source="\n".join(["x = 1"] * 26)),
     "it has no run card": lambda nb: nb.metadata.pop("genai"),
@@ -175,3 +189,16 @@ def test_a_notebook_that_breaks_the_rule_is_told_so(complaint, tmp_path):
     path = tmp_path / good.path.name
     path.write_text(json.dumps(broken), encoding="utf-8")
     assert any(complaint in problem for problem in problems(Chapter(path), BOOK, ADDRESS))
+
+
+@pytest.mark.parametrize(("name", "lines", "long"), [
+    ("02_pca", 25, False), ("02_pca", 26, True), ("25_flow", 18, False), ("25_flow", 19, True),
+])  # fmt: skip
+def test_cells_of_new_chapters_are_shorter(name, lines, long, tmp_path):
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("\n".join(["x = 1"] * lines))]
+    )
+    path = tmp_path / f"{name}.ipynb"
+    nbformat.write(notebook, path)
+    found = list(cells(Chapter(path), BOOK, ADDRESS))
+    assert bool(found) == long and all(f"has {lines} lines, at most" in each for each in found)

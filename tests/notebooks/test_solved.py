@@ -25,6 +25,7 @@ def texts(cell):
         yield output.get("text") or output.get("data", {}).get("text/plain", "")
 
 
+@pytest.mark.timeout(1800)  # a bound for what hangs; how long a notebook takes is no test
 @pytest.mark.parametrize("name", BOOK.chapters)
 def test_the_notebook_runs_with_every_stub_solved(name, tmp_path):
     chapter = BOOK.chapters[name]
@@ -37,7 +38,7 @@ def test_the_notebook_runs_with_every_stub_solved(name, tmp_path):
     notebook.cells.insert(0, on_a_card)
     client = Client(
         notebook,
-        timeout=200,
+        timeout=900,
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     )
