@@ -24,6 +24,7 @@ BELOW = {
     "run": {"printing", "inputs", "data", "training"},
     "display": {"printing", "inputs"},
     "checks": {"printing", "inputs", "run", "display"},
+    "toys": GROUND | {"display", "structure", "language", "vision"},
     "exercises": GROUND | {"checks", "structure", "language", "vision"},
     "book": {"printing", "inputs", "data", "training", "run", "display", "checks"},
     "course": {"printing", "inputs", "data", "training", "run", "display", "checks"},

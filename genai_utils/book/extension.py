@@ -143,7 +143,12 @@ def copy_mathjax(app, error):
             shutil.copyfile(path, target)
 
 
+_PARTS = ("folding", "linking", "exercise_boxes", "slides", "shipping")
+
+
 def setup(app):
+    for part in _PARTS:
+        app.setup_extension(f"genai_utils.book.{part}")
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
     for name, role in ROLES.items():

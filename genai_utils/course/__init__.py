@@ -23,6 +23,8 @@ _HOME = {
     "token_figure": "display.tokens",
     "token_strip": "display.tokens",
     "show_source": "checks.shown",
+    "draw": "display.drawing",
+    "play": "toys",
     "lab": "display.labs",
     "check": "checks.checking",
     "examine": "checks.checking",

@@ -1,0 +1,16 @@
+"""Drawings of an idea: boxes, arrows and tensors with their shapes, as one consistent SVG."""
+
+from genai_utils.display.output import Bundle
+
+DRAWINGS = {}  # name -> function without arguments that gives the Bundle
+
+
+def draw(name):
+    """Display the drawing of that name.
+
+    Raises ValueError for a name that is none.
+    """
+    if name not in DRAWINGS:
+        raise ValueError(f"There is no drawing {name!r}; there are {', '.join(DRAWINGS)}.")
+    bundle: Bundle = DRAWINGS[name]()
+    bundle.display()

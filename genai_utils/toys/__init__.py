@@ -1,0 +1,19 @@
+"""What a page computes by itself, without a kernel: `play("kmeans")`.
+
+A toy is one HTML output with its script, made from the package alone: the run of a notebook has no
+part in it. Weights that a toy needs are trained by `python -m genai_utils.toys.make`.
+"""
+
+from importlib import import_module
+
+TOYS = {}  # name -> the module of this room that has `bundle()`
+
+
+def play(name):
+    """Display the toy of that name.
+
+    Raises ValueError for a name that is none.
+    """
+    if name not in TOYS:
+        raise ValueError(f"There is no toy {name!r}; there are {', '.join(TOYS)}.")
+    import_module(f"genai_utils.toys.{TOYS[name]}").bundle().display()
