@@ -6,7 +6,7 @@ distance of every example to its centre, summed over the examples: J = ||X - Z C
 
 ||x||^2 - 2 <x, c> + ||c||^2 is quick, but a difference of large numbers: far from the origin, or
 where clusters are narrow, it keeps no digit of the distance. So it is used with the data moved to
-the origin, and only to find the nearest centre; the distances themselves come from differences.
+the origin, and where the distance is small against these numbers, it comes from differences.
 
 Sources: Lloyd 1982; Arthur & Vassilvitskii 2007 (k-means++); Sculley 2010 (mini-batch); Dempster,
 Laird & Rubin 1977 (EM); Dhillon & Modha 2001 (spherical). Lecture items A1-A4.
@@ -76,11 +76,13 @@ def nearest(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
     Works through X in pieces that fit a processor's cache, which also bounds the memory.
     """
-    pieces = []
+    pieces, lengths = [], (centres**2).sum(dim=1)  # (K,)
     for x in X.split(2**21 // max(X.shape[1], len(centres)) + 1):
-        labels = squared_distances(x, centres).argmin(dim=1)
-        apart = centres[labels].sub_(x).square_()  # in place, in the copy that indexing made
-        pieces.append((labels, apart.sum(dim=1)))
+        distances, labels = squared_distances(x, centres).min(dim=1)
+        # A small difference of large numbers has lost its digits; such are computed anew.
+        lost = distances < 0.1 * lengths[labels]
+        distances[lost] = (x[lost] - centres[labels[lost]]).square().sum(dim=1)
+        pieces.append((labels, distances))
     return tuple(torch.cat(part) for part in zip(*pieces, strict=True))
 
 
