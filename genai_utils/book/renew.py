@@ -1,10 +1,11 @@
-"""Renew what a notebook took from the package, without running it: stubs and shown source.
+"""Renew what a notebook took from the package, without running it: stubs, source, drawings, toys.
 
     python -m genai_utils.book.renew                        all of notebooks/
     python -m genai_utils.book.renew notebooks/24_vae.ipynb
 
 A stub is written anew as the library's function gives it today, and what `show_source(...)` stored
-is what it would show today. Neither changes what a run computes. Where a stub gets another
+is what it would show today. A cell that only calls `draw("…")` or `play("…")` gets the output of
+today too, and a number. None of it changes what a run computes. Where a stub gets another
 signature, the notebook has to be run again, and this says so.
 
 Run cards whose digest was made the old way, of the code cells as they are, are checked against the
@@ -16,15 +17,19 @@ import ast
 import hashlib
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import nbformat
+
 from genai_utils.book import estimate
-from genai_utils.book.digest import code_sha256
+from genai_utils.book.digest import code_sha256, package_call
 from genai_utils.book.running import read, write
 from genai_utils.checks import register, stubs
 from genai_utils.checks.shown import shown_bundle
 from genai_utils.printing import say
 
+_BUNDLES = {"draw": "display.drawing", "play": "toys"}  # where a cell's call has its bundle
 MARK = "genai-source"  # a class of every output of show_source
 
 
@@ -97,6 +102,37 @@ def _thing(node, names):
     return names[node.id]
 
 
+def package_outputs(notebook):
+    """(index of the cell, the output that it would store today), for cells that draw or play."""
+    for index, cell in enumerate(notebook.cells):
+        call = cell.cell_type == "code" and package_call(cell.source)
+        if call:
+            kind, name = call
+            home = import_module(f"genai_utils.{_BUNDLES[kind]}")
+            yield index, dict(getattr(home, f"{kind}_bundle")(name).data)
+
+
+def renewed_outputs(notebook):
+    """Store today's output of cells that draw or play. Returns the names of those that changed."""
+    changed = []
+    for index, data in package_outputs(notebook):
+        cell = notebook.cells[index]
+        stored = [dict(output.get("data", {})) for output in cell.outputs]
+        if stored != [data]:
+            cell.outputs = [nbformat.v4.new_output("display_data", data=data)]
+            changed.append(package_call(cell.source)[1])
+    if changed:  # they may be new: the numbers of a run from top to bottom
+        count = 0
+        for cell in notebook.cells:
+            if cell.cell_type == "code" and cell.source.strip():
+                count += 1
+                cell.execution_count = count
+                for output in cell.outputs:
+                    if output.output_type == "execute_result":
+                        output.execution_count = count
+    return changed
+
+
 def stale_sources(notebook, name):
     """The indices of cells that store another source than the package's, or an answer unfolded."""
     return [
@@ -144,6 +180,8 @@ def renew(path):
             output["data"], sources = data, sources + 1
     if sources:
         done.append(f"{sources} shown sources")
+    if outputs := renewed_outputs(notebook):
+        done.append(f"drawings and toys: {', '.join(outputs)}")
     for card, was in zip(kept, fresh, strict=True):
         if was and card["code_sha256"] != code_sha256(notebook, card["profile"]):
             done.append("a stub has another signature now: run the notebook again")

@@ -5,12 +5,14 @@ from genai_utils.display.output import Bundle
 DRAWINGS = {}  # name -> function without arguments that gives the Bundle
 
 
-def draw(name):
-    """Display the drawing of that name.
-
-    Raises ValueError for a name that is none.
-    """
+def draw_bundle(name):
+    """The output that `draw` displays. Raises ValueError for a name that is none."""
     if name not in DRAWINGS:
         raise ValueError(f"There is no drawing {name!r}; there are {', '.join(DRAWINGS)}.")
     bundle: Bundle = DRAWINGS[name]()
-    bundle.display()
+    return bundle
+
+
+def draw(name):
+    """Display the drawing of that name. Raises ValueError for a name that is none."""
+    draw_bundle(name).display()

@@ -1,6 +1,8 @@
 """The real source of the package, shown where the notebook teaches it."""
 
+import ast
 import inspect
+import re
 import textwrap
 
 from pygments import highlight, lex
@@ -9,6 +11,7 @@ from pygments.lexers import PythonLexer
 from pygments.styles import get_style_by_name
 from pygments.token import Token
 
+from genai_utils import inputs
 from genai_utils.display.output import Bundle, escape, stylesheet
 
 FOLDED = "the answer, to unfold when you have tried"
@@ -61,8 +64,72 @@ def _colours(kinds):
     return f"<style>{''.join(rules)}</style>"
 
 
+_HEAD = re.compile(r"^\s*(Args|Arguments|Attributes|Returns|Raises|Yields):\s*$")
+_CHECKS = {name for name in vars(inputs) if callable(getattr(inputs, name))}
+
+
+def _checks(statement):
+    """Whether a statement only looks at what came in: `if …: raise …`, or a call of `inputs`."""
+    if isinstance(statement, ast.If):
+        rest = statement.orelse
+        return all(isinstance(s, ast.Raise) for s in statement.body) and all(map(_checks, rest))
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] in _CHECKS
+
+
+def folds(text):
+    """[(first line, line after the last, label)] of what a reader may pass over, counted from 0.
+
+    That is the list of arguments, results and errors in a docstring, and the checks of input.
+    """
+    lines, found = text.splitlines(), []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if ast.get_docstring(node) is not None:
+            words = node.body[0]
+            inside = range(words.lineno - 1, words.end_lineno)
+            heads = [i for i in inside if _HEAD.match(lines[i])]
+            if heads:
+                # The line of the closing quotes stays, where it is a line of its own.
+                end = inside.stop - (lines[inside.stop - 1].strip() in ('"""', "'''"))
+                names = [lines[i].strip(" :").lower() for i in heads]
+                found.append((heads[0], end, ", ".join(dict.fromkeys(names))))
+        if not isinstance(node, ast.ClassDef):
+            for statement in filter(_checks, node.body):
+                found.append(
+                    (statement.lineno - 1, statement.end_lineno, "checks of what comes in")
+                )
+    joined = []
+    for first, end, label in sorted(found):
+        if joined and joined[-1][1:] == (first, label):
+            first = joined.pop()[0]
+        joined.append((first, end, label))
+    return [fold for fold in joined if fold[1] - fold[0] > 1]
+
+
+def _blocks(text, lines):
+    """The highlighted lines of a text as blocks of code, with what `folds` names folded."""
+
+    def block(first, end):
+        code = "\n".join(lines[first:end])
+        return f'<pre tabindex="0"><code>{code}</code></pre>' if code else ""
+
+    html, at = "", 0
+    for first, end, label in folds(text):
+        html += block(at, first)
+        html += (
+            f'<details class="genai-fold"><summary>{label}</summary>{block(first, end)}</details>'
+        )
+        at = end
+    return html + block(at, len(lines))
+
+
 def source_bundle(*objects, answers=()):
-    """The output that :func:`show_source` displays; what is among ``answers`` is folded."""
+    """The output that :func:`show_source` displays; what is among ``answers`` is folded.
+
+    Folded are also the lists of arguments, results and errors, and the checks of input.
+    """
     if not objects:
         raise ValueError("show_source() needs at least one function, class or module.")
     texts = [source_of(thing) for thing in objects]
@@ -74,7 +141,7 @@ def source_bundle(*objects, answers=()):
         module, name = _name(thing)
         title = escape(module) + (f" · <b>{escape(name)}</b>" if name else "")
         code = highlight(text, PythonLexer(), formatter).rstrip("\n")
-        block = f'<pre tabindex="0"><code>{code}</code></pre>'
+        block = _blocks(text, code.split("\n"))
         if thing in answers:
             body += f'<details><summary class="genai-where">{title}: {FOLDED}</summary>'
             body += f"{block}</details>"

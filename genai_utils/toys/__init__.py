@@ -9,11 +9,13 @@ from importlib import import_module
 TOYS = {}  # name -> the module of this room that has `bundle()`
 
 
-def play(name):
-    """Display the toy of that name.
-
-    Raises ValueError for a name that is none.
-    """
+def play_bundle(name):
+    """The output that `play` displays. Raises ValueError for a name that is none."""
     if name not in TOYS:
         raise ValueError(f"There is no toy {name!r}; there are {', '.join(TOYS)}.")
-    import_module(f"genai_utils.toys.{TOYS[name]}").bundle().display()
+    return import_module(f"genai_utils.toys.{TOYS[name]}").bundle()
+
+
+def play(name):
+    """Display the toy of that name. Raises ValueError for a name that is none."""
+    play_bundle(name).display()

@@ -1,6 +1,6 @@
 """How a page reads: its height, how much of it is code, where the first picture stands, its bytes.
 
-    python -m tests.book.reading _build/html              a table of all chapters at 1280 pixels
+python -m tests.book.reading _build/html              a table of all chapters at 1280 pixels
 """
 
 import functools
@@ -28,7 +28,7 @@ return {
 
 
 def measure(browser, address, width=1280):
-    """The height in CSS pixels, the share of code, the first picture's top, the bytes of a visit."""
+    """Height (CSS pixels), share of code, top of the first picture, bytes of a first visit."""
     browser.cdp("Network.enable")
     browser.cdp("Network.clearBrowserCache")
     browser.open(address, width=width)

@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from genai_utils.book.digest import code_sha256, without_unseen
+from genai_utils.book.digest import code_sha256, package_call, without_unseen
 
 STUB = '''\
 def mean(x):
@@ -31,6 +31,16 @@ def test_the_digest_sees_code_and_no_address():
     for other in (notebook("x = 2", one.cells[2].source), notebook(one.cells[2].source, "x = 1")):
         assert code_sha256(other, "gpu") != code_sha256(one, "gpu")
     assert code_sha256(notebook("ab", "c"), "gpu") != code_sha256(notebook("a", "bc"), "gpu")
+
+
+def test_cells_whose_output_comes_from_the_package_alone_are_left_out():
+    draw = 'from genai_utils.course import draw\n\ndraw("attention")'
+    assert package_call(draw) == ("draw", "attention")
+    assert code_sha256(notebook("x = 1", draw), "cpu") == code_sha256(notebook("x = 1"), "cpu")
+    for other in (draw + "\nx = 2", draw.replace('"', ""), draw.replace("draw", "show"),
+                  'draw("attention")', draw.replace("import draw", "import play")):  # fmt: skip
+        assert package_call(other) is None
+        assert code_sha256(notebook(other), "cpu") != code_sha256(notebook(), "cpu")
 
 
 def test_the_docstring_of_a_stub_is_left_out_and_its_signature_is_not():

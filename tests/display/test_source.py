@@ -7,15 +7,18 @@ import re
 
 import pytest
 
-from genai_utils.display import output, pictures
+from genai_utils.display import figures, output, pictures
 from genai_utils.display.output import Bundle
-from genai_utils.display.source import source_bundle
+from genai_utils.display.source import folds, source_bundle, source_of
 
 
 def shown(bundle):
-    """What a reader sees in the code blocks."""
-    blocks = re.findall(r"<code>(.*?)</code>", bundle.html, re.S)
-    return [html.unescape(re.sub(r"<[^>]+>", "", block)) for block in blocks]
+    """What a reader sees of each thing, unfolded."""
+    texts = []
+    for part in bundle.html.split('class="genai-where"')[1:]:
+        blocks = re.findall(r"<code>(.*?)</code>", part, re.S)
+        texts.append(html.unescape(re.sub(r"<[^>]+>", "", "\n".join(blocks))))
+    return texts
 
 
 def test_the_source_is_shown_word_for_word_and_coloured():
@@ -52,6 +55,49 @@ def test_an_answer_is_folded_and_nothing_else():
     assert len(folded) == 1 and "align" in folded[0] and "encode" not in folded[0]
     assert "to unfold when you have tried" in folded[0]
     assert bundle.data["text/plain"] == source_bundle(*things).data["text/plain"]
+
+
+LONG = '''def mean(x, dim):
+    """The mean.
+
+    Args:
+        x: (N, d).
+        dim: which.
+
+    Raises:
+        ValueError: an empty x.
+    """
+    inputs.whole(dim, "dim")
+    if not len(x):
+        raise ValueError("empty")
+    if len(x) == 1:
+        x = x + 0
+
+    @cached
+    def inner():
+        """One line. Args: none."""
+        if x is None:
+            return 0
+        raise ValueError
+    return x.mean(dim)
+'''
+
+
+def test_lists_of_arguments_and_checks_of_input_are_folded_and_the_rest_is_not():
+    lines = LONG.splitlines()
+    (first, end, label), (check, after, checks) = folds(LONG)
+    assert label == "args, raises" and checks == "checks of what comes in"
+    assert lines[first].strip() == "Args:" and lines[end].strip() == '"""'
+    assert lines[check:after] == lines[10:13]
+    assert folds("def f(x):\n    x = number(x)\n    return x") == []
+
+
+def test_a_fold_is_within_the_text_and_only_where_something_is_left_out():
+    folded = source_bundle(figures.show)
+    assert (
+        folded.html.count('<details class="genai-fold">') == len(folds(source_of(figures.show))) > 0
+    )
+    assert 'genai-fold">' not in source_bundle(pictures.align).html
 
 
 @pytest.mark.parametrize("thing", [3, "text", len, functools.partial(max, 1)])
