@@ -13,3 +13,29 @@
     window.addEventListener("resize", mark);
   });
 })();
+
+// Source that is longer than a screen shows its beginning, and the rest when asked.
+(() => {
+  const most = 32 * 16; // CSS pixels; what is a little longer stays whole
+  window.addEventListener("load", () => {
+    for (const source of document.querySelectorAll(".bd-article .genai-source")) {
+      if (source.getBoundingClientRect().height < most) continue;
+      const lines = source.innerText.trimEnd().split("\n").length;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "book-more";
+      const toggle = whole => {
+        source.classList.toggle("book-whole", whole);
+        button.textContent = whole ? "Show less" : `Show all ${lines} lines`;
+        button.setAttribute("aria-expanded", whole);
+      };
+      button.addEventListener("click", () => toggle(!source.classList.contains("book-whole")));
+      source.addEventListener("focusin", event => {
+        if (event.target !== button) toggle(true); // nothing that has the focus is hidden
+      });
+      source.classList.add("book-long");
+      source.append(button);
+      toggle(false);
+    }
+  });
+})();

@@ -71,7 +71,7 @@ class NotebookPage(SphinxTransform):
         for node in list(self.document.findall(nodes.paragraph)):
             text = node.astext().strip()
             if text == COST:
-                node.replace_self(self.cost(card, estimate.fresh(chapter.notebook)))
+                self.place(node, self.cost(card, estimate.fresh(chapter.notebook)))
             elif text.startswith("Lecture items:"):
                 row = f"../book/lecture_map.html#chapter-{chapter.name[:2]}"
                 node += [nodes.Text(" ("), link("lecture map", row), nodes.Text(")")]
@@ -108,6 +108,17 @@ class NotebookPage(SphinxTransform):
             box = nodes.admonition("", title, *quote.children, classes=["book-box", kind])
             box["ids"] = [id]
             quote.replace_self(box)
+
+    def place(self, node, cost):
+        """The cost stands on the line that says where the chapter runs, if there is one."""
+        for line in self.document.findall(nodes.paragraph):
+            if "run-line" in line["classes"]:
+                break
+        else:
+            node.replace_self(cost)
+            return
+        line += [nodes.Text(" "), nodes.inline("", "", *cost.children, classes=["cost"])]
+        node.parent.remove(node)
 
     def cost(self, card, estimated):
         """What the run took, and what the gpu profile would take until it has been run."""
