@@ -13,7 +13,9 @@ The notebook itself keeps every line. On its page
 
 import ast
 import re
+from io import StringIO
 from pathlib import Path
+from tokenize import COMMENT, TokenError, generate_tokens
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
@@ -22,9 +24,7 @@ from genai_utils.book import chapters
 from genai_utils.book.digest import package_call
 from genai_utils.book.nodes import link, paragraph
 
-_MARKS = re.compile(
-    r"^\s*# (NBVAL_\w+|fmt: (off|on))\s*\n|\s*# (fmt: skip|noqa\b.*|type: ignore.*)$", re.MULTILINE
-)
+_MARKS = re.compile(r"\s*# ?(NBVAL_\w+|fmt: (skip|on|off)|noqa\b.*|type: ignore.*)$")
 TABLES = {"table", "f1_table"}
 LABS = {"lab"}
 FIGURES = {"show", "explore", "image_grid", "latent_pad", "latent_walk", "zoom_map", "typewriter",
@@ -63,9 +63,26 @@ def _records(statement):
     return _call(statement) == "run.record"
 
 
+def _without_marks(code):
+    """The code without marks for tools, and without the lines that held nothing else."""
+    lines, gone = code.splitlines(), set()
+    try:
+        comments = [t for t in generate_tokens(StringIO(code).readline) if t.type == COMMENT]
+    except (TokenError, SyntaxError):  # no Python
+        return code
+    for comment in comments:
+        row, column = comment.start
+        text = _MARKS.sub("", comment.string)
+        if text != comment.string:
+            lines[row - 1] = (lines[row - 1][:column] + text).rstrip()
+            if not lines[row - 1]:
+                gone.add(row - 1)
+    return "\n".join(line for i, line in enumerate(lines) if i not in gone)
+
+
 def cleaned(code):
     """The code without marks for tools and without records."""
-    code = _MARKS.sub("", code)
+    code = _without_marks(code)
     try:
         tree = ast.parse(code)
     except SyntaxError:  # %magics
@@ -139,7 +156,8 @@ class Folding(SphinxTransform):
 
     def code(self, cell):
         part = self.input(cell)
-        return part.astext() if part else ""
+        block = part.next_node(nodes.literal_block) if part else None
+        return block.astext() if block else ""
 
     def fold(self, cell, what):
         """Clean a cell's code, and fold it where it only makes something to look at."""

@@ -1,17 +1,19 @@
 """The built book: no warning, links that lead somewhere, and every page opened in a browser."""
 
 import functools
+import re
 import subprocess
 import sys
 import threading
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
 from genai_utils.book.chapters import Book, address
+from tests.book.reading import Quiet, measure
 
 ROOT = Path(__file__).parents[2]
 BOOK = Book(ROOT)
@@ -39,11 +41,6 @@ def site(tmp_path_factory):
     warnings = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
     assert done.returncode == 0, "\n".join(warnings) or done.stderr[-3000:]
     return out / "_build" / "html"
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -231,6 +228,15 @@ def test_a_typewriter_goes_on(name, browser, server):
     browser.js("document.querySelector('[data-explorer=typewriter] .genai-go').click()")
     browser.wait(f"return {text}.length > arguments[0].length + 20", before)
     assert browser.js(f"return {text}").startswith(before) and browser.errors() == []
+
+
+@pytest.mark.parametrize("name", BOOK.chapters)
+def test_a_chapter_reads_as_a_page(name, browser, server):
+    """A picture at the top, little code, no endless page; a stranger sees no mark of a tool."""
+    found = measure(browser, f"{server}notebooks/{name}.html")
+    assert found["picture"] < 1500 and found["code"] < 0.25 and found["height"] < 45_000
+    text = browser.js("return document.querySelector('article.bd-article').textContent")
+    assert not re.search(r"NBVAL|fmt: skip|# noqa|run\.record\(", text)
 
 
 PAD = """
