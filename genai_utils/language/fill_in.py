@@ -49,9 +49,9 @@ def still_hidden(blanks: int, steps: int, schedule: str = "cosine") -> Tensor:
 
 
 def hide_share(noise: Tensor, share: Tensor) -> Tensor:
-    r"""Which tokens to hide in training: of each row a share r, rounded up, at random places.
+    """Which tokens to hide in training: of each row a share r, rounded up, at random places.
 
-    $$ \text{hide the } \lceil r_b T \rceil \text{ places of row } b \text{ with the least noise} $$
+        hide the ⌈r_b T⌉ places of row b with the least noise
 
     Shapes: noise (B, T), all numbers different, of any size; share (B,), each in (0, 1]
     -> (B, T) bool, at least one True in each row. Where r T is a whole number, exactly so many.
@@ -63,7 +63,7 @@ def hide_share(noise: Tensor, share: Tensor) -> Tensor:
 
 
 def keep_surest(confidence: Tensor, hidden: Tensor, count: int) -> Tensor:
-    r"""Which of the tokens just drawn stay: the `count` surest ones among the hidden places.
+    """Which of the tokens just drawn stay: the `count` surest ones among the hidden places.
 
     Places that were not hidden never count, whatever their confidence. Where fewer than `count`
     places are hidden, all of them stay. Of equally sure ones the first stay, never more than

@@ -23,9 +23,9 @@ from .image_model import ImageModel, codes
 
 
 def gaussian_log_likelihood(x, mean, std=1.0):
-    r"""log P(x|c) of real-valued pixels with one fixed std, per example, in nats.
+    """log P(x|c) of real-valued pixels with one fixed std, per example, in nats.
 
-    $$ \log P(x|c) = -\frac{\|x - a\|^2}{2 s^2} - \frac d2 \log 2 \pi s^2 $$
+        log P(x|c) = -‖x - a‖² / (2 s²) - ½ d log(2π s²),   s = std
 
     Finite also where the density itself is zero in floating point.
     Shapes: x (B, ...); mean a, of the shape of x or (K, B, ...) -> (B,) or (K, B).
@@ -37,9 +37,9 @@ def gaussian_log_likelihood(x, mean, std=1.0):
 
 
 def laplace_log_likelihood(x, mean, scale=1.0):
-    r"""log P(x|c) of pixels with Laplace noise of one fixed scale, per example, in nats.
+    """log P(x|c) of pixels with Laplace noise of one fixed scale, per example, in nats.
 
-    $$ \log P(x|c) = -\frac{\|x - a\|_1}{b} - d \log 2 b $$
+        log P(x|c) = -Σ_i |x_i - a_i| / b - d log(2b),   b = scale
 
     Affine in the absolute error, as the Gaussian is in the squared one: the best a is
     the median of the images that share a code, not their mean. A pixel that a meets
@@ -54,10 +54,9 @@ def laplace_log_likelihood(x, mean, scale=1.0):
 
 
 def transposed_conv1d(y, kernel, stride):
-    r"""Transposed convolution in one dimension: every y_i stamps the kernel onto the result.
+    """Transposed convolution in one dimension: every y_i stamps the kernel onto the result.
 
-    $$ x_j = \sum_i y_i \, w_{j - i s}, \quad\text{that is}\quad x = C^T y, \qquad
-       (C x)_i = \sum_j w_{j - i s} \, x_j $$
+        x_j = Σ_i y_i w_{j - i s},   that is x = Cᵀ y with (C x)_i = Σ_j w_{j - i s} x_j
 
     C is the matrix of the convolution with the same kernel and stride, without padding.
     A stride above K leaves zeros between the stamps.
@@ -72,7 +71,7 @@ def transposed_conv1d(y, kernel, stride):
 
 
 def unpool(y, switches):
-    r"""Undo a 2 x 2 max-pooling: each value goes back to where the maximum was, 0 elsewhere.
+    """Undo a 2 x 2 max-pooling: each value goes back to where the maximum was, 0 elsewhere.
 
     The values may be negative.
     Shapes: y (B, C, h, w); switches (B, C, h, w), the place of each maximum in its plane of
@@ -86,12 +85,12 @@ def unpool(y, switches):
 
 
 def checkerboard_energy(images):
-    r"""Share of the images' power that alternates from one pixel to the next, in [0, 1].
+    """Share of the images' power that alternates from one pixel to the next, in [0, 1].
 
-    $$ E = \frac{\sum_{|u| = 1/2 \text{ or } |v| = 1/2} |F(u, v)|^2}
-                {\sum_{(u, v) \ne (0, 0)} |F(u, v)|^2} $$
+        E = Σ_fast |F(u, v)|² / Σ_all |F(u, v)|²
 
-    with u, v in cycles per pixel. 0 where nothing varies; (2N - 1) / (N^2 - 1) for white noise.
+    fast: |u| or |v| is ½ cycle per pixel; all: every (u, v) but (0, 0). 0 where nothing varies;
+    (2N - 1) / (N² - 1) for white noise.
     Shapes: (B, 1, N, N), N even. Source: Odena et al. 2016; lecture item A71.
     """
     images = inputs.array(images, "images")
@@ -108,10 +107,9 @@ def checkerboard_energy(images):
 
 
 def straight_through_sign(h):
-    r"""Bits with a gradient: the sign of h forwards, the derivative of tanh(h) backwards.
+    """Bits with a gradient: the sign of h forwards, the derivative of tanh(h) backwards.
 
-    $$ b = \operatorname{sign}(h) \in \{-1, 1\}, \qquad
-       \frac{\partial b}{\partial h} := 1 - \tanh^2 h $$
+        b = sign(h), -1 or 1;   ∂b/∂h := 1 - tanh² h
 
     Zero counts as +1, also minus zero. A large |h| has the gradient 0, never NaN.
     Shapes: h (B, k) -> (B, k).

@@ -26,10 +26,9 @@ from .image_model import drawn
 
 
 def kl_divergence(log_p, log_q):
-    r"""Kullback-Leibler divergence of Q from P, in nats: forward, if P is the data.
+    """Kullback-Leibler divergence of Q from P, in nats: forward, if P is the data.
 
-    $$ D_{KL}(P \,\|\, Q) = \sum_i p_i \left( \log p_i - \log q_i \right), \quad
-       0 \log 0 = 0 $$
+        D_KL(P ‖ Q) = Σ_i p_i (log p_i - log q_i),   0 log 0 = 0
 
     Infinite where q_i = 0 < p_i. Finite where q_i is only too small for a floating-point number,
     such as exp(-1000). With the arguments exchanged it is the reverse one.
@@ -41,15 +40,14 @@ def kl_divergence(log_p, log_q):
 
 
 def reverse_kl(log_p, log_q):
-    """D_KL(Q || P) in nats: what A38 asks about. Shapes and arguments as in `kl_divergence`."""
+    """D_KL(Q ‖ P) in nats: what A38 asks about. Shapes and arguments as in `kl_divergence`."""
     return kl_divergence(log_q, log_p)
 
 
 def js_divergence(log_p, log_q):
-    r"""Jensen-Shannon divergence, in nats: symmetric, and at most log 2 = 0.693.
+    """Jensen-Shannon divergence, in nats: symmetric, and at most log 2 = 0.693.
 
-    $$ D_{JS}(P, Q) = \tfrac12 D_{KL}(P \,\|\, M) + \tfrac12 D_{KL}(Q \,\|\, M), \quad
-       M = \tfrac12 (P + Q) $$
+        D_JS(P, Q) = ½ D_KL(P ‖ M) + ½ D_KL(Q ‖ M),   M = ½ (P + Q)
 
     Finite even where P and Q do not overlap: then it is log 2. Outcomes that neither can have
     count nothing.
@@ -63,15 +61,14 @@ def js_divergence(log_p, log_q):
 
 
 def alpha_divergence(log_p, log_q, alpha):
-    r"""Alpha divergence, in nats: a dial from the reverse KL (0) to the forward one (1).
+    """Alpha divergence, in nats: a dial from the reverse KL (0) to the forward one (1).
 
-    $$ D_\alpha(P \,\|\, Q) = \frac{1 - \sum_i p_i^\alpha \, q_i^{1 - \alpha}}
-       {\alpha (1 - \alpha)} $$
+        D_α(P ‖ Q) = (1 - Σ_i p_i^α q_i^(1 - α)) / (α (1 - α))
 
-    Its limits are D_KL(P || Q) for alpha -> 1 and D_KL(Q || P) for alpha -> 0;
-    alpha = 2 is half of the chi-squared divergence. The sum is taken in the log domain, so that
+    Its limits are D_KL(P ‖ Q) for α -> 1 and D_KL(Q ‖ P) for α -> 0;
+    α = 2 is half of the chi-squared divergence. The sum is taken in the log domain, so that
     probabilities such as exp(-1000) do no harm, to its gradient either.
-    Shapes: log_p, log_q (..., n), finite; alpha any number but 0 and 1 -> (...).
+    Shapes: log_p, log_q (..., n), finite; alpha α, any number but 0 and 1 -> (...).
     Source: Minka 2005, eq. 5.
     """
     terms = alpha * log_p + (1 - alpha) * log_q
@@ -87,7 +84,7 @@ DIVERGENCES = {"forward KL": kl_divergence, "reverse KL": reverse_kl, "JS": js_d
 
 
 def log_masses(log_density, grid):
-    r"""Log-probabilities of the cells of an even grid: log p(x_i) + log(step).
+    """Log-probabilities of the cells of an even grid: log p(x_i) + log(step).
 
     A divergence of these sums is the midpoint rule for the integral between the densities.
     Shapes: log_density (..., n), grid (n,) -> (..., n).
@@ -100,7 +97,7 @@ def log_masses(log_density, grid):
 
 
 def mixture_log_prob(x, weights, means, stds):
-    r"""log of a one-dimensional mixture of normals, in nats: log sum_k w_k N(x; m_k, s_k^2).
+    """log of a one-dimensional mixture of normals, in nats: log Σ_k w_k N(x; m_k, s_k²).
 
     A component of weight 0 is left out, of the gradient, too.
     Shapes: x (...), weights, means, stds (K,) -> (...). Source: lecture item A38.
@@ -122,7 +119,7 @@ def mixture_log_prob(x, weights, means, stds):
 
 
 class LinearGenerator(nn.Module):
-    r"""The smallest generator: x = g(c) = mu + sigma c with a random code c ~ N(0, 1) (A37).
+    """The smallest generator: x = g(c) = mu + sigma c with a random code c ~ N(0, 1) (A37).
 
     Its samples have the density P_g = N(mu, sigma^2). `log_sigma` is learned instead of sigma, so
     that sigma stays positive.
@@ -150,7 +147,7 @@ class LinearGenerator(nn.Module):
         return Normal(self.mu, self.log_sigma.exp(), validate_args=check)
 
     def loss(self, x):
-        """-1/n sum_i log P_g(x_i): minus the log-likelihood of a batch, per example (A39)."""
+        """-1/n Σ_i log P_g(x_i): minus the log-likelihood of a batch, per example (A39)."""
         return -self.density(check=False).log_prob(x).mean()
 
     @torch.no_grad()

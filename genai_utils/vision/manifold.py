@@ -29,9 +29,9 @@ GUARDS = ("norm", "tied", "none")
 
 
 def two_nn(distances):
-    r"""Intrinsic dimension of data, from the distances to the two nearest neighbours.
+    """Intrinsic dimension of data, from the distances to the two nearest neighbours.
 
-    $$ \hat k = \frac{n}{\sum_i \log (r_{i2} / r_{i1})} $$
+        k = n / Σ_i log(r_i2 / r_i1)
 
     On a k-dimensional manifold the ratio r2/r1 is larger than m with probability
     m^-k, whatever the density; this is the maximum-likelihood estimate of k.
@@ -89,10 +89,9 @@ def local_pca(points, m):
 
 
 def contractive_penalty(c, W):
-    r"""Squared Frobenius norm of dc/dx for a code c = sigmoid(W x + b), per example.
+    """Squared Frobenius norm of dc/dx for a code c = sigmoid(W x + b), per example.
 
-    $$ \left\| \frac{\partial c}{\partial x} \right\|_F^2
-       = \sum_j \left( c_j (1 - c_j) \right)^2 \sum_i W_{ji}^2 $$
+        ‖∂c/∂x‖_F² = Σ_j (c_j (1 - c_j))² Σ_i W_ji²
 
     Saturated units, with c_j of 0 or 1, add 0 and have the gradient 0.
     Shapes: c (B, k), W (k, d) -> (B,). It costs one small product, no Jacobian.
@@ -113,10 +112,9 @@ def masked(x, u, share):
 
 
 class ManifoldAutoencoder(ImageModel):
-    r"""One layer of sigmoids each way: plain, contractive (A76) or denoising (A78).
+    """One layer of sigmoids each way: plain, contractive (A76) or denoising (A78).
 
-    $$ c = \mathrm{sigmoid}(W x + b), \quad a = D c + e, \quad
-       L = -\log P(x|a) + \lambda \left\| \frac{\partial c}{\partial x} \right\|_F^2 $$
+        c = sigmoid(W x + b),   a = D c + e,   L = -log P(x|a) + λ ‖∂c/∂x‖_F²
 
     With noise, c is the code of x + noise·eps, and a still has to explain the clean x.
 
@@ -186,7 +184,7 @@ class ManifoldAutoencoder(ImageModel):
 
 
 class PointAutoencoder(nn.Module):
-    r"""Two tanh layers each way, for points (B, d): plain, contractive or denoising.
+    """Two tanh layers each way, for points (B, d): plain, contractive or denoising.
 
     The contractive penalty has no formula here. Since E‖J n‖² = ‖J‖_F² for n ~ N(0, I), one
     forward-mode pass along a random n estimates it. It is divided by the variance of the code:
@@ -237,9 +235,9 @@ def jacobian(f, x):
 
 
 def tangent_vectors(J, m):
-    r"""The m directions in input space that change the code most: right singular vectors.
+    """The m directions in input space that change the code most: right singular vectors.
 
-    $$ J = U D V^\top, \quad \text{tangents: the first } m \text{ columns of } V $$
+        J = U D Vᵀ,   tangents: the first m columns of V
 
     Shapes: J (B, k, d) -> (B, m, d), one unit vector in each row, largest
     singular value first; each is unique up to its sign.
@@ -271,11 +269,11 @@ def code_tangents(model, x, m, passes=4):
 
 
 def participation_ratio(s):
-    r"""How many singular values share the squared norm: 1 if one has all of it, k if all are equal.
+    """How many singular values share the squared norm: 1 if one has all of it, k if all are equal.
 
-    $$ \frac{ \left( \sum_i \sigma_i^2 \right)^2 }{ \sum_i \sigma_i^4 } $$
+        (Σ_i σ_i²)² / Σ_i σ_i⁴
 
-    0 where all are zero. Shapes: s (..., k) -> (...). Source: lecture item A81.
+    0 where all are zero. Shapes: s, the σ_i, (..., k) -> (...). Source: lecture item A81.
     """
     # fourth powers leave the range of floats soon; a power of two changes no digit of the ratio
     exponent = torch.frexp(s.detach().abs().amax(dim=-1, keepdim=True)).exponent
@@ -288,9 +286,9 @@ def participation_ratio(s):
 
 
 def tweedie_score(noisy, denoised, std):
-    r"""Gradient of the log-density of noisy data, from its best denoiser.
+    """Gradient of the log-density of noisy data, from its best denoiser.
 
-    $$ \nabla \log p_s(y) = \frac{ E[x \mid y] - y }{ s^2 }, \quad y = x + s\,\epsilon $$
+        ∇ log p_s(y) = (E[x | y] - y) / s²,   y = x + s ε
 
     Shapes: noisy, denoised (...); std s > 0 -> (...), in units of 1 / (unit of y).
     Source: Vincent 2011; Alain & Bengio 2014; lecture item A78.
@@ -299,9 +297,9 @@ def tweedie_score(noisy, denoised, std):
 
 
 def implied_noise(x_t, x_0, alpha_bar):
-    r"""The noise that a guess of the clean image implies, in the notation of diffusion.
+    """The noise that a guess of the clean image implies, in the notation of diffusion.
 
-    $$ x_t = \sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\, \epsilon $$
+        x_t = √alpha_bar · x_0 + √(1 - alpha_bar) · ε
 
     Shapes: x_t, x_0 (...); alpha_bar in (0, 1) -> (...). Source: Ho et al. 2020, eq. 4.
     """

@@ -35,12 +35,12 @@ round_plan = still_hidden  # as chapter 21 calls it
 
 
 def choice_confidence(log_p: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    r"""How sure the model is of the tokens that it drew, made a little random.
+    """How sure the model is of the tokens that it drew, made a little random.
 
-    $$ c = \log p(\text{drawn}) + \tau g, \quad g = -\log(-\log u), \; u \sim U(0, 1) $$
+        c = log p(drawn) + τ g,   g = -log(-log u),   u ~ U(0, 1)
 
-    The noise g is Gumbel's: to keep the n largest c at temperature 1 is to draw n places without
-    putting back, with weights p. Temperature 0: the surest; very high: any.
+    The noise g is Gumbel's: to keep the n largest c at temperature τ = 1 is to draw n places
+    without putting back, with weights p. Temperature 0: the surest; very high: any.
 
     Shapes: log_p (B, T), noise u (B, T) in (0, 1) -> (B, T).
     Source: the published code of Chang et al. 2022; lecture item A35.

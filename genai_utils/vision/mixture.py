@@ -14,14 +14,12 @@ from .image_model import ImageModel
 
 
 def em_step(x, weights, means, prior):
-    r"""One step of EM for a mixture of K models with independent black-and-white pixels.
+    """One step of EM for a mixture of K models with independent black-and-white pixels.
 
-    $$ r_{ik} = \frac{w_k P_k(x_i)}{\sum_l w_l P_l(x_i)}, \quad
-       w_k \leftarrow \frac{n_k}{n}, \quad
-       m_{kj} \leftarrow \frac{a + \sum_i r_{ik} x_{ij}}{2a + n_k}, \quad
-       n_k = \sum_i r_{ik} $$
+        r_ik = w_k P_k(x_i) / Σ_l w_l P_l(x_i),   n_k = Σ_i r_ik
+        w_k ← n_k / n,   m_kj ← (a + Σ_i r_ik x_ij) / (2a + n_k)
 
-    with P_k(x) = prod_j m_kj^x_j (1 - m_kj)^(1 - x_j). The prior a counts as that many
+    with P_k(x) = Π_j m_kj^x_j (1 - m_kj)^(1 - x_j). The prior a counts as that many
     white and as many black pixels that each component has seen beforehand. Over hundreds of
     pixels P_k(x) is too small for a floating-point number, its logarithm is not. A component that
     has seen nothing (a = 0 and n_k = 0) keeps its means.
@@ -38,7 +36,7 @@ def em_step(x, weights, means, prior):
 
 
 class BernoulliMixture(ImageModel):
-    r"""K drawers, in each a probability of white for every pixel: P(x) = sum_k w_k P_k(x).
+    """K drawers, in each a probability of white for every pixel: P(x) = Σ_k w_k P_k(x).
 
     The code is c = (k, u): a drawer k, drawn with the probabilities w, and one uniform number u_j
     for each pixel; x_j = g(c)_j = 1 if u_j < m_kj. The same formula is all rungs of the ladder:
@@ -113,7 +111,7 @@ class BernoulliMixture(ImageModel):
 def fit_mixture(x, components, steps, prior=1.0, seed=0):
     """A `BernoulliMixture` of black-and-white images by EM, from K randomly chosen images.
 
-    Each step raises the objective mean_i log P(x_i) + (a/n) sum_kj log m_kj (1 - m_kj), or leaves
+    Each step raises the objective mean_i log P(x_i) + (a/n) Σ_kj log(m_kj (1 - m_kj)), or leaves
     it as it is (a is the prior of `em_step`).
     x: (n, 1, H, W) of zeros and ones, on the device that is to do the work: a step is two matrix
     products, 4 n K H W operations. Returns the model after `steps` steps, on the same device.

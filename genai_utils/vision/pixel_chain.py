@@ -25,9 +25,9 @@ from .pixel_cache import Naive
 
 
 def running_log_prob(x, logits):
-    r"""log P of the first i pixels, for every i, in nats: the chain rule as a running total.
+    """log P of the first i pixels, for every i, in nats: the chain rule as a running total.
 
-    $$ \log P(x_1, \dots, x_i) = \sum_{j \le i} \log P(x_j \mid x_1, \dots, x_{j-1}) $$
+        log P(x_1, …, x_i) = Σ_{j ≤ i} log P(x_j | x_1, …, x_{j-1})
 
     logits: of P(x_j = 1 | the pixels before j), a_j. The last column is log P(x). A model may be
     sure of the wrong colour: with a logit of -150 a white pixel costs 150 nats.
@@ -40,13 +40,13 @@ def running_log_prob(x, logits):
 
 
 def next_pixel(logit, u, temperature=1.0):
-    r"""Draw the next pixel: 1 with the probability that the model gives it.
+    """Draw the next pixel: 1 with the probability that the model gives it.
 
-    $$ x = 1 \text{ if } u < \mathrm{sigmoid}(a / \tau), \text{ else } 0 $$
+        x = 1 if u < sigmoid(a / τ), else 0
 
     u comes from the uniform distribution on [0, 1), so it can be 0: strictly below, or a pixel
-    with the probability 0 could be drawn. The temperature tau is 1 for an honest draw; below 1 the
-    coin leans further to its likelier side, and a / tau may become large.
+    with the probability 0 could be drawn. The temperature τ is 1 for an honest draw; below 1 the
+    coin leans further to its likelier side, and a / τ may become large.
     Shapes: logit a (B,), u (B,) -> (B,) of zeros and ones, in the type of the logit.
     """
     return (u < torch.sigmoid(logit / temperature)).to(logit.dtype)

@@ -113,9 +113,9 @@ class MaskedPixelCNN(PixelModel):
 
 
 def gate(a):
-    r"""Half of the channels say what, the other half says how much of it passes.
+    """Half of the channels say what, the other half says how much of it passes.
 
-    $$ y = \tanh(a_1) \cdot \mathrm{sigmoid}(a_2) $$
+        y = tanh(a_1) · sigmoid(a_2)
 
     a_1 is the first half of the channels, a_2 the second. Far from 0 both functions are flat:
     there, too, the value and the gradient are finite.

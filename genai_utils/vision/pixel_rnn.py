@@ -18,7 +18,7 @@ from .pixel_models import MaskedConv2d, PixelPosition, checked_kernel, make_head
 
 
 class RowLSTM(nn.Module):
-    r"""An LSTM whose state is a row, with a residual connection around it.
+    """An LSTM whose state is a row, with a residual connection around it.
 
         (o, f, i, g) = K_ss * s_{r-1} + K_is * x_r
         c_r = sigmoid(f) c_{r-1} + sigmoid(i) tanh(g)

@@ -39,10 +39,9 @@ def moved(x, right=0.0, down=0.0, angle=0.0, zoom=1.0):
 
 
 def transformation_tangents(x, step=0.5):
-    r"""Unit tangent vectors of four known moves, by central differences.
+    """Unit tangent vectors of four known moves, by central differences.
 
-    $$ \frac{\partial x}{\partial \alpha} \approx
-       \frac{s(x, +\epsilon) - s(x, -\epsilon)}{2 \epsilon} $$
+        t = ∂s(x, α)/∂α ≈ (s(x, ε) - s(x, -ε)) / (2 ε),   s(x, α): x moved by α
 
     The moves: one pixel to the right, one down, one turn, one zoom; `step` is the largest way
     of a pixel, in pixels. Shapes: x (B, 1, H, H) -> (B, 4, H²), rows of length 1; rows of zeros
@@ -65,10 +64,9 @@ def transformation_tangents(x, step=0.5):
 
 
 def tangent_prop_penalty(J, v):
-    r"""How much a classifier changes along tangent vectors, squared; mean over the examples.
+    """How much a classifier changes along tangent vectors, squared; mean over the examples.
 
-    $$ \Omega = \frac1B \sum_{i,j} \left\| J_i v_{ij} \right\|^2, \quad
-       J_i = \frac{\partial f}{\partial x}(x_i) $$
+        Ω = 1/B Σ_i Σ_j ‖J_i v_ij‖²,   J_i = ∂f/∂x at x_i
 
     A tangent of zeros, as a blank image has, adds 0 and has the gradient 0.
     Shapes: J (B, classes, d), v (B, m, d) -> a scalar.
@@ -84,7 +82,7 @@ def random_direction(v):
 
 
 def change_along(f, x, direction):
-    r"""f(x), and ‖J u‖² of each example along its direction u, by one forward-mode pass.
+    """f(x), and ‖J u‖² of each example along its direction u, by one forward-mode pass.
 
     With u = Σ_j ±v_j its mean over the signs is Σ_j ‖J v_j‖²: the mixed terms cancel.
     Shapes: x, direction (..., d) -> f(x) (..., classes), (...).

@@ -6,7 +6,7 @@ the model. Its networks are those of the autoencoder (chapter 22). All log-proba
 nats, one number per example. Where the model knows classes y, read P(x|y), Q(c|x), P(x|c, y).
 
 Symbols follow the lecture: x image, c code, mu and logvar the parameters of Q(c|x), a the decoder's
-output. `logvar` is log sigma^2 (erratum N09: the slide writes it "sigma").
+output. `logvar` is log σ² (erratum N09: the slide writes it "sigma").
 
 Sources: Kingma & Welling 2014; Burda, Grosse & Salakhutdinov 2016 (importance weights);
 Kingma et al. 2016 (free bits); Sohn, Lee & Yan 2015 (a class as condition).
@@ -34,11 +34,10 @@ from .image_model import ImageModel, class_vectors, codes, drawn
 
 
 def gaussian_kl(mu, logvar):
-    r"""KL divergence of a diagonal normal from the standard normal, in nats.
+    """KL divergence of a diagonal normal from the standard normal, in nats.
 
-    $$ D_{KL}(N(\mu, \mathrm{diag}(\sigma^2)) \,\|\, N(0, I))
-       = \tfrac12 \sum_j \left( e^{s_j} - 1 - s_j + \mu_j^2 \right), \;
-       s_j = \log \sigma_j^2 $$
+        D_KL(N(mu, diag(σ²)) ‖ N(0, I)) = ½ Σ_j (exp(s_j) - 1 - s_j + mu_j²)
+        s = logvar = log σ²
 
     Shapes: mu (B, k), logvar (B, k) -> (B,).
     Source: Kingma & Welling 2014, appendix B; lecture item A90, errata N09, N10.
@@ -47,9 +46,9 @@ def gaussian_kl(mu, logvar):
 
 
 def reparameterize(mu, logvar, eps):
-    r"""A sample of N(mu, diag(sigma^2)) that lets gradients reach mu and logvar.
+    """A sample of N(mu, diag(σ²)) that lets gradients reach mu and logvar.
 
-    $$ c = \mu + \sigma \epsilon, \quad \epsilon \sim N(0, I), \; \sigma = e^{s/2} $$
+        c = mu + σ·eps,   eps ~ N(0, I),   σ = exp(logvar / 2)
 
     Shapes: mu, logvar (B, k); eps, drawn from N(0, I), (B, k) or (K, B, k)
     -> the shape of eps.
@@ -59,10 +58,9 @@ def reparameterize(mu, logvar, eps):
 
 
 def bernoulli_log_likelihood(x, logits):
-    r"""log P(x|c) of black-and-white pixels, per example, in nats.
+    """log P(x|c) of black-and-white pixels, per example, in nats.
 
-    $$ \log P(x|c) = \sum_i x_i \log p_i + (1 - x_i) \log (1 - p_i), \quad
-       p = \mathrm{sigmoid}(a) $$
+        log P(x|c) = Σ_i [x_i log p_i + (1 - x_i) log(1 - p_i)],   p = sigmoid(a)
 
     Shapes: x (B, ...) of zeros and ones; logits a, of the shape of x or (K, B, ...)
     -> (B,) or (K, B). From the logits and pixel by pixel, since log(sigmoid(a))
@@ -81,14 +79,15 @@ def standard_normal_log_prob(c):
 
 
 def iwae_bound(log_w):
-    r"""The importance-weighted bound on log P(x), per example, in nats.
+    """The importance-weighted bound on log P(x), per example, in nats.
 
-    $$ \mathcal L_K = \log \frac1K \sum_{k=1}^K w_k, \quad
-       \log w_k = \log P(x|c_k) + \log P(c_k) - \log Q(c_k|x), \; c_k \sim Q(c|x) $$
+        log (1/K Σ_k w_k),   k = 1 … K
+        log w_k = log P(x|c_k) + log P(c_k) - log Q(c_k|x),   c_k ~ Q(c|x)
 
-    K = 1 gives the ELBO; the bound rises with K and tends to log P(x). The sum is
-    taken in the log domain (log-sum-exp), since exp(-1000) is zero in any precision,
-    however far apart samples and examples lie. A weight of 0, log_w = -inf, counts in K.
+    In the mean over the draws, K = 1 gives the ELBO; the bound rises with K and tends to
+    log P(x). The sum is taken in the log domain (log-sum-exp), since exp(-1000) is zero in any
+    precision, however far apart samples and examples lie. A weight of 0, log_w = -inf, counts
+    in K.
     Shapes: log_w (K, B) -> (B,).
     Source: Burda et al. 2016, eq. 8; lecture item A89.
     """
@@ -96,9 +95,9 @@ def iwae_bound(log_w):
 
 
 def free_bits(kl, floor):
-    r"""KL term that leaves each code unit `floor` nats for free: a cure for collapse.
+    """KL term that leaves each code unit `floor` nats for free: a cure for collapse.
 
-    $$ \sum_j \max\left( \lambda, \tfrac1B \sum_i D_{KL}^{(i,j)} \right) $$
+        Σ_j max(λ, 1/B Σ_i kl_ij),   λ = floor
 
     The mean over the batch comes before the maximum: single examples may use less.
     A unit below the floor has no gradient; a floor of 0 gives the plain KL term.
@@ -112,7 +111,7 @@ def free_bits(kl, floor):
 
 
 def linear_gaussian_log_prob(x, w, s2):
-    r"""log P(x) of the model c ~ N(0, 1), x ~ N(w c, s2), in nats: log N(x; 0, w^2 + s2).
+    """log P(x) of the model c ~ N(0, 1), x ~ N(w c, s2), in nats: log N(x; 0, w² + s2).
 
     Shapes: x, w, s2 scalars or broadcastable tensors. Source: lecture item A88.
     """
@@ -121,11 +120,11 @@ def linear_gaussian_log_prob(x, w, s2):
 
 
 def linear_gaussian_elbo(x, w, s2, mu, var):
-    r"""The exact ELBO of that model for the encoder Q(c|x) = N(mu, var), in nats.
+    """The exact ELBO of that model for the encoder Q(c|x) = N(mu, var), in nats.
 
-    $$ E_Q \log P(x|c) = -\tfrac12 \left( \log 2 \pi s^2
-       + \frac{(x - w \mu)^2 + w^2 \sigma^2}{s^2} \right), \quad
-       D_{KL} = \tfrac12 (\sigma^2 - 1 - \log \sigma^2 + \mu^2) $$
+        ELBO = E_Q log P(x|c) - D_KL
+        E_Q log P(x|c) = -½ (log(2π s2) + ((x - w mu)² + w² var) / s2)
+        D_KL = ½ (var - 1 - log var + mu²)
 
     Source: lecture item A88, erratum N13.
     """
@@ -138,7 +137,7 @@ def linear_gaussian_elbo(x, w, s2, mu, var):
 
 
 class VAE(ImageModel):
-    """An encoder to N(mu, diag(sigma^2)), a decoder, and the bound that trains both (A87, A91).
+    """An encoder to N(mu, diag(σ²)), a decoder, and the bound that trains both (A87, A91).
 
     Args:
         size: side of the square images; a multiple of 4 for `kind="conv"`.
@@ -221,7 +220,7 @@ class VAE(ImageModel):
         mu, logvar = self.posterior(x)
         eps = drawn(torch.randn, samples, *mu.shape, like=mu, generator=generator)
         c = reparameterize(mu, logvar, eps)  # (K, B, k)
-        # log Q(c|x) = log N(eps; 0, I) - sum_j log sigma_j
+        # log Q(c|x) = log N(eps; 0, I) - Σ_j log σ_j
         log_q = standard_normal_log_prob(eps) - 0.5 * logvar.sum(dim=-1)
         return self.log_likelihood(x, self.decode(c, y)) + standard_normal_log_prob(c) - log_q
 

@@ -21,10 +21,9 @@ from .image_model import ImageModel
 
 
 def nearest_entry(z: Tensor, codebook: Tensor) -> Tensor:
-    r"""The token of each vector: the number of the codebook entry that is nearest to it.
+    """The token of each vector: the number of the codebook entry that is nearest to it.
 
-    $$ t = \arg\min_j \lVert z - e_j \rVert^2
-         = \arg\min_j \left( \lVert e_j \rVert^2 - 2 z^\top e_j \right) $$
+        t = argmin_j ‖z - e_j‖² = argmin_j (‖e_j‖² - 2 zᵀ e_j)
 
     Of several entries that are equally near it is the first.
     Shapes: z (..., k), codebook (K, k) -> (...) int64.
@@ -34,10 +33,9 @@ def nearest_entry(z: Tensor, codebook: Tensor) -> Tensor:
 
 
 def straight_through(z: Tensor, q: Tensor) -> Tensor:
-    r"""The value of q with the gradient of z: what gets learning past the choice of an entry.
+    """The value of q with the gradient of z: what gets learning past the choice of an entry.
 
-    $$ y = z + \mathrm{sg}(q - z), \quad
-       \mathrm{sg}: \text{a constant for the gradient} $$
+        y = z + sg(q - z),   sg: a constant for the gradient
 
     Shapes: z (..., k), q (..., k) -> (..., k).
     Source: van den Oord et al. 2017, section 3.2; lecture item A35.
@@ -46,23 +44,22 @@ def straight_through(z: Tensor, q: Tensor) -> Tensor:
 
 
 def codebook_penalty(z: Tensor, q: Tensor, weight: float) -> Tensor:
-    r"""What brings entries and vectors together: a mean over all numbers of two terms.
+    """What brings entries and vectors together: a mean over all numbers of two terms.
 
-    $$ \lVert \mathrm{sg}(z) - q \rVert^2 + \beta \, \lVert z - \mathrm{sg}(q) \rVert^2 $$
+        mean (sg(z) - q)² + β mean (z - sg(q))²,   sg: a constant for the gradient
 
     The first moves the entries only, the second (the commitment) the encoder only. Where z = q
     neither moves: the gradient is 0 there.
-    Shapes: z (..., k), q (..., k) the entries chosen; weight beta -> a scalar.
+    Shapes: z (..., k), q (..., k) the entries chosen; weight β -> a scalar.
     Source: van den Oord et al. 2017, eq. 3; lecture item A35.
     """
     return (z.detach() - q).pow(2).mean() + weight * (z - q.detach()).pow(2).mean()
 
 
 def usage_perplexity(tokens: Tensor, entries: int) -> float:
-    r"""How many entries are in use, as if they were used equally often: exp of the entropy.
+    """How many entries are in use, as if they were used equally often: exp of the entropy.
 
-    $$ \exp\left( -\sum_j p_j \log p_j \right), \quad
-       p_j: \text{share of the tokens that are } j $$
+        exp(-Σ_j p_j log p_j),   p_j: the share of the tokens that are j
 
     tokens: any shape, whole numbers 0 ... entries - 1. Returns a number between 1 and `entries`.
     Source: van den Oord et al. 2017; lecture item A35.
