@@ -1,20 +1,30 @@
 """The digest of a notebook's code: whether stored outputs still belong to the code beside them.
 
-Left out is what cannot change the outputs of a run: the repository's address, white space at the
-end of a cell, cells whose output comes from the package alone (`draw("attention")`,
-`play("kmeans")`), the docstring of a stub that is still to be filled in, and in
-`run.pick(ci=…, cpu=…, gpu=…)` the sizes of the other profiles. So a sentence of an exercise or a
-size for processors can be mended without a graphics card at hand.
+It is taken of what the code means, not of how it is written, and leaves out what cannot change the
+numbers of a run:
+
+- white space, comments, the repository's address;
+- cells whose output comes from the package alone (`draw("attention")`, `play("kmeans")`);
+- the docstring of a stub that is still to be filled in;
+- in `run.pick(ci=…, cpu=…, gpu=…)` the sizes of the other profiles;
+- what `book.retouch` can bring up to date in a stored output: the alt text, the caption, where an
+  explorer opens, and the names of a walk's stops, where they are written out.
+
+So a sentence or a size for processors can be mended without a graphics card at hand.
 """
 
 import ast
 import hashlib
 import re
 
-from genai_utils.checks.stubs import docstring_of, stubs_in
+from genai_utils.checks.stubs import docstring_of, stubs_of
 
-# The repository's address may change (genai_utils.book.address) without making results stale.
 PACKAGE = ("draw", "play")  # functions whose output no run has a part in
+SHOWING = ("show", "explore", "latent_pad", "latent_walk", "zoom_map", "typewriter", "token_strip",
+           "table")  # fmt: skip
+TEXTS = ("typewriter", "token_strip")  # their plain text is what is written, and no alt text
+WORDS = ("alt", "caption", "start")
+# The repository's address may change (genai_utils.book.address) without making results stale.
 _ADDRESS = re.compile(r"https://[^\"'\s]+")
 
 
@@ -23,8 +33,8 @@ def code_sha256(notebook, profile):
     digest = hashlib.sha256()
     for cell in notebook.cells:
         if cell.cell_type == "code" and not package_call(cell.source):
-            text = without_unseen(cell.source, profile)
-            digest.update(_ADDRESS.sub("<address>", text.rstrip()).encode() + b"\0")
+            text = meaning(cell.source, profile)
+            digest.update(_ADDRESS.sub("<address>", text).encode() + b"\0")
     return digest.hexdigest()
 
 
@@ -35,26 +45,61 @@ def package_call(code):
     return found.groups() if found and found[1] in PACKAGE else None
 
 
-def without_unseen(code, profile):
-    """The code of a cell without docstrings of stubs and without sizes of other profiles."""
+def meaning(code, profile):
+    """A text that is equal for two cells that do the same, for all that is left out above."""
     try:
         tree = ast.parse(code)
     except SyntaxError:  # %magics
-        return code
-    unseen = [docstring_of(stub) for stub in stubs_in(code)]
+        return code.rstrip()
+    texts = map(docstring_of, stubs_of(tree))
+    unseen = {id(text) for text in texts if text is not None}
+    for call in showing(tree):
+        unseen.update(id(keyword) for keyword in words(call).values())
     for call in ast.walk(tree):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "run.pick":
-            unseen += [size.value for size in call.keywords if size.arg != profile]
-    lines = code.encode().splitlines(keepends=True)  # ast counts the bytes of a line
-    begin = [0]
-    for line in lines:
-        begin.append(begin[-1] + len(line))
-    text = b"".join(lines)
-    spans = [
-        (begin[n.lineno - 1] + n.col_offset, begin[n.end_lineno - 1] + n.end_col_offset)
-        for n in unseen
-        if n is not None
-    ]
-    for first, last in sorted(spans, reverse=True):
-        text = text[:first] + b"_" + text[last:]
-    return text.decode()
+            unseen.update(id(size) for size in call.keywords if size.arg != profile)
+    return repr(_shape(tree, unseen))
+
+
+def showing(tree):
+    """The calls of a cell that show something, where each is a statement of its own.
+
+    Then its outputs can be told apart; else there are none.
+    """
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and name_of(n) in SHOWING]
+    own = [s.value for s in tree.body if isinstance(s, ast.Expr) and s.value in calls]
+    return own if len(own) == len(calls) else []
+
+
+def name_of(call):
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def words(call):
+    """Keyword -> node of what `book.retouch` can renew: literals only."""
+    known = {"latent_walk": (*WORDS, "labels"), **dict.fromkeys(TEXTS, ("caption",))}
+    found = {}
+    for keyword in call.keywords:
+        if keyword.arg not in known.get(name_of(call), WORDS):
+            continue
+        try:
+            ast.literal_eval(keyword.value)
+        except ValueError:
+            continue
+        found[keyword.arg] = keyword
+    return found
+
+
+def _shape(node, unseen):
+    """A syntax tree as nested tuples, the same for every version of Python."""
+    if isinstance(node, list):
+        return tuple(_shape(each, unseen) for each in node if id(each) not in unseen)
+    if not isinstance(node, ast.AST):
+        return node
+    fields = [type(node).__name__]
+    for name, value in ast.iter_fields(node):
+        if name not in ("ctx", "kind", "type_comment", "type_ignores", "type_params"):
+            shape = _shape(value, unseen)
+            if shape not in ((), None):
+                fields.append((name, shape))
+    return tuple(fields)

@@ -8,14 +8,12 @@ is what it would show today. A cell that only calls `draw("…")` or `play("…"
 today too, and a number. None of it changes what a run computes. Where a stub gets another
 signature, the notebook has to be run again, and this says so.
 
-Run cards whose digest was made the old way, of the code cells as they are, are checked against the
-code and get today's digest (`genai_utils.book.digest`).
+Alt texts, captions, where an explorer opens and the names of a walk's stops are brought up to date
+too, where the code says them literally (`genai_utils.book.retouch`).
 """
 
 import argparse
 import ast
-import hashlib
-import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +22,7 @@ import nbformat
 
 from genai_utils.book import estimate
 from genai_utils.book.digest import code_sha256, package_call
+from genai_utils.book.retouch import retouched
 from genai_utils.book.running import read, write
 from genai_utils.checks import register, stubs
 from genai_utils.checks.shown import shown_bundle
@@ -147,14 +146,9 @@ def _seen(data):
     return data["text/plain"], data["text/html"].count("<summary")
 
 
-def plain_sha256(notebook):
-    """The digest of run cards before November 2026: of the code cells as they are."""
-    digest = hashlib.sha256()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            source = re.sub(r"https://[^\"'\s]+", "<address>", cell.source.rstrip())
-            digest.update(source.encode() + b"\0")
-    return digest.hexdigest()
+def stale_words(notebook):
+    """The indices of cells whose stored output has other words than the cell says."""
+    return [index for index, output, fresh in retouched(notebook) if dict(output["data"]) != fresh]
 
 
 def renew(path):
@@ -168,9 +162,6 @@ def renew(path):
     kept = [k for k in (notebook.metadata.get("genai"), estimate.load(notebook)) if k]
     fresh = []
     for card in kept:
-        if card["code_sha256"] == plain_sha256(notebook):
-            card["code_sha256"] = code_sha256(notebook, card["profile"])
-            done.append("a digest of today's kind")
         fresh.append(card["code_sha256"] == code_sha256(notebook, card["profile"]))
     if changed := renewed_stubs(notebook, path.stem):
         done.append(f"stubs: {', '.join(changed)}")
@@ -180,6 +171,12 @@ def renew(path):
             output["data"], sources = data, sources + 1
     if sources:
         done.append(f"{sources} shown sources")
+    worded = 0
+    for _, output, data in retouched(notebook):
+        if dict(output["data"]) != data:
+            output["data"], worded = data, worded + 1
+    if worded:
+        done.append(f"the words of {worded} outputs")
     if outputs := renewed_outputs(notebook):
         done.append(f"drawings and toys: {', '.join(outputs)}")
     for card, was in zip(kept, fresh, strict=True):

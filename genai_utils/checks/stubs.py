@@ -69,6 +69,11 @@ def stubs_in(code: str) -> list[ast.FunctionDef]:
         tree = ast.parse(code)
     except SyntaxError:  # %magics
         return []
+    return stubs_of(tree)
+
+
+def stubs_of(tree: ast.Module) -> list[ast.FunctionDef]:
+    """The same, of a cell that is parsed already."""
     return [n for n in tree.body if isinstance(n, ast.FunctionDef) and _is_empty(n)]
 
 

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from genai_utils.book.digest import code_sha256
-from genai_utils.book.renew import Stale, main, plain_sha256, renew, stale_sources
+from genai_utils.book.renew import Stale, main, renew, stale_sources
 from genai_utils.checks import stubs
 from genai_utils.checks.shown import shown_bundle
 from genai_utils.vision import vae
@@ -64,18 +64,6 @@ def test_another_signature_asks_for_a_run(path):
 
     change(path, age)
     assert "run the notebook again" in renew(path)[-1]
-
-
-def test_an_older_digest_is_checked_and_converted(path):
-    def age(nb, digest=None):
-        nb.metadata.genai.code_sha256 = digest or plain_sha256(nb)
-
-    change(path, age)
-    assert renew(path) == ["a digest of today's kind"]
-    nb = nbformat.read(path, as_version=4)
-    assert nb.metadata.genai.code_sha256 == code_sha256(nb, "cpu") != plain_sha256(nb)
-    before = change(path, lambda nb: age(nb, "0" * 64))
-    assert renew(path) == [] and path.read_bytes() == before  # of other code: it stays stale
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from genai_utils.book import estimate
 from genai_utils.book.cards import excess, on_card
 from genai_utils.book.digest import code_sha256
-from genai_utils.book.renew import Stale, stale_sources
+from genai_utils.book.renew import Stale, package_outputs, stale_sources, stale_words
+from genai_utils.book.retouch import Unlike
 from genai_utils.checks import stubs
 
 LIMIT = 1_500_000  # bytes of a stored notebook
@@ -141,6 +142,25 @@ def sources_are_current(chapter, book, address):
         yield f"cell {index} shows source that has changed: python -m genai_utils.book.renew"
 
 
+def words_are_current(chapter, book, address):
+    """Alt texts, captions and where an explorer opens are those that the code says."""
+    try:
+        stale = stale_words(chapter.notebook)
+    except Unlike as problem:
+        yield f"its outputs cannot be compared with its code: {problem}"
+        return
+    for index in stale:
+        yield f"cell {index} says other words than its output: python -m genai_utils.book.renew"
+
+
+def package_outputs_are_current(chapter, book, address):
+    """A drawing or a toy is the one that the package makes today."""
+    for index, data in package_outputs(chapter.notebook):
+        stored = [dict(output.get("data", {})) for output in chapter.notebook.cells[index].outputs]
+        if stored != [data]:
+            yield f"cell {index} shows an older drawing: python -m genai_utils.book.renew"
+
+
 def finished(chapter, book, address):
     """No mark of something still to be written."""
     for text in chapter.prose:
@@ -231,6 +251,8 @@ RULES = (
     parts,
     stubs_are_current,
     sources_are_current,
+    words_are_current,
+    package_outputs_are_current,
     finished,
     cells,
     card,

@@ -152,6 +152,10 @@ MUTANTS = {
     "shows source that has changed": lambda nb: source(nb).data.update({"text/plain": "x = 1"}),
     "shows source that has changed: python": lambda nb: unfold(source(nb)),
     "its shown source cannot be compared": lambda nb: recode(nb, r"^show_source\(.*", "None"),
+    "other words than its output": lambda nb: recode(nb, r"\balt=\"", 'alt="Changed: '),
+    "outputs cannot be compared": lambda nb: next(
+        c for c in nb.cells if re.search(r"^explore\(", c.source, re.MULTILINE)
+    ).outputs.clear(),
     "the text still holds": lambda nb: markdown(nb, r"^## (.*)$", r"## \1 «S1»"),
     "lines, at most": lambda nb: code(nb).update(source="\n".join(["x = 1"] * 26)),
     "it has no run card": lambda nb: nb.metadata.pop("genai"),
