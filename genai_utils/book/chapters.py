@@ -88,10 +88,15 @@ class Chapter:
     def html(self):
         """Every stored HTML output, in order."""
         for cell in self.code_cells:
-            for output in cell.outputs:
-                if "text/html" in output.get("data", {}):
-                    html = output["data"]["text/html"]
-                    yield html if isinstance(html, str) else "".join(html)
+            yield from self.html_of(cell)
+
+    @staticmethod
+    def html_of(cell):
+        """The stored HTML outputs of one cell."""
+        for output in cell.outputs:
+            if "text/html" in output.get("data", {}):
+                html = output["data"]["text/html"]
+                yield html if isinstance(html, str) else "".join(html)
 
     @property
     def figures(self):

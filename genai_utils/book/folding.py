@@ -210,6 +210,8 @@ class Folding(SphinxTransform):
             if not sentence:
                 continue
             output = next(c for c in cell.children if "cell_output" in c["classes"])
+            # Of several outputs it is the one that can be moved.
+            output = next((o for o in output.children if "data-explorer" in o.astext()), output)
             title = self.document.next_node(nodes.title)
             section = title.parent
             place = next(

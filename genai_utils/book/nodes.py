@@ -77,8 +77,13 @@ def duration(seconds):
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def number(value):
-    """Four significant digits, no exponent for ordinary sizes: 89.34, 0.0123, 60,000."""
+def number(value, unit=""):
+    """Four significant digits, no exponent for ordinary sizes: 89.34, 0.0123, 60,000.
+
+    A percentage that is nothing but rounding is 0.
+    """
+    if unit == "%" and abs(value) < 1e-9:
+        return "0"
     if value == round(value) and abs(value) < 1e9:
         return f"{int(value):,}"
     if 1e-4 <= abs(value) < 1e6:

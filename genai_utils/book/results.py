@@ -131,7 +131,10 @@ class OpenFigures(BookDirective):
 
 def metrics(card):
     """The recorded numbers of a run card, as a table."""
-    rows = [[formula(m["name"]), number(m["value"]), m["unit"], m["note"]] for m in card["metrics"]]
+    rows = [
+        [formula(m["name"]), number(m["value"], m["unit"]), m["unit"], m["note"]]
+        for m in card["metrics"]
+    ]
     return table(["Measured", "Value", "Unit", "Note"], rows, [40, 12, 12, 36], ["metrics"])
 
 
@@ -144,7 +147,7 @@ def measured(name, rawtext, text, lineno, inliner, options=None, content=()):
     for metric in recorded:
         if metric["name"] == wanted:
             env.note_dependency(str(found.path))
-            value = f"{number(metric['value'])} {metric['unit']}".strip()
+            value = f"{number(metric['value'], metric['unit'])} {metric['unit']}".strip()
             return [link(value, f"../notebooks/{chapter}.html")], []
     has = "; ".join(m["name"] for m in recorded) or "nothing"
     message = "measured: %s has recorded no %r (it has: %s)"

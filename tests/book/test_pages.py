@@ -134,6 +134,10 @@ def test_numbers_have_four_digits(value, shown):
     assert book.number(value) == shown
 
 
+def test_a_percentage_of_rounding_is_nothing():
+    assert book.number(-1.11e-14, "%") == "0" and book.number(1e-14, "nats") == "1e-14"
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(59.4, "59 s"), (60, "1 min 0 s"), (412.3, "6 min 52 s")]
 )

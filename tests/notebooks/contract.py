@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 from genai_utils.book import estimate
 from genai_utils.book.cards import excess, on_card
+from genai_utils.book.chapters import Chapter
 from genai_utils.book.digest import code_sha256
 from genai_utils.book.renew import Stale, package_outputs, stale_sources, stale_words
 from genai_utils.book.retouch import Unlike
@@ -44,6 +45,8 @@ def opening(chapter, book, address):
     able = first.partition("After this chapter you can")[2]
     if len(re.findall(r"^- ", able, re.MULTILINE)) < 3:
         yield 'at least three points are expected below "After this chapter you can"'
+    if not re.search(r"^> \*\*You need\*\* \S[^\n]{15,}\.$", first, re.MULTILINE):
+        yield 'a line "> **You need** …" is expected below the points'
     if COST not in first:
         yield f"the line {COST} is missing"
     if chapter.notebook.cells[0].cell_type != "markdown":
@@ -120,6 +123,19 @@ def parts(chapter, book, address):
     for head in ("read next", "references"):
         if head not in end.lower():
             yield f'the end does not say "{head}"'
+
+
+def toy(chapter, book, address):
+    """One figure to play with is shown above the objectives, under a sentence."""
+    toys = [cell for cell in chapter.code_cells if cell.metadata.get("toy")]
+    if len(toys) != 1:
+        yield f'one code cell is expected to be marked "toy" in its metadata, there are {len(toys)}'
+        return
+    sentence, html = toys[0].metadata["toy"], Chapter.html_of(toys[0])
+    if not re.fullmatch(r"[A-Z][^\n]{40,260}\.", sentence):
+        yield f"the toy's text is expected as a sentence or two, it is {sentence!r}"
+    if not any("data-explorer=" in text for text in html):
+        yield "the cell that is marked as toy stores no explorer"
 
 
 def stubs_are_current(chapter, book, address):
@@ -249,6 +265,7 @@ RULES = (
     items,
     errata,
     parts,
+    toy,
     stubs_are_current,
     sources_are_current,
     words_are_current,

@@ -69,6 +69,10 @@ def code(nb, index=-1):
     return [cell for cell in nb.cells if cell.cell_type == "code"][index]
 
 
+def the_toy(nb):
+    return next(cell for cell in nb.cells if cell.metadata.get("toy"))
+
+
 def recode(nb, old, new):
     hits = 0
     for cell in nb.cells:
@@ -116,6 +120,10 @@ MUTANTS = {
     "the first line is expected": lambda nb: markdown(nb, r"^# \d+ ", "# 77 "),
     "the promise is expected": lambda nb: markdown(nb, r"^\*([^*\n]{20,})\*$", r"\1"),
     "at least three points": lambda nb: markdown(nb, "After this chapter you can", "You can"),
+    'a line "> **You need**': lambda nb: markdown(nb, r"\*\*You need\*\*", "You need"),
+    'marked "toy" in its metadata': lambda nb: code(nb, 0).metadata.update(toy="Another."),
+    "expected as a sentence or two": lambda nb: the_toy(nb).metadata.update(toy="Short."),
+    "marked as toy stores no explorer": lambda nb: the_toy(nb).outputs.clear(),
     "the line *Cost": lambda nb: markdown(nb, r"\*Cost: ", "*Costs: "),
     "is not the set-up cell": lambda nb: recode(nb, r"^import os$", "import os, sys"),
     "is no item of the lecture map": lambda nb: markdown(
