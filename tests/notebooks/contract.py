@@ -132,7 +132,7 @@ def toy(chapter, book, address):
         yield f'one code cell is expected to be marked "toy" in its metadata, there are {len(toys)}'
         return
     sentence, html = toys[0].metadata["toy"], Chapter.html_of(toys[0])
-    if not re.fullmatch(r"[A-Z][^\n]{40,260}\.", sentence):
+    if not re.fullmatch(r"[A-Z0-9][^\n]{40,260}\.", sentence):
         yield f"the toy's text is expected as a sentence or two, it is {sentence!r}"
     if not any("data-explorer=" in text for text in html):
         yield "the cell that is marked as toy stores no explorer"
