@@ -28,7 +28,7 @@ from genai_utils.checks import register, stubs
 from genai_utils.checks.shown import shown_bundle
 from genai_utils.printing import say
 
-_BUNDLES = {"draw": "display.drawing", "play": "toys"}  # where a cell's call has its bundle
+_BUNDLES = {"draw": ("display.drawing", "drawing_bundle"), "play": ("toys", "play_bundle")}
 MARK = "genai-source"  # a class of every output of show_source
 
 
@@ -107,8 +107,9 @@ def package_outputs(notebook):
         call = cell.cell_type == "code" and package_call(cell.source)
         if call:
             kind, name = call
-            home = import_module(f"genai_utils.{_BUNDLES[kind]}")
-            yield index, dict(getattr(home, f"{kind}_bundle")(name).data)
+            home, bundle = _BUNDLES[kind]
+            made = getattr(import_module(f"genai_utils.{home}"), bundle)(name)
+            yield index, dict(made.data)
 
 
 def renewed_outputs(notebook):

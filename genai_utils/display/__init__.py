@@ -2,6 +2,7 @@
 
 output         one output: HTML with its style and script, a picture, plain text
 figures        figures, grids of images, tables; plots, two of them ready-made
+drawing        drawings of one idea each (drawings/), as SVG that follows the theme
 explorer       a frame for every setting; zoom_map, a map to drag and zoom
 latent_pad     a decoder that runs in the page (page_decoder)
 typewriter     a GPT that runs in the page (page_gpt); tokens, shaded by their probability

@@ -1,18 +1,37 @@
-"""Drawings of an idea: boxes, arrows and tensors with their shapes, as one consistent SVG."""
+"""Drawings of an idea: boxes, arrows and tensors with their shapes, as one consistent SVG.
 
-from genai_utils.display.output import Bundle
+    draw("attention")
 
-DRAWINGS = {}  # name -> function without arguments that gives the Bundle
+The drawings themselves stand in `drawings/`, by the parts of the book, and share one pen,
+`drawings.canvas`. They follow the page's theme by themselves.
+"""
+
+from genai_utils.display.drawings import images, language, structure
+from genai_utils.display.output import Bundle, escape, require_text, stylesheet
+from genai_utils.inputs import one_of
+
+DRAWINGS = {**structure.DRAWINGS, **language.DRAWINGS, **images.DRAWINGS}  # name -> function
 
 
-def draw_bundle(name):
-    """The output that `draw` displays. Raises ValueError for a name that is none."""
-    if name not in DRAWINGS:
-        raise ValueError(f"There is no drawing {name!r}; there are {', '.join(DRAWINGS)}.")
-    bundle: Bundle = DRAWINGS[name]()
-    return bundle
+def drawing_bundle(name):
+    """The output that :func:`draw` displays."""
+    function = DRAWINGS[one_of(name, "name", DRAWINGS)]
+    # The docstring is what is seen: its first line the title, all of it the alt text.
+    title, _, alt = (" ".join(part.split()) for part in function.__doc__.partition("\n"))
+    canvas, alt = function(), require_text(alt, "alt")
+    html = (
+        f'<figure class="genai genai-drawing" data-figure="drawing-{name}">'
+        f"{stylesheet('figure.css', 'drawing.css')}"
+        # Where a host keeps the words of a drawing and nothing else, they are not to be seen.
+        f'<div style="font-size:0px">{canvas.svg(title, alt)}</div>'
+        f'<p class="genai-alt">{escape(alt)}</p></figure>'
+    )
+    return Bundle(text_html=html, text_plain=alt)
 
 
 def draw(name):
-    """Display the drawing of that name. Raises ValueError for a name that is none."""
-    draw_bundle(name).display()
+    """Display the drawing of that name.
+
+    Raises ValueError for a name that is none.
+    """
+    drawing_bundle(name).display()

@@ -1,0 +1,7 @@
+"""The drawings of the book, by its parts. Each draws one idea, with the symbols of its chapter.
+
+canvas       the pen: boxes, arrows, tensors, text
+structure    chapters 1 to 7 and the page of one idea
+language     chapters 8 to 10
+images       chapters 19 to 24
+"""
