@@ -7,8 +7,9 @@ numbers of a run:
 - cells whose output comes from the package alone (`draw("attention")`, `play("kmeans")`);
 - the docstring of a stub that is still to be filled in;
 - in `run.pick(ci=…, cpu=…, gpu=…)` the sizes of the other profiles;
-- what `book.retouch` can bring up to date in a stored output: the alt text, the caption, where an
-  explorer opens, and the names of a walk's stops, where they are written out.
+- what `book.retouch` can bring up to date in a stored output, where it is written out: the alt
+  text, the caption, where an explorer opens, the names of a walk's stops, and the order of an
+  explorer's sliders and of the values on them.
 
 So a sentence or a size for processors can be mended without a graphics card at hand.
 """
@@ -55,6 +56,11 @@ def meaning(code, profile):
     unseen = {id(text) for text in texts if text is not None}
     for call in showing(tree):
         unseen.update(id(keyword) for keyword in words(call).values())
+        if name_of(call) == "explore":
+            call.keywords.sort(key=lambda keyword: keyword.arg or "")
+            for axis in axes(call):
+                if isinstance(axis.value, ast.List):
+                    axis.value.elts.sort(key=ast.unparse)
     for call in ast.walk(tree):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "run.pick":
             unseen.update(id(size) for size in call.keywords if size.arg != profile)
@@ -88,6 +94,13 @@ def words(call):
             continue
         found[keyword.arg] = keyword
     return found
+
+
+def axes(call):
+    """The keywords of `explore` that are its sliders, in order; none where some are hidden."""
+    if any(keyword.arg is None for keyword in call.keywords):  # **more
+        return []
+    return [keyword for keyword in call.keywords if keyword.arg not in (*WORDS, "draw", "name")]
 
 
 def _shape(node, unseen):

@@ -1,27 +1,30 @@
 """Bring the words of a stored output up to date, without a run.
 
-The alt text, the caption, where an explorer opens and the names of a walk's stops are words about
-pictures that are there already. Where a cell says them literally, its stored output can be given
-what the code says today; `book.digest` leaves these out of the digest of a run.
+The alt text, the caption, where an explorer opens, the order of its sliders and of the values on
+them, and the names of a walk's stops are words about pictures that are there already. Where a cell
+says them literally, its stored output can be given what the code says today; `book.digest` leaves
+these out of the digest of a run.
 """
 
 import ast
 import base64
 import html
 import io
+import itertools
 import json
 import re
 
 from PIL import Image
 
-from genai_utils.book.digest import name_of, showing, words
+from genai_utils.book.digest import axes, name_of, showing, words
 from genai_utils.display import pictures
-from genai_utils.display.explorer import _label
+from genai_utils.display.explorer import _label, controls
 
 _CAPTION = re.compile(r"<(fig)?caption>(.*?)</(fig)?caption>", re.DOTALL)
 _EXPLORER = re.compile(r"(\nexplorer\(root, )(\{.*?\})(\);\n\}\)\(\);</script>)", re.DOTALL)
 _WALK = re.compile(r"(\nwalk\(root, )(\{.*?\})(\);\n\}\)\(\);</script>)", re.DOTALL)
-_SLIDER = re.compile(r'value="(\d+)" aria-valuetext="[^"]*"(></label><output[^>]*>)[^<]*')
+_CONTROLS = re.compile(r'<div class="genai-controls".*?</div>', re.DOTALL)
+_PLACE = re.compile(r' value="(\d+)" aria-valuetext=')
 _PICTURE = re.compile(r'(<img class="dark-light[^>]*? alt=")([^"]*)(" src=")([^"]*)')
 
 
@@ -65,8 +68,9 @@ def _fresh(call, data):
         _alt(data, said["alt"].strip())
     if said.get("caption") is not None:
         _caption(data, said["caption"], name_of(call) == "table")
-    if name_of(call) == "explore" and ("start" in said or "start" not in given):
-        _start(data, said.get("start"))
+    if name_of(call) == "explore":
+        _explorer(data, axes(call), said.get("start", {}) if "start" in said or "start" not in given
+                  else None)  # fmt: skip
     if "labels" in said:
         _labels(data, said["labels"])
     return data
@@ -101,53 +105,92 @@ def _caption(data, caption, is_table):
         data["text/plain"] = f"{caption}{line}{rest}"
 
 
-def _start(data, start):
-    """Open an explorer elsewhere: the picture, the sliders, and the frame that is left out."""
+def _explorer(data, sliders, start):
+    """Put an explorer's sliders and values into another order, or open it elsewhere.
+
+    start: axis -> value; None: where it opens is computed, and stays.
+    """
     page = data["text/html"]
     script = _EXPLORER.search(page)
     if not script:
         raise Unlike("no explorer is stored: run the notebook.")
     inside = json.loads(script[2])
-    now = [int(slider[1]) for slider in _SLIDER.finditer(page)]
-    want = []
-    start = {key.replace("_", " "): _label(value) for key, value in (start or {}).items()}
-    for axis, labels in zip(inside["names"], inside["labels"], strict=True):
-        if axis in start and start[axis] not in labels:
-            raise Unlike(f"{axis} = {start[axis]} is none of {labels}.")
-        want.append(labels.index(start[axis]) if axis in start else 0)
-    if want == now:
-        return
-    first, last = (_place(places, inside["labels"]) for places in (now, want))
-    frames, order = inside["frames"], inside["order"]
     picture = _PICTURE.search(page)
-    frames[order[first]] = picture[4]
-    opening, frames[order[last]] = frames[order[last]], ""
-    told = ", ".join(f"{axis} = {labels[place]}" for axis, labels, place
-                     in zip(inside["names"], inside["labels"], want, strict=True))  # fmt: skip
+    now = [int(place) for place in _PLACE.findall(page)]
+    old = dict(zip(inside["names"], inside["labels"], strict=True))
+    opening = dict(zip(inside["names"], now, strict=True))
+    inside["frames"][inside["order"][_index(now, old.values())]] = picture[4]
+
+    new = _axes(old, sliders)
+    frames, order, seen = [], [], {}
+    for places in itertools.product(*(range(len(labels)) for labels in new.values())):
+        at = dict(zip(new, places, strict=True))
+        before = [labels.index(new[axis][at[axis]]) for axis, labels in old.items()]
+        frame = inside["frames"][inside["order"][_index(before, old.values())]]
+        if frame not in seen:
+            seen[frame] = len(frames)
+            frames.append(frame)
+        order.append(seen[frame])
+    if start is None:
+        want = [labels.index(old[axis][opening[axis]]) for axis, labels in new.items()]
+    else:
+        want = _places(new, start)
+    if list(new.items()) == list(old.items()) and want == now:
+        return
+
+    inside.update(names=list(new), labels=list(new.values()), order=order, frames=frames)
+    first = order[_index(want, new.values())]
+    shown, frames[first] = frames[first], ""
+    told = ", ".join(
+        f"{axis} = {labels[i]}" for (axis, labels), i in zip(new.items(), want, strict=True)
+    )
     alt = html.escape(f"{inside['alt']} Now {told}.")
     fresh = json.dumps(inside, separators=(",", ":")).replace("</", "<\\/")
     page = page.replace(script[0], f"{script[1]}{fresh}{script[3]}")
-    page = page.replace(picture[0], f"{picture[1]}{alt}{picture[3]}{opening}")
-    places = iter(zip(inside["labels"], want, strict=True))
-
-    def slider(found):
-        labels, place = next(places)
-        text = html.escape(labels[place])
-        return f'value="{place}" aria-valuetext="{text}"{found[2]}{text}'
-
-    data["text/html"] = _SLIDER.sub(slider, page)
-    with Image.open(io.BytesIO(base64.b64decode(opening.partition(",")[2]))) as image:
+    page = page.replace(picture[0], f"{picture[1]}{alt}{picture[3]}{shown}")
+    panel = controls({axis: (labels, None) for axis, labels in new.items()}, want)
+    data["text/html"] = page.replace(_CONTROLS.search(page)[0], panel)
+    with Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))) as image:
         colours = image.convert("RGB")
     grey = colours.convert("L")
     is_grey = grey.convert("RGB").tobytes() == colours.tobytes()
     data["image/png"] = pictures.png_text(grey if is_grey else colours)
 
 
-def _place(places, labels):
-    first = 0
-    for place, names in zip(places, labels, strict=True):
-        first = first * len(names) + place
-    return first
+def _axes(old, sliders):
+    """Name -> labels in the order of the code; labels that the code computes stay as they are."""
+    new = {}
+    for slider in sliders:
+        axis = slider.arg.replace("_", " ")
+        new[axis] = old.get(axis, [])
+        try:
+            values = ast.literal_eval(slider.value)
+        except ValueError:
+            continue
+        new[axis] = [str(label) if isinstance(values, dict) else _label(label) for label in values]
+    if not sliders:
+        return old
+    if {axis: sorted(labels) for axis, labels in new.items()} != {
+        axis: sorted(labels) for axis, labels in old.items()
+    }:
+        raise Unlike("its sliders have other values than are stored: run the notebook.")
+    return new
+
+
+def _places(axes, start):
+    start = {key.replace("_", " "): _label(value) for key, value in start.items()}
+    for axis, label in start.items():
+        if label not in axes.get(axis, []):
+            raise Unlike(f"{axis} = {label} is none of {axes.get(axis)}.")
+    return [labels.index(start[axis]) if axis in start else 0 for axis, labels in axes.items()]
+
+
+def _index(places, axes):
+    """The number of a combination, as itertools.product counts them."""
+    number = 0
+    for place, labels in zip(places, axes, strict=True):
+        number = number * len(labels) + place
+    return number
 
 
 def _labels(data, labels):

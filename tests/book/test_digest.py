@@ -79,6 +79,8 @@ def test_only_the_sizes_of_the_own_profile_count(profile, changed):
         ("show(fig, alt=f'{a}')", "show(fig, alt=f'{b}')", False),
         ("explore(f, alt='a', k=[1])", "explore(f, alt='a', k=[1], start={'k': 1})", True),
         ("explore(f, alt='a', k=[1])", "explore(f, alt='a', k=[2])", False),
+        ("explore(f, alt='a', k=[1, 2], j=x)", "explore(f, j=x, k=[2, 1], alt='a')", True),
+        ("explore(f, alt='a', k=g(1, 2))", "explore(f, alt='a', k=g(2, 1))", False),
         ("latent_walk(d, z, alt='a', labels=[1])", "latent_walk(d, z, alt='a', labels=[2])", True),
         ("latent_pad(d, alt='a', labels=[1])", "latent_pad(d, alt='a', labels=[2])", False),
         ("for x in y:\n    show(f, alt='a')", "for x in y:\n    show(f, alt='b')", False),

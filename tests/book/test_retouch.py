@@ -35,6 +35,19 @@ def squares(**words):
     )
 
 
+def swapped(**words):
+    if "start" not in words:
+        return squares(**words)
+    shades = {"dark </script>": 0.2, "light": 1.0}
+
+    def draw(shade, size):
+        image = np.zeros((8, 8))
+        image[:size, :size] = shade
+        return image
+
+    return explorer_bundle(draw, shade=shades, size=[4, 1, 2], **words)
+
+
 def walk(**words):
     torch.manual_seed(0)
     decoder = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid())
@@ -53,6 +66,8 @@ CASES = [
     ("explore(draw, {})", squares, {"alt": ALT, "start": {"size": 2, "shade": "light"}},
      {"alt": ALT, "start": {"shade": "light", "size": 4}, }),
     ("explore(draw, {})", squares, {"alt": ALT, "start": {"size": 4}}, {"alt": "New.", }),
+    ("explore(draw, shade=SHADES, size=[4, 1, 2], {})", swapped, {"alt": ALT},
+     {"alt": ALT, "start": {"size": 2}}),
     ("latent_walk(d, z, {})", walk, {"labels": ["a", "b"]}, {"labels": [3, 8]}),
     ("table(rows, {})", rows, {"caption": "Old"}, {"caption": "New < old"}),
 ]  # fmt: skip
@@ -89,7 +104,7 @@ def test_renewed_words_are_those_of_a_run(call, make, old, new, tmp_path):
 
 @pytest.mark.parametrize(("call", "make", "old", "new"), CASES)
 def test_what_is_current_is_left(call, make, old, new):
-    nb = notebook((said(call, new), make(**new)), (said(call, old), make(**old)))
+    nb = notebook((said(call, new), make(**new)), ("show(f, alt='Old.')", curve(alt="Old.")))
     assert stale_words(nb) == []
 
 
@@ -113,6 +128,7 @@ def test_words_that_are_computed_are_left_to_a_run(code):
         ("show(fig, alt='a', caption='b')", [curve(alt="a")], "no caption yet"),
         ("explore(d, alt='a', start={'size': 9})", [squares(alt="a")], "size = 9 is none of"),
         ("explore(d, alt='a')", [curve(alt="a")], "no explorer is stored"),
+        ("explore(d, alt='a', size=[1, 2, 3], shade=s)", [squares(alt="a")], "have other values"),
         ("latent_walk(d, z, labels=[1])", [walk()], "names 1 stops, and the walk has 2"),
     ],
 )
