@@ -128,8 +128,8 @@ _NUMBERED = {
 _BRACKETS = re.compile(rf"\(({_NUMBER})(?:{_MORE}{_NUMBER})*\)")
 _BARE = {
     "sections": re.compile(
-        rf"(?:(?<![\w-])in|(?:toys?|ideas?|tables?|figures?|lab|experiments?)\s+of)\s+({_NUMBER})"
-        r"(?=[.,:;)?]|$|\s+[a-z])(?!\s+(?:nats|bits|stars|dB|times|seconds|minutes|ms|of|points)\b)"
+        rf"(?:(?<![\w-])in\s+(?={_NUMBER}(?:[.,:;)?]|$))"
+        rf"|(?:toys?|ideas?|tables?|figures?|lab|experiments?)\s+of\s+)({_NUMBER})"
     ),
     "equations": re.compile(rf"(?:side|sum|terms?|weights)\s+of\s+({_NUMBER})(?=[.,:;)?]|$)"),
 }
