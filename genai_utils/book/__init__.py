@@ -5,5 +5,6 @@ running, client     a notebook in a kernel of its own
 cards               what a training takes on the graphics cards that readers have
 chapters            what the pages read from the notebooks and the lecture map
 extension           the extension of Sphinx: directives, notebook_page, nodes
+linking             the links that the build makes, with citations and terms
 address             changes the repository's address everywhere
 """
