@@ -169,7 +169,8 @@ class Folding(SphinxTransform):
             if not text.strip():
                 cell.remove(part)
                 return
-            block.children = [nodes.Text(text)]
+            block.clear()
+            block += nodes.Text(text)
             block.rawsource = text
         hidden = cell.get("hide_mode")
         if what and hidden in (None, "input") and not self.is_stub(part):
