@@ -34,6 +34,7 @@ SIDE = 28
 DOTS = 500  # encoded test digits on the plane
 NEAREST = 15  # of them, that say which digit it may be
 OPENING = 3  # the class of the digit that is drawn at first
+DARK = {7: "#FFFFFF", 9: "#C58B5A"}  # colours of classes that a dark page would swallow
 SCRIPTS = (
     "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_ink.js", "digit.js"
 )  # fmt: skip
@@ -134,6 +135,7 @@ def bundle():
         "nearest": NEAREST,
         "nats": round(nats["sharp"], 1),
         "colours": CLASSES,
+        "dark": DARK,
     }
     with torch.no_grad():
         drawn = digits[OPENING]

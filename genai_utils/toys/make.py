@@ -77,6 +77,7 @@ def make(steps=None, progress=False):
     steps: fewer than the recipe's, for a trial. Raises DataError where MNIST cannot be had.
     """
     recipe = {**RECIPE, "steps": steps or RECIPE["steps"]}
+    recipe["warmup"] = min(recipe["warmup"], recipe["steps"] // 10)
     train, test = data.mnist("train"), data.mnist("test")
     if "mnist" not in data.used():
         raise data.DataError("the digit toy needs MNIST, not its stand-in; set GENAI_DATA")

@@ -80,35 +80,30 @@ function digit(root, data) {
   part("mean").append(element("div", { className: "genai-smalls" }, ...samples), element("span", { textContent: "four samples of Q(c | x), decoded" }));
 
   // ---- the plane, with a lens that shows the spread
-  const LENS = 8; // times enlarged
   const medians = [...Array(10).keys()].map((kind) => [0, 1].map((axis) => {
     const mine = data.dots.filter((_, i) => data.kinds[i] === kind).map((dot) => dot[axis]).sort((a, b) => a - b);
     return mine[Math.floor(mine.length / 2)];
   }));
   const redraw = surface(root, plain, (pen, width, height, theme) => {
     const e = data.extent;
-    const colour = (kind) => (theme.dark && kind === 7 ? "#ffffff" : data.colours[kind]);
+    const inside = (v) => Math.min(0.98 * e, Math.max(-0.98 * e, v)); // a strange drawing lies beyond the edge
+    const colour = (kind) => (theme.dark && data.dark[kind]) || data.colours[kind];
     const circle = (x, y, a, b = a) => {
       pen.beginPath();
       pen.ellipse(x, y, a, b, 0, 0, 7);
     };
-    // the dots and the distribution; `by`: how much larger than the plane
-    const scene = (at, by) => {
-      data.dots.forEach(([a, b], i) => {
-        circle(at.x(a), at.y(b), by > 1 ? 4 : 2);
-        pen.fillStyle = colour(data.kinds[i]);
-        pen.fill();
-      });
-      if (!code) return;
-      const unit = (by * width) / (2 * e);
-      const [x, y] = [at.x(code.mean[0]), at.y(code.mean[1])];
-      circle(x, y, ...code.sd.map((sd) => Math.max(2.5, sd * unit)));
+    const dots = (at, radius) => data.dots.forEach(([a, b], i) => {
+      circle(at.x(a), at.y(b), radius);
+      pen.fillStyle = colour(data.kinds[i]);
+      pen.fill();
+    });
+    // The ellipse of one standard deviation around (x, y), on a drawing `times` as large as the plane.
+    const ellipse = (x, y, times) => {
+      circle(x, y, ...code.sd.map((sd) => Math.max(2.5, (times * width * sd) / (2 * e))));
       for (const [strokeStyle, lineWidth] of [[theme.card, 5], [theme.ink, 2]]) {
         Object.assign(pen, { strokeStyle, lineWidth });
         pen.stroke();
       }
-      pen.fillStyle = theme.ink;
-      if (by > 1) for (const [a, b] of [code.mean, ...code.samples]) circle(at.x(a), at.y(b), 1.5), pen.fill();
     };
     const at = plane([-e, e, -e, e], width, height);
     Object.assign(pen, { strokeStyle: theme.line, lineWidth: 1 });
@@ -118,7 +113,7 @@ function digit(root, data) {
       pen.strokeRect(-1, at.y(i), width + 2, 0);
     }
     pen.globalAlpha = 1;
-    scene(at, 1);
+    dots(at, 2);
     Object.assign(pen, { font: "bold 15px sans-serif", textAlign: "center", textBaseline: "middle", strokeStyle: theme.card, lineWidth: 3.5 });
     medians.forEach(([a, b], kind) => {
       pen.strokeText(kind, at.x(a), at.y(b));
@@ -126,7 +121,7 @@ function digit(root, data) {
       pen.fillText(kind, at.x(a), at.y(b));
     });
     if (!code) return;
-    const [x, y] = [at.x(code.mean[0]), at.y(code.mean[1])];
+    const [x, y] = [at.x(inside(code.mean[0])), at.y(inside(code.mean[1]))];
     const r = 0.17 * width;
     const [lx, ly] = [x < width / 2 ? width - r - 4 : r + 4, y < height / 2 ? height - r - 4 : r + 4];
     Object.assign(pen, { strokeStyle: theme.muted, lineWidth: 1 });
@@ -134,20 +129,31 @@ function digit(root, data) {
     pen.moveTo(x, y);
     pen.lineTo(lx, ly);
     pen.stroke();
+    ellipse(x, y, 1);
+    Object.assign(pen, { strokeStyle: theme.muted, lineWidth: 1 });
     pen.save();
     circle(lx, ly, r);
     pen.fillStyle = theme.card;
     pen.fill();
     pen.stroke();
     pen.clip();
-    const half = (e * r) / (width / 2) / LENS;
+    const spread = (Math.max(...code.sd) * width) / (2 * e); // in pixels of the plane
+    const times = [32, 16, 8, 4].find((t) => spread * t < 0.6 * r) ?? 2;
+    const half = (e * r) / (width / 2) / times;
     const [a, b] = code.mean;
-    const inside = plane([a - half, a + half, b - half, b + half], 2 * r, 2 * r);
-    scene({ x: (u) => lx - r + inside.x(u), y: (v) => ly - r + inside.y(v) }, LENS);
+    const lens = plane([a - half, a + half, b - half, b + half], 2 * r, 2 * r);
+    const near = { x: (u) => lx - r + lens.x(u), y: (v) => ly - r + lens.y(v) };
+    dots(near, 4);
+    ellipse(lx, ly, times);
+    pen.fillStyle = theme.ink;
+    for (const [u, v] of [code.mean, ...code.samples]) {
+      circle(near.x(u), near.y(v), 1.5);
+      pen.fill();
+    }
     pen.restore();
     Object.assign(pen, { font: "12px sans-serif", fillStyle: theme.ink, strokeStyle: theme.card, lineWidth: 3 });
-    pen.strokeText(`${LENS}×`, lx, ly + r - 10);
-    pen.fillText(`${LENS}×`, lx, ly + r - 10);
+    pen.strokeText(`${times}×`, lx, ly + r - 10);
+    pen.fillText(`${times}×`, lx, ly + r - 10);
   });
 
   function look() {

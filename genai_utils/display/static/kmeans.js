@@ -117,7 +117,9 @@ function kmeans(root, data) {
   const curve = element("canvas", { role: "img" });
   const number = element("output");
   const status = element("div", { className: "genai-status", role: "status" });
-  const [step, run] = [button("", () => (stop(), halfStep())), button("Run", () => (timer ? stop() : go()))];
+  const step = button("", () => (stop(), halfStep()));
+  const run = button("Run", () => (timer ? stop() : go()));
+  step.className = "genai-main";
   const lowest = element("p");
   const handles = element("div");
   field.replaceChildren(canvas, handles);
@@ -141,7 +143,7 @@ function kmeans(root, data) {
     points.forEach((p, i) => {
       dot(p, 3.5);
       pen.fillStyle = labels ? colour(labels[i]) : theme.muted;
-      Object.assign(pen, { strokeStyle: theme.dark ? "#000" : "#fff", lineWidth: 1 });
+      Object.assign(pen, { strokeStyle: "#fff", lineWidth: 0.8 });
       pen.fill();
       pen.stroke();
     });
