@@ -282,7 +282,7 @@ def test_keys_add_points_and_move_centres(toy):
     assert browser.js(STATE)["history"][0]["J"] == pytest.approx(0.02)
     canvas.send_keys(Keys.DELETE)
     assert len(browser.js(STATE)["points"]) == 3
-    slider = browser.driver.find_element(By.CSS_SELECTOR, ".genai-menus input")
+    slider = browser.driver.find_element(By.CSS_SELECTOR, ".genai-buttons input")
     slider.send_keys(*[Keys.ARROW_RIGHT] * 2)
     assert browser.js(STATE)["K"] == 5 and len(browser.js(STATE)["centres"]) == 3
     assert "at most 3 centres" in browser.js(SAYS)
@@ -323,6 +323,6 @@ def test_a_bad_start_ends_in_a_worse_valley(toy):
     seen = browser.js(STATE)["centres"]
     press(browser, "Restart")
     assert browser.js(STATE)["centres"] != seen  # the next seed
-    slider = browser.driver.find_element(By.CSS_SELECTOR, ".genai-menus input")
+    slider = browser.driver.find_element(By.CSS_SELECTOR, ".genai-buttons input")
     slider.send_keys(Keys.END)
     assert len(browser.js(STATE)["centres"]) == 8

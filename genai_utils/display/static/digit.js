@@ -138,7 +138,7 @@ function digit(root, data) {
     pen.stroke();
     pen.clip();
     const spread = (Math.max(...code.sd) * width) / (2 * e); // in pixels of the plane
-    const times = [32, 16, 8, 4].find((t) => spread * t < 0.6 * r) ?? 2;
+    const times = [32, 16, 8, 4].find((t) => spread * t < 0.8 * r) ?? 2;
     const half = (e * r) / (width / 2) / times;
     const [a, b] = code.mean;
     const lens = plane([a - half, a + half, b - half, b + half], 2 * r, 2 * r);
@@ -184,10 +184,9 @@ function digit(root, data) {
   }
 
   root.querySelector(".genai-untrusted")?.remove();
-  root.querySelector(".genai-toyrow").after(
-    element("div", { className: "genai-buttons" }, button("Clear", field.clear), button("Another test digit", another)),
-    status,
-  );
+  const row = root.querySelector(".genai-toyrow");
+  row.append(element("div", { className: "genai-buttons" }, button("Clear", field.clear), button("Another test digit", another)));
+  row.after(status);
   another();
   root.genaiDigit = { posterior, image: (c) => Array.from(image(c)), cost, votes, state: () => code,
     likeMnist: (ink, size) => Array.from(likeMnist(ink, size) ?? []), ink: () => Array.from(field.ink()) };

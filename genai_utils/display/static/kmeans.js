@@ -295,9 +295,10 @@ function kmeans(root, data) {
   function ending(J) {
     const { lowest } = findStarts();
     const what = `No point has a nearer centre: nothing moves any more. J = ${say(J)}`;
-    const worse = J > 1.005 * lowest + 1e-9;
-    if (worse) return `${what}, a worse valley: the best of 200 random starts ends at ${say(lowest)}.`;
-    return `${what}; none of 200 random starts ends lower.${preset && K === preset.K ? ` ${preset.lesson}` : ""}`;
+    const more = J / lowest - 1; // rounding aside, a lower end was found where this is above 0
+    if (more > 0.005) return `${what}, a worse valley: the best of 200 random starts ends at ${say(lowest)}.`;
+    const least = more > 1e-6 ? `, within 0.5 % of the best of 200 random starts, ${say(lowest)}.` : "; none of 200 random starts ends lower.";
+    return `${what}${least}${preset && K === preset.K ? ` ${preset.lesson}` : ""}`;
   }
   function go() {
     if (done || !points.length) return;
@@ -387,8 +388,8 @@ function kmeans(root, data) {
   const side = element("div", { className: "genai-side" }, element("div", {}, "inertia J = ", number), curve, lowest);
   field.after(side);
   root.querySelector(".genai-toyrow").after(
-    element("div", { className: "genai-buttons" }, step, run, button("Restart", restart)),
-    element("div", { className: "genai-menus" }, sets.row, starts.row, element("div", { className: "genai-controls" }, ...count.row)),
+    element("div", { className: "genai-buttons" }, step, run, button("Restart", restart), element("div", { className: "genai-controls" }, ...count.row)),
+    element("div", { className: "genai-menus" }, sets.row, starts.row),
     status,
   );
   root.genaiKmeans = { assignPoints, moveCentres, lloyd, nextProbabilities, startCentres, tryStarts, regionOf,
