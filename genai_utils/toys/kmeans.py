@@ -20,6 +20,7 @@ from genai_utils.display.output import (
 )
 
 SIZE = (10, 7)  # of the field, in units of the points
+SCRIPTS = ("page_random.js", "page_canvas.js", "kmeans.js")
 PAINT = ["blue", "orange", "green", "vermillion", "purple", "sky", "yellow", "grey"]
 ALT = (
     "Points on a field in three groups, each with a centre; lines part the field into the regions "
@@ -124,6 +125,3 @@ def bundle():
     made = Bundle(text_html=html, text_plain=ALT)
     require_size(made, "Use fewer points.")
     return made
-
-
-SCRIPTS = ("page_random.js", "page_canvas.js", "kmeans.js")
