@@ -143,8 +143,8 @@ def bundle():
     small = [pictures.encode(pictures.from_array(image)) for image in (drawn, mean)]
     caption = (
         f"A VAE with two latent numbers, {record['parameters']:,} weights, trained on "
-        f"{record['images']:,} MNIST digits. Dots: the means of {DOTS} test digits; ellipse, larger "
-        "in the lens: one standard deviation of Q(c | x). On the "
+        f"{record['images']:,} MNIST digits. Dots: the means of {DOTS} test digits; ellipse, "
+        "larger in the lens: one standard deviation of Q(c | x). On the "
         f"{record['test_images']:,} other test digits its −ELBO is {nats['coins']:.1f} nats with "
         f"coins for pixels, {nats['sharp']:.1f} nats with pixels made black and white as here, and "
         f"the {NEAREST} nearest dots name {100 * record['test']['nearest']:.0f} % of them right."
