@@ -24,6 +24,7 @@ from genai_utils.display.output import (
 from genai_utils.inputs import array, number, refusal
 
 MOST_POINTS = 1_200
+DECODER = ("page_math.js", "page_decoder.js")
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -154,7 +155,7 @@ def pad_bundle(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
         f'<div class="genai-padline" hidden><output aria-live="polite"></output>'
         f"<span>drag, or use the arrow keys</span></div>"
         f"{dots}{figcaption(caption)}"
-        f"{script(identity, 'pad', data, 'page_decoder.js', 'latent_pad.js')}</figure>"
+        f"{script(identity, 'pad', data, *DECODER, 'latent_pad.js')}</figure>"
     )
     bundle = Bundle(text_html=html, image_png=pictures.png_text(still), text_plain=alt)
     require_size(bundle, _advice(frozen))
@@ -217,7 +218,7 @@ def walk_bundle(decoder, codes, *, alt, shape=(28, 28), name=None, caption=None,
         f'<label><span class="genai-name">walk</span><input type="range" min="0" '
         f'max="{len(codes) - 1}" step="0.05" value="0"></label><output aria-live="polite">0 %'
         f'</output><div class="genai-stops"></div></div>{figcaption(caption)}'
-        f"{script(identity, 'walk', data, 'page_decoder.js', 'player.js', 'walk.js')}</figure>"
+        f"{script(identity, 'walk', data, *DECODER, 'player.js', 'walk.js')}</figure>"
     )
     bundle = Bundle(text_html=html, image_png=pictures.png_text(still), text_plain=alt)
     require_size(bundle, _advice(frozen))

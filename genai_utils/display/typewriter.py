@@ -16,6 +16,7 @@ from genai_utils.display.tokens import legend, percent, step
 from genai_utils.inputs import number, whole
 
 LONGEST = 1_000  # letters of a prompt
+SCRIPTS = ("page_random.js", "page_math.js", "page_gpt.js", "typewriter.js")
 RANGES = {"temperature": (0, 2), "top_p": (0.05, 1)}  # of the sliders
 
 
@@ -99,7 +100,7 @@ def typewriter_bundle(model, characters, *, prompt, alt, name=None, caption=None
         f'<div class="genai-picked" aria-live="polite" hidden></div>'
         f'<div class="genai-status" role="status"></div>'
         f"{legend()}{figcaption(caption)}"
-        f"{script(identity, 'typewriter', data, 'page_gpt.js', 'typewriter.js')}</figure>"
+        f"{script(identity, 'typewriter', data, *SCRIPTS)}</figure>"
     )
     said = f"{alt}\n{prompt}{''.join(char for char, _ in shown)}"
     bundle = Bundle(text_html=html, text_plain=said)  # without scripts the text itself is there

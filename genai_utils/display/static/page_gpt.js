@@ -1,9 +1,10 @@
 // A small GPT computed in the page: pre-norm blocks, causal attention with a cache of keys and
 // values, tanh-GELU, the token embedding as output. Matrices are int8 with a scale for each row.
+// It needs page_math.js and page_random.js.
 
 function gptWeights(data) {
   const { vocabulary, context, layers, dim: d, hidden } = data;
-  const bytes = Uint8Array.from(atob(data.weights), (char) => char.charCodeAt(0));
+  const bytes = bytesOf(data.weights);
   const linear = (name, rows, columns) => [[`${name}.weight`, rows, columns], [`${name}.bias`, rows]];
   const norm = (name) => [[`${name}.weight`, d], [`${name}.bias`, d]];
   const parts = [["tokens", vocabulary, d], ["positions", context, d]];
@@ -25,8 +26,7 @@ function gptWeights(data) {
   for (const [name, rows, columns] of parts) {
     const own = floats.subarray(number, (number += rows));
     if (columns) {
-      weights[name] = new Float32Array(rows * columns);
-      for (let i = 0; i < rows * columns; i++) weights[name][i] = whole[matrix + i] * own[Math.floor(i / columns)];
+      weights[name] = unpackBytes(whole.subarray(matrix, matrix + rows * columns), own);
       matrix += rows * columns;
     } else weights[name] = own;
   }
@@ -44,16 +44,8 @@ function gpt(data) {
   const scores = new Float64Array(context);
   let seen = []; // the tokens whose keys and values are in the cache
 
-  function norm(name) {
-    const [weight, bias] = [w[`${name}.weight`], w[`${name}.bias`]];
-    let [mean, variance] = [0, 0];
-    for (let i = 0; i < d; i++) mean += x[i];
-    mean /= d;
-    for (let i = 0; i < d; i++) variance += (x[i] - mean) ** 2;
-    const scale = 1 / Math.sqrt(variance / d + eps);
-    for (let i = 0; i < d; i++) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
-  }
-  function linear(from, name, to) {
+  const norm = (name) => layerNorm(x, w[`${name}.weight`], w[`${name}.bias`], eps, y);
+  function project(from, name, to) {
     const [weight, bias, n] = [w[`${name}.weight`], w[`${name}.bias`], from.length];
     for (let o = 0; o < to.length; o++) {
       let sum = bias[o];
@@ -87,19 +79,16 @@ function gpt(data) {
     for (let i = 0; i < d; i++) x[i] = w.tokens[token * d + i] + w.positions[place * d + i];
     for (let l = 0; l < layers; l++) {
       norm(`${l}.norm1`);
-      linear(y, `${l}.qkv`, qkv);
+      project(y, `${l}.qkv`, qkv);
       keys[l].set(qkv.subarray(d, 2 * d), place * d);
       values[l].set(qkv.subarray(2 * d), place * d);
       attend(keys[l], values[l], place);
-      linear(mixed, `${l}.out`, y);
+      project(mixed, `${l}.out`, y);
       add();
       norm(`${l}.norm2`);
-      linear(y, `${l}.wide`, wide);
-      for (let i = 0; i < hidden; i++) {
-        const v = wide[i];
-        wide[i] = 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
-      }
-      linear(wide, `${l}.narrow`, y);
+      project(y, `${l}.wide`, wide);
+      for (let i = 0; i < hidden; i++) wide[i] = activations.gelu_tanh[0](wide[i]);
+      project(wide, `${l}.narrow`, y);
       add();
     }
     seen.push(token);
@@ -125,24 +114,6 @@ function gpt(data) {
     }
     return logits;
   };
-}
-
-// Numbers in [0, 1) that a seed decides: mulberry32.
-function randomNumbers(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-function softmax(logits, temperature) {
-  const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
-  const p = Array.from(logits, (v) => Math.exp((v - most) / temperature));
-  const total = p.reduce((a, b) => a + b, 0);
-  return p.map((v) => v / total);
 }
 
 const likeliest = (p) => Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b);

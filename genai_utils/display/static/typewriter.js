@@ -161,7 +161,8 @@ function typewriter(root, data) {
     paper.children[chosen + 1]?.scrollIntoView({ block: "nearest" });
   });
 
-  root.genaiProbabilities = (text, hot = 1) => softmax(next(Array.from(text, (char) => index.get(char))), hot);
+  root.genaiProbabilities = (text, hot = 1) =>
+    Array.from(softmax(next(Array.from(text, (char) => index.get(char))), hot));
   if (Number(temperature.value) > 0) written.forEach(() => random()); // it goes on after the first text
   paper.tabIndex = 0;
   picked.hidden = false;
