@@ -13,7 +13,7 @@
   const same = (word, term) => word.startsWith(term) || stem(word) === stem(term);
   const count = (text, term) => words(text).filter((word) => same(word, term)).length;
 
-  function score(page, [, title, text, other], terms, phrase) {
+  function score(file, page, [, title, text, other], terms, phrase) {
     let sum = 0;
     for (const term of terms) {
       const inTitle = count(title, term);
@@ -24,7 +24,8 @@
     }
     if (terms.length > 1 && title.toLowerCase().includes(phrase)) sum += 12;
     if (terms.length > 1 && text.toLowerCase().includes(phrase)) sum += 10;
-    return sum + terms.filter((term) => count(page, term)).length;
+    sum += terms.filter((term) => count(page, term)).length;
+    return file.startsWith("notebooks/") ? sum : 0.6 * sum; // chapters before lists
   }
 
   function find(query) {
@@ -35,7 +36,7 @@
     const found = [];
     for (const [file, parts] of Object.entries(sections)) {
       for (const part of parts) {
-        const points = score(parts[0][1], part, terms, all.join(" "));
+        const points = score(file, parts[0][1], part, terms, all.join(" "));
         if (points) found.push({ file, page: parts[0][1], part, points });
       }
     }

@@ -63,7 +63,8 @@ class Sections(HTMLParser):
             tag == "section" or "book-box" in classes or "erratum-entry" in classes
         ):  # fmt: skip
             ends.append("unit")
-        if tag in _LEFT_OUT or not _ASIDE.isdisjoint(classes):
+        aside = not _ASIDE.isdisjoint(classes) or attributes.get("role") == "status"
+        if tag in _LEFT_OUT or aside:
             ends.append("skip")
         if "math" in classes:
             ends.append("math")
