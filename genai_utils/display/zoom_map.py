@@ -50,7 +50,8 @@ def zoom_map_bundle(points, names, groups, lines=(), *, alt, name=None, caption=
         f'<div class="genai-mapbox" tabindex="0" role="application" aria-roledescription="map" '
         f'aria-label="Map: arrow keys move it, plus and minus zoom, Home shows all of it.">'
         f'<img class="dark-light" alt="{output.escape(alt)}" src="{pictures.encode(still)}"></div>'
-        f'<div class="genai-mapline">{legend}</div><div class="genai-mapline"{output.HIDDEN}>{buttons}'
+        f'<div class="genai-mapline">{legend}</div>'
+        f'<div class="genai-mapline"{output.HIDDEN}>{buttons}'
         f'<input type="search" placeholder="find a name" aria-label="Find a name"></div>'
         f'<output aria-live="polite"></output>{output.figcaption(caption)}'
         f"{output.script(identity, 'zoomMap', data, 'zoom_map.js')}</figure>"
