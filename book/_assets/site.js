@@ -66,3 +66,23 @@
     });
   });
 })();
+
+// The frames or weights of a figure come when the reader comes near it.
+(() => {
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        const mark = target.querySelector("[data-later]");
+        const script = document.createElement("script");
+        script.src = mark.dataset.later;
+        mark.replaceWith(script);
+      }
+    },
+    { rootMargin: "600px 0px" }
+  );
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const mark of document.querySelectorAll("[data-later]")) near.observe(mark.parentElement);
+  });
+})();

@@ -1,8 +1,8 @@
 """Which stored pictures are plots: dark mode turns their ground dark, and never a photograph's.
 
 A plot is drawn on white: white takes a third of it or more, and hardly anything is black. A picture
-of digits or faces is the other way round, and keeps its colours. `site.css` and `site.js` do the
-rest.
+of digits or faces is the other way round, and keeps its colours. So does a plot whose caption or
+description speaks of black, white, dark or light. `site.css` and `site.js` do the rest.
 """
 
 import base64
@@ -18,6 +18,10 @@ MOST = 6  # frames of an explorer that are looked at
 
 _FIGURE = re.compile(r'<figure class="genai\b.*?</figure>', re.DOTALL)
 _OPEN = re.compile(r'<img class="dark-light"(?=[^>]* src="data:image)')
+_SAID = re.compile(r'(?<=alt=")[^"]*|(?<=<figcaption>)[^<]*')
+_SHADES = re.compile(
+    r"\b(?:black|white|dark\w*|bright\w*|light(?:er|est)?|pale\w*)\b", re.IGNORECASE
+)
 _PIXELS = re.compile(r'"data:image/(?:png|webp);base64,([A-Za-z0-9+/=]+)"')
 
 
@@ -38,6 +42,8 @@ def _marked(found):
     figure = found[0]
     if not _OPEN.search(figure):
         return figure
+    if any(_SHADES.search(said) for said in _SAID.findall(figure)):
+        return _OPEN.sub(f'<img class="dark-light {PICTURE}"', figure)
     frames = _PIXELS.findall(figure)
     if "genai-crisp" in figure:  # the ground of a pad; its picture is beside it, in pixels
         frames = _PIXELS.findall(figure[_OPEN.search(figure).start() :])[:1]

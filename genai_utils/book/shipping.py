@@ -3,10 +3,12 @@
 When all pages are written, each is read once more (`lean`). Its icons become small pictures in the
 page, out of the theme's own file of two thousand, which then is left out of pages and output.
 Scripts and style sheets of functions that the page does not have go. What several outputs of a
-notebook bring, each in a copy of its own, is kept once. Plots are marked for dark mode (`dark`),
-and the text of the sections is written down for the search (`searching`).
+notebook bring, each in a copy of its own, is kept once. The frames and weights of explorers, more
+than half of a chapter, come when the reader comes near them. Plots are marked for dark mode
+(`dark`), and the text of the sections is written down for the search (`searching`).
 """
 
+import hashlib
 import re
 from html import escape
 from pathlib import Path
@@ -41,6 +43,8 @@ _INLINE = r"[ \t]*<script\b[^>]*>[^<]*?(?:%s)[^<]*</script>\n?"
 _THEBE = re.compile(_INLINE % r"requestKernel|kernelName")
 _TOGGLE = re.compile(_INLINE % r"toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 _STARTUP = re.compile(r'<script[^>]* src="([^"]*mathjax/)startup\.js[^>]*></script>')
+_SCRIPT = re.compile(r"<script>(\(\(\) => \{\n.*?\n\}\)\(\);)</script>", re.DOTALL)
+_SHORT = 8_000  # letters of a figure's script that stays in the page
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
 
@@ -78,6 +82,23 @@ def once(html):
         return "" if again else found[0]
 
     return _STYLE.sub(keep, html)
+
+
+def later(html, path, files):
+    """The page with the long scripts of its figures in files of their own.
+
+    site.js loads one when the reader comes near the figure, by a script element in the same place:
+    it finds its figure as before, and from a folder as well. files: name -> text, added to.
+    """
+
+    def move(found):
+        if len(found[1]) < _SHORT:
+            return found[0]
+        name = f"{hashlib.sha256(found[1].encode()).hexdigest()[:16]}.js"
+        files[name] = found[1]
+        return f'<script type="text/plain" data-later="{path}{name}"></script>'
+
+    return _SCRIPT.sub(move, html)
 
 
 class Icons:
@@ -148,16 +169,25 @@ def ship(app, error):
     theme = out / "_static" / "styles" / "pydata-sphinx-theme.css"
     script = out / "_static" / "scripts" / "fontawesome.js"
     icons = Icons(script.read_text(encoding="utf-8"))
-    sections = {}
+    sections, files = {}, {}
     for path in sorted(out.rglob("*.html")):
         if "_static" in path.parts:
             continue
         was = path.read_text(encoding="utf-8")
-        page = dark.mark(lean(was, icons))
+        figures = "../" * (len(path.relative_to(out).parts) - 1) + "_static/figures/"
+        page = later(dark.mark(lean(was, icons)), figures, files)
         if page != was:
             path.write_text(page, encoding="utf-8")
         sections[path.relative_to(out).as_posix()] = page
     searching.write(out, sections)
+    folder = out / "_static" / "figures"
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    used = set(re.findall(r'data-later="[^"]*?(\w+\.js)"', "".join(sections.values())))
+    for path in folder.glob("*.js"):
+        if path.name not in used:
+            path.unlink()
     theme.write_text(lean_theme(theme.read_text(encoding="utf-8")), encoding="utf-8")
     for path in [*(out / "_static").rglob("*.map"), *script.parent.glob("fontawesome*")]:
         path.unlink(missing_ok=True)

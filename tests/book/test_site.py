@@ -166,10 +166,30 @@ def test_the_first_page_leads_to_the_intro(browser, server):
     browser.wait("return document.querySelector('h1')")
 
 
-def test_the_search_finds_a_chapter(browser, site):
-    browser.open(f"{(site / 'search.html').as_uri()}?q=eckart")
-    browser.wait("return document.querySelector('#search-results li a')")
-    assert browser.requests() and browser.errors() == []
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("free bits", "notebooks/24_vae.html#a-cure-for-collapse"),
+        ("eckart", "notebooks/02_pca.html#the-best-matrix-of-rank-k"),
+        ("blind spot", "notebooks/20_pixel_models.html#the-blind-spot"),
+    ],
+)
+def test_the_search_shows_words_and_lands_at_the_section(
+    query, first, browser, site, server, pages
+):
+    for start in (server, site.as_uri() + "/"):
+        browser.open(f"{start}search.html?q={query.replace(' ', '+')}", width=390)
+        browser.wait("return document.querySelector('#search-results li a')")
+        results = browser.js(
+            "return [...document.querySelectorAll('#search-results li')]"
+            ".map(item => [item.querySelector('a').href, item.innerText])"
+        )
+        assert results[0][0] == start + first
+        for link, text in results:
+            page, _, anchor = link.removeprefix(start).partition("#")
+            assert anchor in pages[page].ids and "\\" not in text and "$" not in text
+        assert query in results[0][1].lower()
+        assert browser.requests() and browser.errors() == [] and browser.overflow() == 0
 
 
 KEY = """
@@ -181,6 +201,10 @@ return document.activeElement === element;
 # A typewriter has letters in place of a picture; its own test stands below.
 EXPLORERS = "[data-explorer]:not([data-explorer=typewriter])"
 
+COME = f"""
+const figure = document.querySelectorAll('{EXPLORERS}')[arguments[0]];
+figure.scrollIntoView({{block: 'center', behavior: 'instant'}});
+"""
 LOOK = f"""
 const figure = document.querySelectorAll('{EXPLORERS}')[arguments[0]];
 const canvas = figure.querySelector('canvas.genai-decoded, .genai-screen canvas, canvas');
@@ -206,6 +230,10 @@ def test_every_explorer_changes_its_picture(page, browser, server):
     count = browser.js(f"return document.querySelectorAll('{EXPLORERS}').length")
     assert count >= 1
     for index in range(count):
+        browser.js(COME, index)  # the frames come when the reader comes
+        browser.wait(
+            f"return document.querySelectorAll('{EXPLORERS}')[arguments[0]].genaiReady", index
+        )
         handles = browser.js(
             f"return [...document.querySelectorAll('{EXPLORERS}')[arguments[0]]"
             ".querySelectorAll('input[type=range], [role=application]')]",
@@ -226,7 +254,10 @@ def test_a_typewriter_goes_on(name, browser, server):
         pytest.skip(f"{name} has no typewriter")
     browser.open(f"{server}notebooks/{name}.html", width=390)
     settle(browser)
-    text = "document.querySelector('[data-explorer=typewriter] .genai-tokens').textContent"
+    figure = "document.querySelector('[data-explorer=typewriter]')"
+    browser.js(f"{figure}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+    browser.wait(f"return {figure}.genaiReady")
+    text = f"{figure}.querySelector('.genai-tokens').textContent"
     before = browser.js(f"return {text}")
     browser.js("document.querySelector('[data-explorer=typewriter] .genai-go').click()")
     browser.wait(f"return {text}.length > arguments[0].length + 20", before)
@@ -249,6 +280,8 @@ def test_a_pad_follows_the_pointer(name, browser, server):
         pytest.skip("it has no latent pad")
     browser.open(f"{server}notebooks/{name}.html", width=1280)
     settle(browser)
+    browser.js(PAD)
+    browser.wait("return document.querySelector('[data-explorer=pad]').genaiReady")
     index, x, y = browser.js(PAD)
     before = browser.js(LOOK, index)
     click = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
