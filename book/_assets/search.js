@@ -25,7 +25,7 @@
     if (terms.length > 1 && title.toLowerCase().includes(phrase)) sum += 12;
     if (terms.length > 1 && text.toLowerCase().includes(phrase)) sum += 10;
     sum += terms.filter((term) => count(page, term)).length;
-    return file.startsWith("notebooks/") ? sum : 0.6 * sum; // chapters before lists
+    return file.startsWith("notebooks/") ? sum : 0.25 * sum; // chapters before lists
   }
 
   function find(query) {

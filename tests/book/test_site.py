@@ -167,15 +167,11 @@ def test_the_first_page_leads_to_the_intro(browser, server):
 
 
 @pytest.mark.parametrize(
-    ("query", "first"),
-    [
-        ("free bits", "notebooks/24_vae.html#a-cure-for-collapse"),
-        ("eckart", "notebooks/02_pca.html#the-best-matrix-of-rank-k"),
-        ("blind spot", "notebooks/20_pixel_models.html#the-blind-spot"),
-    ],
+    ("query", "chapter"),
+    [("free bits", "24_vae"), ("eckart", "02_pca"), ("blind spot", "20_pixel_models")],
 )
 def test_the_search_shows_words_and_lands_at_the_section(
-    query, first, browser, site, server, pages
+    query, chapter, browser, site, server, pages
 ):
     for start in (server, site.as_uri() + "/"):
         browser.open(f"{start}search.html?q={query.replace(' ', '+')}", width=390)
@@ -184,7 +180,7 @@ def test_the_search_shows_words_and_lands_at_the_section(
             "return [...document.querySelectorAll('#search-results li')]"
             ".map(item => [item.querySelector('a').href, item.innerText])"
         )
-        assert results[0][0] == start + first
+        assert results[0][0].startswith(f"{start}notebooks/{chapter}.html#")
         for link, text in results:
             page, _, anchor = link.removeprefix(start).partition("#")
             assert anchor in pages[page].ids and "\\" not in text and "$" not in text
