@@ -80,7 +80,7 @@
         mark.replaceWith(script);
       }
     },
-    { rootMargin: "600px 0px" }
+    { rootMargin: "300px 0px" }
   );
   document.addEventListener("DOMContentLoaded", () => {
     for (const mark of document.querySelectorAll("[data-later]")) near.observe(mark.parentElement);

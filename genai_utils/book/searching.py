@@ -14,7 +14,10 @@ _VOID = {"img", "br", "hr", "input", "meta", "link", "source", "wbr", "col", "ar
 _LEFT_OUT = {"script", "style", "svg", "button", "nav", "canvas", "textarea", "select", "output"}
 _BLOCKS = {"p", "li", "td", "th", "tr", "div", "figcaption", "caption", "dt", "dd", "br", "summary"}
 # Parts of a page that say nothing of its topic: link signs, legends, "Show code cell source".
-_ASIDE = {"headerlink", "genai-legend", "genai-untrusted", "collapsed", "expanded"}
+_ASIDE = {
+    "headerlink", "genai-legend", "genai-steps", "genai-controls", "genai-typing", "genai-padline",
+    "genai-mapline", "genai-untrusted", "formula-number", "collapsed", "expanded",
+}  # fmt: skip
 _SIGNS = {
     "log": "log", "exp": "exp", "max": "max", "min": "min", "mid": "|", "times": "×", "cdot": "·",
     "to": "→", "le": "≤", "ge": "≥", "approx": "≈", "sum": "Σ", "infty": "∞", "dots": "…",

@@ -286,6 +286,31 @@ def test_a_pad_follows_the_pointer(name, browser, server):
     changed(browser, index, before)
 
 
+NUMBERS = """
+const boxes = [...document.querySelectorAll('div.math')]
+  .filter(box => box.querySelector('mjx-labels'));
+const wide = boxes.filter(box => box.scrollWidth > box.clientWidth + 2);
+const seen = (e) => e.getBoundingClientRect().width > 0 && e.getBoundingClientRect().right <= 390;
+const number = (box) => box.classList.contains('number-below') ? box.nextElementSibling
+  : box.querySelector('mjx-labels mjx-mtext');
+return [boxes.length, boxes.filter(box => !seen(number(box))).length,
+  wide.filter(box => !box.classList.contains('more-right')).length,
+  document.querySelectorAll('.formula-number').length];
+"""
+
+
+@pytest.mark.parametrize("name", ["02_pca", "24_vae"])
+def test_a_phone_shows_the_number_of_each_formula(name, browser, server):
+    browser.open(f"{server}notebooks/{name}.html", width=390)
+    settle(browser)
+    browser.wait("return document.querySelector('.formula-number')")
+    count, unseen, without_a_hint, below = browser.js(NUMBERS)
+    assert count > 2 and below > 0 and unseen == without_a_hint == 0
+    browser.open(f"{server}notebooks/{name}.html", width=1280)
+    settle(browser)
+    assert browser.js(NUMBERS)[3] == 0
+
+
 def test_these_tests_can_fail(browser, tmp_path, server):
     """A page with every fault at once: each of the checks above sees its own."""
     path = tmp_path / "bad.html"
