@@ -52,7 +52,7 @@ class Sections(HTMLParser):
                 self.found.append(unit)
             else:
                 self._inside[kind] += 1
-        if tag in _BLOCKS:
+        if tag in _BLOCKS or "tag" in classes:
             self._add(" ")
         if tag not in _VOID:
             self._open.append((tag, ends))
