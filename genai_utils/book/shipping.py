@@ -168,6 +168,8 @@ def ship(app, error):
     out = Path(app.outdir)
     theme = out / "_static" / "styles" / "pydata-sphinx-theme.css"
     script = out / "_static" / "scripts" / "fontawesome.js"
+    if not script.is_file():  # another theme
+        return
     icons = Icons(script.read_text(encoding="utf-8"))
     sections, files = {}, {}
     for path in sorted(out.rglob("*.html")):
