@@ -1,6 +1,11 @@
 """The directives of the lecture map, the errata, the data and the notebooks' figures."""
 
+import json
+import re
+from html import escape
+
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.util import logging
 
 from genai_utils.book.nodes import (
@@ -157,9 +162,16 @@ class DataCatalogue(BookDirective):
 
 
 class FromNotebook(BookDirective):
-    """A figure, explorer or pad of a notebook, as it was stored there."""
+    """A figure, explorer or pad of a notebook, as it was stored there.
+
+    `:caption:` puts another line below it, or none. `:start: -0.25, 1.35` opens a pad there.
+    """
 
     required_arguments = 1
+    option_spec = {
+        "caption": lambda text: (text or "").strip(),
+        "start": directives.unchanged_required,
+    }
 
     def build(self, env):
         name, _, figure = self.arguments[0].partition("#")
@@ -170,7 +182,31 @@ class FromNotebook(BookDirective):
             message = "from-notebook: %s has no figure %r (it has: %s)"
             log.warning(message, name, figure, has, location=(env.docname, self.lineno))
             return []
+        if "caption" in self.options:
+            caption = self.options["caption"]
+            line = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+            html = re.sub("<figcaption>.*?</figcaption>", lambda _: line, html, flags=re.DOTALL)
+        if "start" in self.options:
+            html = started(html, self.options["start"])
         return [nodes.raw("", f'<div class="from-notebook">{html}</div>', format="html")]
+
+
+def started(html, start):
+    """The HTML of a latent pad that opens at another place, "x, y" in its own units."""
+    data = re.search(r'"extent":([\d.]+),"dims":\[(\d+),(\d+)\],"origin":(\[[^\]]*\])', html)
+    place = [float(part) for part in start.split(",")]
+    if not data or len(place) != 2 or max(map(abs, place)) > float(data[1]):
+        raise ValueError(
+            f"`:start:` needs two numbers on a latent pad, such as 1.0, -2.0; got {start!r}."
+        )
+    origin, extent = json.loads(data[4]), float(data[1])
+    for axis, value in zip((int(data[2]), int(data[3])), place, strict=True):
+        origin[axis] = value
+    html = html.replace(data[0], data[0].replace(data[4], json.dumps(origin)), 1)
+    left, top = 50 * (1 + place[0] / extent), 50 * (1 - place[1] / extent)
+    return re.sub(
+        r'(class="genai-cross" style=")[^"]*', rf"\g<1>left:{left:.4g}%;top:{top:.4g}%", html
+    )
 
 
 ROLES = {"measured": measured}

@@ -33,15 +33,15 @@ from genai_utils.book.notebook_page import Formulas, NotebookPage
 
 log = logging.getLogger(__name__)
 _MATHJAX = (
-    "tex-chtml.js",
-    "output/chtml/fonts/woff-v2/*.woff",
+    "startup.js",
+    "core.js",
+    "input/tex.js",
     "input/tex/extensions/*.js",
-    "a11y/*.js",
-    "sre/mathmaps/base.json",
-    "sre/mathmaps/en.json",
+    "output/chtml.js",
+    "output/chtml/fonts/tex.js",
+    "output/chtml/fonts/woff-v2/*.woff",
+    "a11y/assistive-mml.js",
 )
-# Opened from a folder, a page may not read another: the search then lists pages without excerpts.
-_SEARCH = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
 
 
 def begin(app):
@@ -156,7 +156,6 @@ def setup(app):
         app.add_role(name, role)
     app.add_transform(NotebookPage)
     app.add_transform(Formulas)
-    app.add_js_file(None, body=_SEARCH)
     app.connect("builder-inited", begin)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)

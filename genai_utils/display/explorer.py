@@ -9,6 +9,7 @@ from PIL import Image
 
 from genai_utils.display import pictures
 from genai_utils.display.output import (
+    HIDDEN,
     Bundle,
     attribute,
     escape,
@@ -101,7 +102,7 @@ def controls(axes, positions):
         )
     widest = max(len(label) for labels, _ in axes.values() for label in labels)
     return (
-        f'<div class="genai-controls" style="--genai-value:{min(widest, 14)}ch" hidden>'
+        f'<div class="genai-controls" style="--genai-value:{min(widest, 14)}ch"{HIDDEN}>'
         f"{''.join(rows)}</div>"
     )
 

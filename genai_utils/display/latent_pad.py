@@ -11,8 +11,10 @@ from genai_utils.display import page_decoder as network
 from genai_utils.display import pictures
 from genai_utils.display.figures import CLASSES
 from genai_utils.display.output import (
+    HIDDEN,
     Bundle,
     attribute,
+    dot,
     escape,
     figcaption,
     require_size,
@@ -135,7 +137,7 @@ def pad_bundle(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
         "names": names,
         "network": network.export(frozen, len(origin)),
     }
-    dots = "".join(f'<span><i style="background:{c}"></i>{escape(t)}</span>' for t, c in legend)
+    dots = " ".join(f"<span>{dot(c)}{escape(t)}</span>" for t, c in legend)
     dots = f'<div class="genai-legend">{dots}</div>' if dots else ""
     seen = "Encoded points" if points is not None else "Grid"
     seen += f", {names[0]} to the right and {names[1]} upwards, from −{extent:g} to {extent:g}."
@@ -152,7 +154,7 @@ def pad_bundle(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
         f'style="left:{50 * (1 + origin[dims[0]].item() / extent):.4g}%;'
         f'top:{50 * (1 - origin[dims[1]].item() / extent):.4g}%"></div></div>'
         f"{_screen(still, alt)}</div>"
-        f'<div class="genai-padline" hidden><output aria-live="polite"></output>'
+        f'<div class="genai-padline"{HIDDEN}><output aria-live="polite"></output>'
         f"<span>drag, or use the arrow keys</span></div>"
         f"{dots}{figcaption(caption)}"
         f"{script(identity, 'pad', data, *DECODER, 'latent_pad.js')}</figure>"
@@ -213,7 +215,7 @@ def walk_bundle(decoder, codes, *, alt, shape=(28, 28), name=None, caption=None,
         f'<figure class="genai genai-walk" id="{identity}" data-explorer="walk"'
         f"{attribute('data-figure', name)}>"
         f"{stylesheet('figure.css', 'controls.css', 'latent_pad.css')}"
-        f'{_screen(still, alt)}<div class="genai-controls genai-walkline" hidden>'
+        f'{_screen(still, alt)}<div class="genai-controls genai-walkline"{HIDDEN}>'
         f'<button type="button" class="genai-play" aria-label="Play the walk"></button>'
         f'<label><span class="genai-name">walk</span><input type="range" min="0" '
         f'max="{len(codes) - 1}" step="0.05" value="0"></label><output aria-live="polite">0 %'

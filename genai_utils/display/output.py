@@ -17,6 +17,10 @@ from IPython.display import display
 from genai_utils.printing import plain, say
 
 LIMIT = 600_000  # bytes of one stored output
+# JupyterLab shows outputs of a notebook that it does not trust yet without styles and scripts, and
+# loses `hidden` where it has no value. This line stands there until the script takes it away.
+HIDDEN = ' hidden="hidden"'
+UNTRUSTED = '<p class="genai-untrusted">To use it, run this cell or trust the notebook.</p>'
 _used = Counter()  # how often each id was handed out in this process
 
 
@@ -99,18 +103,24 @@ def figcaption(caption):
     return f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
 
 
+def dot(colour):
+    """A dot of a legend, which has its size without a style sheet too."""
+    return f'<i style="display:inline-block;width:0.7em;height:0.7em;background:{colour}"></i> '
+
+
 def script(identity, function, data, *names):
     """A ``<script>`` that calls ``function(root, data)`` of the JS files once for its own root.
 
     The root is the figure that holds the script, or, where the host runs scripts detached from
-    their place, the element with the id ``identity``.
+    their place, the element with the id ``identity``. Where scripts do not run, a line says why.
     """
     payload = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     return (
-        "<script>(() => {\n"
+        f"{UNTRUSTED}<script>(() => {{\n"
         + static(*names)
         + "\nconst here = document.currentScript?.closest('.genai');"
         + f"\nconst root = here ?? document.getElementById('{identity}');"
         + "\nif (!root || root.genaiReady) return;\nroot.genaiReady = true;"
+        + "\nroot.querySelectorAll('.genai-untrusted').forEach((line) => line.remove());"
         + f"\n{function}(root, {payload});\n}})();</script>"
     )

@@ -79,7 +79,7 @@ def visible(token):
 def legend():
     """The five steps as HTML."""
     steps = (f'<span><b class="genai-p{i}">a</b> {name}</span>' for i, name in enumerate(NAMES))
-    return f'<div class="genai-steps">probability: {"".join(steps)}</div>'
+    return f'<div class="genai-steps">probability: {" ".join(steps)}</div>'
 
 
 def token_bundle(tokens, probabilities, *, alt, name=None, caption=None):

@@ -1,6 +1,7 @@
 """A language model that writes in the reader's browser, each letter shaded by its probability."""
 
 from genai_utils.display.output import (
+    HIDDEN,
     Bundle,
     attribute,
     escape,
@@ -86,7 +87,7 @@ def typewriter_bundle(model, characters, *, prompt, alt, name=None, caption=None
         f'<figure class="genai genai-type" id="{identity}" data-explorer="typewriter"'
         f"{attribute('data-figure', name)}>"
         f"{stylesheet('figure.css', 'controls.css', 'tokens.css', 'typewriter.css')}"
-        f'<div class="genai-typing" hidden><label><span class="genai-name">your text</span>'
+        f'<div class="genai-typing"{HIDDEN}><label><span class="genai-name">your text</span>'
         f'<textarea rows="2" maxlength="{LONGEST}" spellcheck="false" autocomplete="off" '
         f'autocapitalize="off" placeholder="empty: it begins with a new line">\n{escape(prompt)}'
         f'</textarea></label><div class="genai-keys"><button type="button" class="genai-go">'
@@ -97,7 +98,7 @@ def typewriter_bundle(model, characters, *, prompt, alt, name=None, caption=None
         f'<div class="genai-tokens" role="group" aria-label="{escape(alt)}">'
         f'<span class="genai-prompt">{escape(prompt)}</span>'
         f"{''.join(_letter(char, p) for char, p in shown)}</div>"
-        f'<div class="genai-picked" aria-live="polite" hidden></div>'
+        f'<div class="genai-picked" aria-live="polite"{HIDDEN}></div>'
         f'<div class="genai-status" role="status"></div>'
         f"{legend()}{figcaption(caption)}"
         f"{script(identity, 'typewriter', data, *SCRIPTS)}</figure>"

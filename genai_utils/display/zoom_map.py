@@ -35,8 +35,8 @@ def zoom_map_bundle(points, names, groups, lines=(), *, alt, name=None, caption=
     still = pictures.from_figure(fig)
     data = {"x": unit[:, 0].tolist(), "y": unit[:, 1].tolist(), "names": names, "group": place,
             "colors": colors, "lines": lines}  # fmt: skip
-    legend = "".join(
-        f'<span><i style="background:{colour}"></i>{output.escape(kind)}</span>'
+    legend = " ".join(
+        f"<span>{output.dot(colour)}{output.escape(kind)}</span>"
         for kind, colour in zip(kinds, colors, strict=True)
     )
     buttons = "".join(
@@ -50,7 +50,8 @@ def zoom_map_bundle(points, names, groups, lines=(), *, alt, name=None, caption=
         f'<div class="genai-mapbox" tabindex="0" role="application" aria-roledescription="map" '
         f'aria-label="Map: arrow keys move it, plus and minus zoom, Home shows all of it.">'
         f'<img class="dark-light" alt="{output.escape(alt)}" src="{pictures.encode(still)}"></div>'
-        f'<div class="genai-mapline">{legend}</div><div class="genai-mapline" hidden>{buttons}'
+        f'<div class="genai-mapline">{legend}</div>'
+        f'<div class="genai-mapline"{output.HIDDEN}>{buttons}'
         f'<input type="search" placeholder="find a name" aria-label="Find a name"></div>'
         f'<output aria-live="polite"></output>{output.figcaption(caption)}'
         f"{output.script(identity, 'zoomMap', data, 'zoom_map.js')}</figure>"

@@ -163,10 +163,26 @@ def test_the_first_page_leads_to_the_intro(browser, server):
     browser.wait("return document.querySelector('h1')")
 
 
-def test_the_search_finds_a_chapter(browser, site):
-    browser.open(f"{(site / 'search.html').as_uri()}?q=eckart")
-    browser.wait("return document.querySelector('#search-results li a')")
-    assert browser.requests() and browser.errors() == []
+@pytest.mark.parametrize(
+    ("query", "chapter"),
+    [("free bits", "24_vae"), ("eckart", "02_pca"), ("blind spot", "20_pixel_models")],
+)
+def test_the_search_shows_words_and_lands_at_the_section(
+    query, chapter, browser, site, server, pages
+):
+    for start in (server, site.as_uri() + "/"):
+        browser.open(f"{start}search.html?q={query.replace(' ', '+')}", width=390)
+        browser.wait("return document.querySelector('#search-results li a')")
+        results = browser.js(
+            "return [...document.querySelectorAll('#search-results li')]"
+            ".map(item => [item.querySelector('a').href, item.innerText])"
+        )
+        assert results[0][0].startswith(f"{start}notebooks/{chapter}.html#")
+        for link, text in results:
+            page, _, anchor = link.removeprefix(start).partition("#")
+            assert anchor in pages[page].ids and "\\" not in text and "$" not in text
+        assert query in results[0][1].lower()
+        assert browser.requests() and browser.errors() == [] and browser.overflow() == 0
 
 
 KEY = """
@@ -178,6 +194,10 @@ return document.activeElement === element;
 # A typewriter has letters in place of a picture; its own test stands below.
 EXPLORERS = "[data-explorer]:not([data-explorer=typewriter])"
 
+COME = f"""
+const figure = document.querySelectorAll('{EXPLORERS}')[arguments[0]];
+figure.scrollIntoView({{block: 'center', behavior: 'instant'}});
+"""
 LOOK = f"""
 const figure = document.querySelectorAll('{EXPLORERS}')[arguments[0]];
 const canvas = figure.querySelector('canvas.genai-decoded, .genai-screen canvas, canvas');
@@ -203,6 +223,10 @@ def test_every_explorer_changes_its_picture(page, browser, server):
     count = browser.js(f"return document.querySelectorAll('{EXPLORERS}').length")
     assert count >= 1
     for index in range(count):
+        browser.js(COME, index)  # the frames come when the reader comes
+        browser.wait(
+            f"return document.querySelectorAll('{EXPLORERS}')[arguments[0]].genaiReady", index
+        )
         handles = browser.js(
             f"return [...document.querySelectorAll('{EXPLORERS}')[arguments[0]]"
             ".querySelectorAll('input[type=range], [role=application]')]",
@@ -223,7 +247,10 @@ def test_a_typewriter_goes_on(name, browser, server):
         pytest.skip(f"{name} has no typewriter")
     browser.open(f"{server}notebooks/{name}.html", width=390)
     settle(browser)
-    text = "document.querySelector('[data-explorer=typewriter] .genai-tokens').textContent"
+    figure = "document.querySelector('[data-explorer=typewriter]')"
+    browser.js(f"{figure}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+    browser.wait(f"return {figure}.genaiReady")
+    text = f"{figure}.querySelector('.genai-tokens').textContent"
     before = browser.js(f"return {text}")
     browser.js("document.querySelector('[data-explorer=typewriter] .genai-go').click()")
     browser.wait(f"return {text}.length > arguments[0].length + 20", before)
@@ -255,12 +282,39 @@ def test_a_pad_follows_the_pointer(name, browser, server):
         pytest.skip("it has no latent pad")
     browser.open(f"{server}notebooks/{name}.html", width=1280)
     settle(browser)
+    browser.js(PAD)
+    browser.wait("return document.querySelector('[data-explorer=pad]').genaiReady")
     index, x, y = browser.js(PAD)
     before = browser.js(LOOK, index)
     click = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
     for kind in ("mousePressed", "mouseReleased"):
         browser.cdp("Input.dispatchMouseEvent", type=kind, **click)
     changed(browser, index, before)
+
+
+NUMBERS = """
+const boxes = [...document.querySelectorAll('div.math')]
+  .filter(box => box.querySelector('mjx-labels'));
+const wide = boxes.filter(box => box.scrollWidth > box.clientWidth + 2);
+const seen = (e) => e.getBoundingClientRect().width > 0 && e.getBoundingClientRect().right <= 390;
+const number = (box) => box.classList.contains('number-below') ? box.nextElementSibling
+  : box.querySelector('mjx-labels mjx-mtext');
+return [boxes.length, boxes.filter(box => !seen(number(box))).length,
+  wide.filter(box => !box.classList.contains('more-right')).length,
+  document.querySelectorAll('.formula-number').length];
+"""
+
+
+@pytest.mark.parametrize("name", ["02_pca", "24_vae"])
+def test_a_phone_shows_the_number_of_each_formula(name, browser, server):
+    browser.open(f"{server}notebooks/{name}.html", width=390)
+    settle(browser)
+    browser.wait("return document.querySelector('.formula-number')")
+    count, unseen, without_a_hint, below = browser.js(NUMBERS)
+    assert count > 2 and below > 0 and unseen == without_a_hint == 0
+    browser.open(f"{server}notebooks/{name}.html", width=1280)
+    settle(browser)
+    assert browser.js(NUMBERS)[3] == 0
 
 
 def test_these_tests_can_fail(browser, tmp_path, server):

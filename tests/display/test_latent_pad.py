@@ -69,7 +69,7 @@ def test_a_pad_holds_the_picture_of_its_origin_and_alt_text():
 def test_dots_are_coloured_and_named():
     points, labels = torch.randn(300, 2), torch.arange(300) % 3
     html = pad_bundle(mlp(), alt="A.", shape=(8, 8), points=points, labels=labels).html
-    assert re.findall(r"</i>(\w)</span>", html) == ["0", "1", "2"]
+    assert re.findall(r"</i> (\w)</span>", html) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,200 @@
+"""What a page is left with: icons, needed files, plots in dark mode, the text that is searched."""
+
+import base64
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from genai_utils.book import dark, searching, shipping
+from genai_utils.book.directives import started
+
+ASSETS = Path(__file__).parents[2] / "book" / "_assets"
+FONTAWESOME = (
+    'var p={github:[496,512,[],"f09b","M1 2"]};x(function(){d("fab",p),d("fa-brands",p)})();'
+    'var p={"file":[384,512,[128],"f15b","M3 4"]};x(function(){d("far",p)})();'
+    'var p={"magnifying-glass":[512,512,[128269,"search"],"f002","M5 6"],'
+    'file:[384,512,[],"f15b","M7 8"]};x(function(){d("fas",p),d("fa-solid",p)})();'
+)
+
+
+@pytest.fixture
+def icons():
+    return shipping.Icons(FONTAWESOME)
+
+
+def test_an_icon_becomes_its_picture(icons):
+    html = icons.place('<a><i class="fas fa-file"></i></a><span class="fab fa-github"></span>')
+    assert '<path fill="currentColor" d="M7 8"/>' in html and 'd="M1 2"' in html
+    assert "<i" not in html and "<span" not in html and html.count("CC BY 4.0") == 1
+    assert icons.place(html) == html
+
+
+def test_an_icon_keeps_its_name_its_classes_and_what_scripts_look_for(icons):
+    classes = "theme-switch fa-solid fa-search fa-lg"
+    html = icons.place(f'<i class="{classes}" data-mode="x" title="T"></i>')
+    assert 'class="svg-inline--fa theme-switch fa-search fa-lg" data-mode="x"' in html
+    assert "<title>T</title>" in html and "aria-hidden" not in html and 'd="M5 6"' in html
+
+
+def test_an_icon_that_the_theme_does_not_have_stays_and_warns(icons, caplog):
+    html = '<i class="fas fa-none"></i>'
+    assert icons.place(html) == html and "fa-none" in caplog.text
+
+
+HEAD = (
+    '<script defer src="../_static/scripts/fontawesome.js?digest=1"></script>\n'
+    '<script src="../searchindex.js"></script>\n'
+    '<link rel="stylesheet" href="../_static/copybutton.css?v=1" />\n'
+    '<script defer="defer" src="../_static/mathjax/startup.js"></script>\n'
+    "<script>var togglebuttonSelector = '.toggle';</script>\n"
+)
+
+
+def test_a_page_loads_what_it_needs(icons):
+    assert shipping.lean(HEAD, icons).strip() == ""
+    html = HEAD + '<div class="highlight"></div><span class="math">x</span>'
+    lean = shipping.lean(html, icons)
+    assert "copybutton.css" in lean and "fontawesome" not in lean and "searchindex" not in lean
+    assert lean.index('<link rel="preload" as="script" href="../_static/mathjax/core.js"') < (
+        lean.index("startup.js")
+    )
+    assert shipping.lean(lean, icons) == lean
+
+
+def test_equal_style_sheets_stand_once():
+    html = "<style>a</style>1<style>b</style>2<style>a</style>3"
+    assert shipping.once(html) == "<style>a</style>1<style>b</style>23"
+
+
+def test_long_scripts_of_figures_come_later(monkeypatch):
+    monkeypatch.setattr(shipping, "_SHORT", 60)
+    long = "(() => {\n" + "x" * 60 + "\n})();"
+    html = f"<figure><script>{long}</script></figure><script>(() => {{\nx\n}})();</script>"
+    files = {}
+    page = shipping.later(html, "../_static/figures/", files)
+    assert list(files.values()) == [long] and page.count("<script>") == 1
+    assert f'data-later="../_static/figures/{next(iter(files))}"></script></figure>' in page
+    assert shipping.later(page, "../_static/figures/", files) == page
+
+
+def test_the_theme_keeps_its_rules_but_no_fonts_of_icons():
+    css = (
+        '.a{b:c}.fa-x:before,.fa-y:before{content:"\\f1"}.fa-lg{font-size:1.25em}'
+        "@font-face{font-family:Font Awesome\\ 6 Free;src:url(x)}@font-face{font-family:Other}"
+    )
+    assert shipping.lean_theme(css) == (
+        ".a{b:c}.fa-lg{font-size:1.25em}@font-face{font-family:Other}"
+    )
+
+
+# ---- dark mode -----------------------------------------------------------------------------------
+
+
+def picture(ground, ink, covered=0.2):
+    image = Image.new("RGB", (100, 100), ground)
+    ImageDraw.Draw(image).rectangle((0, 0, 99, round(100 * covered)), fill=ink)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def figure(source, caption="Loss.", frames=()):
+    frames = "".join(f'"{frame}",' for frame in frames)
+    return (
+        f'<figure class="genai"><img class="dark-light" alt="A." src="{source}">'
+        f"<figcaption>{caption}</figcaption><script>[{frames}]</script></figure>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("html", "kind"),
+    [
+        (figure(picture("white", "blue")), dark.PLOT),
+        (figure(picture("black", "white")), dark.PICTURE),
+        (figure(picture("white", "blue"), "Black: the pixel."), dark.PICTURE),
+        (figure(picture("white", "blue"), frames=[picture("black", "white")]), dark.PICTURE),
+    ],
+)
+def test_plots_are_told_from_pictures(html, kind):
+    marked = dark.mark(html)
+    assert f'<img class="dark-light {kind}" alt="A."' in marked
+    assert dark.mark(marked) == marked
+
+
+def test_the_decoded_picture_of_a_pad_is_never_a_plot():
+    crisp = f'<img class="dark-light genai-crisp" alt="B." src="{picture("black", "white")}">'
+    html = figure(picture("white", "blue")).replace("<figcaption>", f"{crisp}<figcaption>")
+    marked = dark.mark(html)
+    assert f"dark-light {dark.PLOT}" in marked and crisp in marked
+
+
+def test_in_dark_mode_a_plot_turns_its_ground_and_keeps_orange(browser, tmp_path):
+    css, js = ((ASSETS / f"site.{kind}").read_text() for kind in ("css", "js"))
+    page = tmp_path / "dark.html"
+    plots = figure(picture("white", "#E69F00")), figure(picture("black", "white"))
+    page.write_text(
+        f'<!doctype html><html data-theme="dark" style="background:#121212"><style>{css}</style>'
+        f"<script>{js}</script><body>{''.join(map(dark.mark, plots))}</body></html>"
+    )
+    browser.open(page)
+    browser.wait("return document.querySelector('.genai-filter #genai-dark')")
+    shot = tmp_path / "shot.png"
+    browser.screenshot(shot)
+    boxes = browser.js(
+        "return [...document.images].map(i => {const r = i.getBoundingClientRect();"
+        "return [r.x + window.scrollX, r.y + window.scrollY]})"
+    )
+    image = Image.open(shot).convert("RGB")
+    at = [[image.getpixel((round(x) + 50, round(y) + down)) for down in (10, 80)] for x, y in boxes]
+    (orange, ground), (ink, black) = at
+    assert max(ground) < 40 and min(ink) > 200 and max(black) < 10
+    assert orange[0] > 200 and 120 < orange[1] < 190 and orange[2] < 60
+
+
+# ---- search --------------------------------------------------------------------------------------
+
+PAGE = r"""
+<nav>menu</nav><article><section id="vae"><h1>24 VAE<a class="headerlink">#</a></h1>
+<p>We maximise <span class="math">\(\log P(x)\)</span> with <span class="math">\(\frac12\)</span>.
+</p><style>.a{}</style><div class="highlight"><pre>train_it(mu)</pre></div>
+<section id="free"><h2>Free <em>bits</em></h2><p>A floor of <code>0.5</code> nats.<br>Next.</p>
+<div class="admonition book-box" id="exercise-24-1"><p class="admonition-title">Exercise 24.1</p>
+<p>Write it.</p></div><p>After.</p></section></section></article>
+"""
+
+
+def test_sections_hold_words():
+    sections = {anchor: rest for anchor, *rest in searching.Sections(PAGE).found}
+    assert list(sections) == ["vae", "free", "exercise-24-1"]
+    assert sections["vae"] == ["24 VAE", "We maximise log P(x) with ….", "train_it"]
+    assert sections["free"] == ["Free bits", "A floor of 0.5 nats. Next. After.", ""]
+    assert sections["exercise-24-1"] == ["Exercise 24.1", "Write it.", ""]
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [(r"\(k = 3\)", "k = 3"), (r"\(\beta\)", "β"), (r"\(x_t\)", "…"), (r"\(\frac{a}{b}\)", "…")],
+)
+def test_simple_formulas_are_words_too(formula, text):
+    assert searching.plain(formula) == text
+
+
+# ---- a pad that opens elsewhere ------------------------------------------------------------------
+
+PAD = (
+    '<div class="genai-cross" style="left:50%;top:50%"></div>'
+    '{"extent":4.0,"dims":[0,2],"origin":[0.0,0.5,0.0],"names":[]}'
+)
+
+
+def test_a_pad_opens_elsewhere():
+    html = started(PAD, "-2.0, 1")
+    assert '"origin":[-2.0, 0.5, 1.0]' in html and 'style="left:25%;top:37.5%"' in html
+
+
+@pytest.mark.parametrize("start", ["1", "9, 0", "1, 2, 3"])
+def test_a_start_off_the_pad_is_an_error(start):
+    with pytest.raises(ValueError, match="two numbers on a latent pad"):
+        started(PAD, start)
