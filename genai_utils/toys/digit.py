@@ -157,7 +157,6 @@ def bundle():
         f"{_part('draw', 'your digit', f'A handwritten {OPENING}.', small[0])}"
         f"{_part('plane', 'where it lands', 'Encoded digits.', _plane(dots, kinds, extent))}"
         f"{_part('mean', 'decoded mean', f'A decoded {OPENING}.', small[1])}</div>"
-        f'<p class="genai-untrusted">You cannot draw yet: run this cell, or trust the notebook.</p>'
         f"{figcaption(caption)}{script(identity, 'digit', data, *SCRIPTS)}</figure>"
     )
     made = Bundle(text_html=html, text_plain=ALT)

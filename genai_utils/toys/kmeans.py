@@ -118,8 +118,7 @@ def bundle():
         f'data-figure="toy-kmeans">{stylesheet("figure.css", "controls.css", "toys.css")}'
         f'<div class="genai-toyrow"><div class="genai-field"><img class="dark-light" '
         f'alt="{escape(ALT)}" src="{_still(sets[0]["points"])}" width="640" height="448"></div>'
-        f'</div><p class="genai-untrusted">Nothing moves yet: run this cell, or trust the '
-        f"notebook.</p>{figcaption(CAPTION)}"
+        f"</div>{figcaption(CAPTION)}"
         f"{script(identity, 'kmeans', data, *SCRIPTS)}</figure>"
     )
     made = Bundle(text_html=html, text_plain=ALT)

@@ -183,7 +183,6 @@ function digit(root, data) {
     next = (next + 1) % data.digits.length;
   }
 
-  root.querySelector(".genai-untrusted")?.remove();
   const row = root.querySelector(".genai-toyrow");
   row.append(element("div", { className: "genai-buttons" }, button("Clear", field.clear), button("Another test digit", another)));
   row.after(status);

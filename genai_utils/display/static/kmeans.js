@@ -384,7 +384,6 @@ function kmeans(root, data) {
 
   points = preset.points;
   restart();
-  root.querySelector(".genai-untrusted")?.remove();
   const side = element("div", { className: "genai-side" }, element("div", {}, "inertia J = ", number), curve, lowest);
   field.after(side);
   root.querySelector(".genai-toyrow").after(
