@@ -56,7 +56,7 @@ class LectureMap(BookDirective):
         book = self.book
         said = [f"{count['shown']} as the slide has them", f"{count['conditions']} with conditions"]
         if count["told"]:
-            said.append(f"{count['told']} are told in prose")
+            said.append(f"{count['told']} told in prose only")
         return paragraph(
             nodes.strong("", f"{shown} of {len(book.items)} items are shown"),
             f", in {len(book.chapters)} of {len(book.plan)} chapters: {', '.join(said)}, and "
@@ -114,8 +114,8 @@ class ErrataList(BookDirective):
                 paragraph(
                     f"{deck['author']}, ",
                     nodes.emphasis("", deck["title"]),
-                    f", {deck['place']}. {len(real)} notes: {count[True]} are proved by a cell of "
-                    f"a chapter, {count[False]} told in its prose, {count[None]} planned.",
+                    f", {deck['place']}. Notes: {len(real)}, of which {count[True]} are proved by a "
+                    f"cell, {count[False]} told in prose, {count[None]} planned.",
                 ),
                 *(self.entry(e) for e in real),
             ]

@@ -146,7 +146,8 @@ class NotebookPage(SphinxTransform):
     def note_items(self, chapter):
         """Note for each lecture item where it is shown: section, title, and the cell's anchor."""
         places = self.env.genai_items.setdefault(self.env.docname, {})
-        cells = {c["cell_index"]: c for c in self.document.findall(nodes.container) if "cell_index" in c}
+        containers = self.document.findall(nodes.container)
+        cells = {cell["cell_index"]: cell for cell in containers if "cell_index" in cell}
         shown = states.shown(self.app.genai_book, chapter)
         for id in chapter.claims:
             cell = cells.get(shown.get(id))
@@ -157,8 +158,7 @@ class NotebookPage(SphinxTransform):
             if cell is not None:
                 anchor = f"shows-{id.lower()}"
                 cell["ids"].append(anchor)
-            title = section.next_node(nodes.title).astext()
-            places[id] = section["ids"][0], title, anchor
+            places[id] = section["ids"][0], numbered(section), anchor
 
     def first_named(self, id):
         """The first section whose text names an item."""
@@ -174,6 +174,15 @@ def enclosing(node):
     while node is not None and not isinstance(node, nodes.section):
         node = node.parent
     return node
+
+
+def numbered(section):
+    """The title of a section; one without a number has that of the section around it."""
+    title = section.next_node(nodes.title).astext()
+    around = enclosing(section.parent)
+    above = around.next_node(nodes.title).astext() if around is not None else ""
+    found = re.match(r"\d+\.\d+ ", above)
+    return f"{found[0]}{title}" if found and not re.match(r"\d", title) else title
 
 
 def without(text, label):

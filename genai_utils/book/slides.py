@@ -22,13 +22,13 @@ from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
 _ITEM = r"[AB]\d{1,3}"
-_CODES = re.compile(rf"(?:^|\s)?\({_ITEM}(?:(?:,| and|;| to|–)\s*{_ITEM})*\)")
+_CODES = re.compile(rf"\s?\({_ITEM}(?:(?:,| and|;| to|–)\s*{_ITEM})*\)")
 _SENTENCE = re.compile(r"[.?!][\"”’')]*(?=\s|$)")
 _KEPT = nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.reference
 
 SWITCH = (
-    '<p class="slides-switch"><button type="button" aria-pressed="false" hidden>'
-    "Show the slides</button></p>"
+    '<p class="slides-switch"><button type="button" aria-pressed="false" hidden title="Which item '
+    'of the two lectures is where, and notes on their slides">Show the slides</button></p>'
 )
 
 
@@ -73,14 +73,16 @@ class SlideCodes(SphinxTransform):
     def apply(self):
         if Path(self.env.doc2path(self.env.docname)).suffix != ".ipynb":
             return
-        marked = any([*map(self.mark, list(self.document.findall(nodes.Text)))])
+        found = [self.mark(text) for text in list(self.document.findall(nodes.Text))]
+        cost = None
         for paragraph in self.document.findall(nodes.paragraph):
             if paragraph.astext().startswith("Lecture items:"):
                 paragraph["classes"].append("slide-items")
-                marked = True
-        marked |= any(self.document.findall(slide_note))
-        cost = next((p for p in self.document.findall(nodes.paragraph) if "cost" in p["classes"]), None)
-        if marked and cost is not None:
+                found.append(True)
+            elif "cost" in paragraph["classes"]:
+                cost = paragraph
+        found += self.document.findall(slide_note)
+        if any(found) and cost is not None:
             cost.parent.insert(cost.parent.index(cost) + 1, nodes.raw("", SWITCH, format="html"))
 
     def mark(self, text):
