@@ -114,8 +114,8 @@ class ErrataList(BookDirective):
                 paragraph(
                     f"{deck['author']}, ",
                     nodes.emphasis("", deck["title"]),
-                    f", {deck['place']}. Notes: {len(real)}, of which {count[True]} are proved by a "
-                    f"cell, {count[False]} told in prose, {count[None]} planned.",
+                    f", {deck['place']}. Notes: {len(real)}, of which {count[True]} are proved by "
+                    f"a cell, {count[False]} told in prose, {count[None]} planned.",
                 ),
                 *(self.entry(e) for e in real),
             ]

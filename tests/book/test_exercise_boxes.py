@@ -20,12 +20,14 @@ COLAB = "https://colab.research.google.com/github/old/book/blob/main/notebooks/0
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     root = project(tmp_path_factory.mktemp("boxes"))
-    folder, warnings = build(root)
+    boxes = "> **Exercise 2.1** (easy). Write.\n\nAnd\n\n> **Exercise 2.2** (hard). Write."
+    (root / "notebooks/02_pca.ipynb").write_text(notebook("# 2  PCA", boxes, card=CARD))
+    folder, _ = build(root)
     return (folder / "notebooks/02_pca.html").read_text()
 
 
 def test_a_box_has_its_hints_its_solution_and_the_way_to_the_notebook(page):
-    box = page[page.index('id="exercise-2-1"') :]
+    box, other = page[page.index('id="exercise-2-1"') :].split('id="exercise-2-2"')
     known = register.load("02_pca")["explained_variance_ratio"]
     titles = re.findall(r"<details><summary>(.*?)</summary>", box)
     assert titles == ["Hint 1", "Hint 2", "Solution"]
@@ -33,7 +35,8 @@ def test_a_box_has_its_hints_its_solution_and_the_way_to_the_notebook(page):
     solution = box[box.index(">Solution<") :]
     assert "genai-source" in solution and '<span class="nf">explained_variance_ratio</span>' in box
     assert f'href="{COLAB}"' in box and "check(explained_variance_ratio)" in box
-    assert box.count("<style>") == 2  # of shown source, and its colours
+    assert box.count("<style>") == 2 and "<style>" not in other  # once in a page is enough
+    assert "check(project)" in other and '<span class="nf">project</span>' in other
 
 
 def test_a_box_whose_exercise_is_unknown_is_a_warning(tmp_path):
@@ -99,5 +102,6 @@ def test_the_buttons_work_without_javascript_and_side_by_side(page, browser, tmp
         browser.js("document.querySelectorAll('.exercise-help summary').forEach(s => s.click())")
         opened = browser.js(places)
         assert len({top for top, _ in opened}) == 4 and browser.overflow() == 0
-        assert opened[0][1] > 2 * closed[0][1]
+        whole = browser.js("return document.querySelector('.exercise-help').clientWidth")
+        assert {round(width) for _, width in opened} == {whole}
     assert browser.errors() == []

@@ -254,3 +254,9 @@ def test_on_a_phone_state_and_link_are_seen(pages, browser, tmp_path):
     )
     browser.open(path, width=390, wide=True)
     assert 0 < browser.js(right) <= 390 and browser.overflow() == 0
+    tops = browser.js(
+        "return [...document.querySelector('#item-a9').children]"
+        ".map(e => Math.round(e.getBoundingClientRect().top))"
+    )
+    # The item beside its text, below it state and link, then slide and kind.
+    assert tops[0] == tops[1] < tops[2] < tops[3] == tops[4]
