@@ -13,6 +13,7 @@ import ast
 import inspect
 import re
 from html import escape
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
@@ -84,17 +85,11 @@ class ExerciseBoxes(SphinxTransform):
         )
 
     def leave_out(self, names):
-        for cell in list(self.document.findall(nodes.container)):
-            if "cell" in cell["classes"] and only_about(names, source(cell)):
-                cell.parent.remove(cell)
-
-
-def source(cell):
-    """The code of a cell's node; "" where it shows none."""
-    for part in cell.findall(nodes.container):
-        if "cell_input" in part["classes"]:
-            return part.astext()
-    return ""
+        # What a cell says is read from the notebook: on the page it may already be folded away.
+        cells = chapters.Chapter(Path(self.env.doc2path(self.env.docname))).notebook.cells
+        for node in list(self.document.findall(nodes.container)):
+            if "cell_index" in node and only_about(names, cells[node["cell_index"]].source):
+                node.parent.remove(node)
 
 
 def only_about(names, code):

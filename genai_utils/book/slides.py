@@ -87,6 +87,8 @@ class SlideCodes(SphinxTransform):
 
     def mark(self, text):
         """Put the brackets of a piece of text into spans; says whether there was one."""
+        if text.parent is None:  # the code of a cell, as the folding leaves it
+            return False
         above = text.parent
         while above is not None:
             if isinstance(above, _KEPT):
