@@ -24,7 +24,7 @@
 
   const draw = () => {
     const on = root.dataset.slides === "on";
-    for (const button of document.querySelectorAll(".slides-switch button")) {
+    for (const button of document.querySelectorAll(".slides-switch")) {
       button.hidden = false;
       button.setAttribute("aria-pressed", on);
     }
@@ -50,7 +50,7 @@
     draw();
     if (root.dataset.slides === "on") for (const note of notes()) note.open = true;
     reveal();
-    for (const button of document.querySelectorAll(".slides-switch button")) {
+    for (const button of document.querySelectorAll(".slides-switch")) {
       button.addEventListener("click", () => {
         const on = root.dataset.slides !== "on";
         root.dataset.slides = on ? "on" : "off";

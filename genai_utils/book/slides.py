@@ -8,7 +8,7 @@ page
 - a bracket of nothing but items, "(A93, B2)", is a span of the class `slide-codes`, with the space
   before it. Items that are part of a sentence ("A44 says that …") stay;
 - the line "Lecture items: …" has the class `slide-items`;
-- below the line of the cost stands a switch, "Show the slides".
+- after the cost stands a switch, "Show the slides".
 
 `slides.js` hides the last three and folds the notes until the switch is on, which the reader's
 browser remembers. Without JavaScript all is shown, and the notes are folded. A link to a folded
@@ -27,8 +27,8 @@ _SENTENCE = re.compile(r"[.?!][\"”’')]*(?=\s|$)")
 _KEPT = nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.reference
 
 SWITCH = (
-    '<p class="slides-switch"><button type="button" aria-pressed="false" hidden title="Which item '
-    'of the two lectures is where, and notes on their slides">Show the slides</button></p>'
+    '<button type="button" class="slides-switch" aria-pressed="false" hidden title="Which item '
+    'of the two lectures is where, and notes on their slides">Show the slides</button>'
 )
 
 
@@ -74,16 +74,17 @@ class SlideCodes(SphinxTransform):
         if Path(self.env.doc2path(self.env.docname)).suffix != ".ipynb":
             return
         found = [self.mark(text) for text in list(self.document.findall(nodes.Text))]
-        cost = None
         for paragraph in self.document.findall(nodes.paragraph):
             if paragraph.astext().startswith("Lecture items:"):
                 paragraph["classes"].append("slide-items")
                 found.append(True)
-            elif "cost" in paragraph["classes"]:
-                cost = paragraph
         found += self.document.findall(slide_note)
+        cost = next(
+            (n for n in self.document.findall(nodes.Element) if "cost" in n["classes"]), None
+        )
         if any(found) and cost is not None:
-            cost.parent.insert(cost.parent.index(cost) + 1, nodes.raw("", SWITCH, format="html"))
+            line = cost if isinstance(cost, nodes.paragraph) else cost.parent
+            line += [nodes.Text(" "), nodes.raw("", SWITCH, format="html")]
 
     def mark(self, text):
         """Put the brackets of a piece of text into spans; says whether there was one."""
