@@ -5,8 +5,8 @@ of a slide. Whoever came without the slides is not to be interrupted by that. So
 page
 
 - a box "Erratum N20" is a folded note, whose first sentence is its one line;
-- a bracket of nothing but items, "(A93, B2)", is a span of the class `slide-codes`, with the space
-  before it. Items that are part of a sentence ("A44 says that …") stay;
+- a bracket of nothing but items or notes, "(A93, B2)", is a span of the class `slide-codes`, with
+  the space before it. Items that are part of a sentence ("A44 says that …") stay;
 - the line "Lecture items: …" has the class `slide-items`;
 - after the cost stands a switch, "Show the slides".
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
-_ITEM = r"[AB]\d{1,3}"
+_ITEM = r"(?:[AB]\d{1,3}|[NY]\d\d)"  # of a lecture, or a note on its slides
 _CODES = re.compile(rf"\s?\({_ITEM}(?:(?:,| and|;| to|–)\s*{_ITEM})*\)")
 _SENTENCE = re.compile(r"[.?!][\"”’')]*(?=\s|$)")
 _KEPT = nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.reference
