@@ -38,12 +38,20 @@ def page(tmp_path_factory):
     return page
 
 
+def without_links(text):
+    """HTML without links and what they stand in: other parts of the build make items links."""
+    text = re.sub(r"</?a\b[^>]*>", "", text)
+    return re.sub(
+        r'<span class="(?!slide-codes|slide-label|math)[^"]*">([^<]*)</span>', r"\1", text
+    )
+
+
 def test_brackets_of_items_are_marked_and_sentences_are_not(page):
-    text = page.read_text()
+    text = without_links(page.read_text())
     spans = re.findall(r'<span class="slide-codes">(.*?)</span>', text)
     assert spans == [" (A77)", " (A9, B2)"]
     assert "That A9 holds (see A9) stays" in text
-    assert re.search(r'<p class="slide-items"><strong>Lecture items:</strong>', text)
+    assert re.search(r'<p class="[^"]*slide-items[^"]*"><strong>Lecture items:</strong>', text)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,7 @@ def test_what_a_bracket_of_items_is(text, marked):
 
 
 def test_an_erratum_is_a_folded_note_whose_line_is_its_first_sentence(page):
-    text = page.read_text()
+    text = without_links(page.read_text())
     found = re.search(r'<details class="erratum" id="erratum-y05">(.*?)</details>', text, re.DOTALL)
     line, rest = found[1].split("</summary>")
     assert '<span class="slide-label">Erratum Y05</span> The slide says' in line
