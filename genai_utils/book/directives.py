@@ -2,21 +2,25 @@
 
 import json
 import re
+from collections import Counter
 from html import escape
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util import logging
 
+from genai_utils.book import states
 from genai_utils.book.nodes import (
     BookDirective,
     formula,
+    link,
     paragraph,
     section,
     table,
 )
 from genai_utils.book.results import OpenFigures, Results, RunTimes, measured
 from genai_utils.book.teaching import TeachingMinutes
+from genai_utils.display.drawing import drawing_bundle
 
 log = logging.getLogger(__name__)
 
@@ -32,54 +36,67 @@ class proof(nodes.Inline, nodes.TextElement):
 class LectureMap(BookDirective):
     """A section for each part, in it one for each chapter with the table of its items.
 
-    `{lecture-map} summary` is the sentence alone that says how many are shown.
+    `{lecture-map} summary` is the sentence alone that says how many are shown, and what they say.
     """
 
     optional_arguments = 1
 
     def build(self, env):
-        book, written = self.book, self.book.chapters
-        claims = {name: set(chapter.claims) for name, chapter in written.items()}
-        shown = sum(id in claims.get(item["notebook"], ()) for id, item in book.items.items())
-        result = [
-            paragraph(
-                nodes.strong("", f"{shown} of {len(book.items)} items are shown"),
-                f", in {len(written)} of {len(book.plan)} chapters. The others are planned.",
-            )
-        ]
+        book = self.book
+        self.states = {id: states.state(book, item) for id, item in book.items.items()}
+        result = [self.summary()]
         if self.arguments == ["summary"]:
             return result
         parts = {}
         for plan in book.plan:
             parts.setdefault(plan["part"], []).append(plan)
         for part, plans in parts.items():
-            result.append(section(self, part, *(self.chapter(env, plan, claims) for plan in plans)))
+            result.append(section(self, part, *map(self.chapter, plans)))
         return result
 
-    def chapter(self, env, plan, claims):
+    def summary(self):
+        count = Counter(self.states.values())
+        shown = count["shown"] + count["conditions"] + count["fails"]
+        book = self.book
+        said = [f"{count['shown']} as the slide has them", f"{count['conditions']} with conditions"]
+        if count["told"]:
+            said.append(f"{count['told']} told in prose only")
+        return paragraph(
+            nodes.strong("", f"{shown} of {len(book.items)} items are shown"),
+            f", in {len(book.chapters)} of {len(book.plan)} chapters: {', '.join(said)}, and "
+            f"{count['fails']} do not hold as the slide says. The others are planned.",
+        )
+
+    def chapter(self, plan):
         name = plan["name"]
-        rows = []
-        for id, item in self.book.items.items():
-            if item["notebook"] != name:
-                continue
-            state = [nodes.inline("", "planned", classes=["planned"])]
-            if id in claims.get(name, ()):
-                state = [claim("", "shown", chapter=name, item=id)]
-            what = formula(item["item"])
-            for erratum in item["errata"]:
-                target = nodes.reference("", erratum, refuri=f"errata.html#{erratum.lower()}")
-                target["internal"] = True
-                what += [nodes.Text(" "), nodes.inline("", "", target, classes=["tag"])]
-            rows.append([id, what, state, item["slide"], self.book.kinds[item["kind"]]])
+        items = [item for item in self.book.items.values() if item["notebook"] == name]
         head = f"{int(name[:2])}  {plan['title']}"
         about = plan["about"] + "."
-        if not rows:
+        if not items:
             about += " It compares the chapters before it and shows no item of its own."
         body = [paragraph(about, classes=["about"])]
-        if rows:
-            columns = ["Item", "What", "Where", "Slide", "Kind"]
-            body.append(table(columns, rows, [6, 42, 18, 24, 10], ["lecture-map"]))
+        if items:
+            columns = ["Item", "What", "State", "Slide", "Kind"]
+            made = table(columns, map(self.row, items), [6, 46, 20, 20, 8], ["lecture-map"])
+            rows = made.next_node(nodes.tbody).children
+            for row, item in zip(rows, items, strict=True):
+                row["ids"] = [f"item-{item['id'].lower()}"]
+            body.append(made)
         return section(self, head, *body, name=f"chapter-{name[:2]}")
+
+    def row(self, item):
+        what = worded(item, "item")
+        for erratum in item["errata"]:
+            target = link(erratum, f"errata.html#{erratum.lower()}")
+            what += [nodes.Text(" "), nodes.inline("", "", target, classes=["tag"])]
+        state = self.states[item["id"]]
+        if state in states.VERDICTS:
+            found = [nodes.strong("", "Found: "), *worded(item["verdict"], "found")]
+            what.append(nodes.inline("", "", *found, classes=["found"]))
+        where = [nodes.inline("", states.STATES[state], classes=["state", state])]
+        if state != "planned":
+            where += [nodes.Text(" "), claim("", "", chapter=item["notebook"], item=item["id"])]
+        return [item["id"], what, where, item["slide"], self.book.kinds[item["kind"]]]
 
 
 class ErrataList(BookDirective):
@@ -87,25 +104,30 @@ class ErrataList(BookDirective):
 
     def build(self, env):
         result = []
-        written = {id for chapter in self.book.chapters.values() for id in chapter.errata}
+        told = {}  # erratum -> whether a cell proves it somewhere, or prose alone tells it
+        for chapter in self.book.chapters.values():
+            for id, cell in states.proved(self.book, chapter).items():
+                told[id] = told.get(id, False) or cell is not None
         for letter, deck in (("N", "A"), ("Y", "B")):
             entries = [e for e in self.book.errata.values() if e["id"][0] == letter]
             real = [e for e in entries if e["class"] != "X"]
             lost = [e for e in entries if e["class"] == "X"]
             deck = self.book.decks[deck]
+            count = Counter(told.get(e["id"]) for e in real)
             body = [
                 paragraph(
                     f"{deck['author']}, ",
                     nodes.emphasis("", deck["title"]),
-                    f", {deck['place']}. "
-                    f"{len(real)} notes, {sum(e['id'] in written for e in real)} of them proved in "
-                    "a chapter that is written.",
+                    f", {deck['place']}. Notes: {len(real)}, of which {count[True]} are proved by "
+                    f"a cell, {count[False]} told in prose, {count[None]} planned.",
                 ),
                 *(self.entry(e) for e in real),
             ]
             if lost:
                 body.append(nodes.rubric("", "Lost when the slides were turned into text"))
-                body.append(paragraph("These are no errors of the slides."))
+                body.append(
+                    paragraph("These are no errors of the slides, but of the copy that we read.")
+                )
                 body += [self.entry(e) for e in lost]
             result.append(section(self, f"{deck['short']} lecture", *body))
         return result
@@ -116,15 +138,27 @@ class ErrataList(BookDirective):
         head = paragraph(
             nodes.strong("", id),
             nodes.inline("", self.book.classes[erratum["class"]], classes=["tag"]),
-            nodes.inline("", erratum["slide"], classes=["slide"]),
+            nodes.inline("", f"Slide “{erratum['slide']}”", classes=["slide"]),
             proof("", "", erratum=id, homes=homes),
             classes=["head"],
         )
-        says = paragraph(nodes.strong("", "Slide: "), *formula(erratum["says"]))
-        right = paragraph(nodes.strong("", "Right: "), *formula(erratum["right"]))
+        says = paragraph(nodes.strong("", "It says: "), *worded(erratum, "says"))
+        right = paragraph(nodes.strong("", "We propose: "), *worded(erratum, "right"))
         box = nodes.container("", head, says, right, classes=["erratum-entry"])
         box["ids"] = [id.lower()]
         return box
+
+
+def worded(entry, field):
+    """A text of lectures.json as nodes: with set formulas where it has a form for them.
+
+    "says" is plain text, for search and for hover cards; "says_tex" the same with $…$.
+    """
+    if f"{field}_tex" not in entry:
+        return formula(entry[field])
+    parts = re.split(r"\$([^$]+)\$", entry[f"{field}_tex"])
+    kinds = (nodes.Text, lambda text: nodes.math(text, text))
+    return [kinds[i % 2](part) for i, part in enumerate(parts) if part]
 
 
 class DataCatalogue(BookDirective):
@@ -209,6 +243,16 @@ def started(html, start):
     )
 
 
+class Drawing(BookDirective):
+    """A drawing of the package."""
+
+    required_arguments = 1
+
+    def build(self, env):
+        html = drawing_bundle(self.arguments[0]).html
+        return [nodes.raw("", f'<div class="from-notebook">{html}</div>', format="html")]
+
+
 ROLES = {"measured": measured}
 
 DIRECTIVES = {
@@ -220,4 +264,5 @@ DIRECTIVES = {
     "teaching-minutes": TeachingMinutes,
     "data-catalogue": DataCatalogue,
     "from-notebook": FromNotebook,
+    "drawing": Drawing,
 }

@@ -15,7 +15,7 @@ and one role, {measured}`24_vae: name of a number`, which is that number as the 
 
 On a notebook's page it turns block quotes that begin with a bold "Erratum Y05." or "Exercise 2.1"
 into boxes with an anchor, writes the cost line, and ends the page with the run card. It also serves
-MathJax from the site itself. Sources never import a model.
+MathJax from the site itself. Only `exercise_boxes` imports models, for the answers of exercises.
 """
 
 import shutil
@@ -88,25 +88,31 @@ def resolve(app, doctree, docname):
 
     for node in list(doctree.findall(claim)):
         target = page[node["chapter"]]
-        anchor, title = env.genai_items.get(target, {}).get(node["item"], ("", "shown"))
-        node.replace_self(link(title, to(target, anchor)))
-    boxes = {}  # erratum -> the pages that prove it, in the order of the chapters
+        anchor, title, cell = env.genai_items.get(target, {}).get(node["item"], ("", "there", ""))
+        new = nodes.inline("", "", link(title, to(target, anchor)), classes=["where"])
+        if cell:
+            new += [nodes.Text(", "), link("its cell", to(target, cell))]
+        node.replace_self(new)
+    boxes = {}  # erratum -> the pages that tell it, in the order of the chapters
     for doc, ids in sorted(env.genai_errata.items()):
         for id in ids:
             boxes.setdefault(id, []).append(doc)
     for node in list(doctree.findall(proof)):
         id = node["erratum"]
         if id in boxes:
-            new = nodes.inline("", "proved in ")
+            new = nodes.inline()
             for i, doc in enumerate(boxes[id]):
                 name = doc.rpartition("/")[2]
                 text = f"{int(name[:2])} {book.chapter(name).title}"
+                how = "proved in " if env.genai_errata[doc][id] else "told in prose in "
                 new += nodes.Text(", " if i else "")
-                new += link(text, to(doc, f"erratum-{id.lower()}"))
+                new += [nodes.Text(how), link(text, to(doc, f"erratum-{id.lower()}"))]
         else:
             titles = {plan["name"]: plan["title"] for plan in book.plan}
-            homes = ", ".join(f"{int(h[:2])} {titles[h]}" for h in node["homes"])
-            new = nodes.inline("", f"planned: {homes}" if homes else "planned", classes=["planned"])
+            homes = [h for h in node["homes"] if h not in book.chapters]
+            text = ", ".join(f"{int(h[:2])} {titles[h]}" for h in homes)
+            text = f"planned: {text}" if text else "in no chapter"
+            new = nodes.inline("", text, classes=["planned"])
         node.replace_self(new)
 
 

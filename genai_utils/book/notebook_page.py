@@ -6,10 +6,11 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
-from genai_utils.book import chapters, estimate
+from genai_utils.book import chapters, estimate, states
 from genai_utils.book.cards import on_card, trained
 from genai_utils.book.nodes import duration, link, paragraph, table, where
 from genai_utils.book.results import metrics
+from genai_utils.book.slides import erratum_note
 
 COST = "Cost: see the run card at the end of this page."
 
@@ -66,7 +67,7 @@ class NotebookPage(SphinxTransform):
         if Path(self.env.doc2path(self.env.docname)).suffix != ".ipynb":
             return
         chapter = chapters.Chapter(Path(self.env.doc2path(self.env.docname)))
-        self.boxes()
+        self.boxes(chapter)
         card = chapter.card
         for node in list(self.document.findall(nodes.paragraph)):
             text = node.astext().strip()
@@ -79,35 +80,31 @@ class NotebookPage(SphinxTransform):
             self.append_card(card)
         self.note_items(chapter)
 
-    def boxes(self):
-        errata = self.env.genai_errata.setdefault(self.env.docname, [])
+    def boxes(self, chapter):
+        proved = states.proved(self.app.genai_book, chapter)
+        errata = self.env.genai_errata.setdefault(self.env.docname, {})
         for quote in list(self.document.findall(nodes.block_quote)):
             first = quote.next_node(nodes.strong)
             if first is None or not quote.astext().startswith(first.astext()):
                 continue
             label = first.astext().strip()
-            if found := re.fullmatch(r"Erratum ([NY]\d\d)\.", label):
-                kind, id = "erratum", f"erratum-{found[1].lower()}"
-                errata.append(found[1])
-            elif found := re.match(r"Exercise (\d+)\.(\d+)", label):
-                kind, id = "exercise-box", f"exercise-{found[1]}-{found[2]}"
-            else:
-                continue
-            title = nodes.title("", label.rstrip("."))
             text = first.parent
-            text.remove(first)
-            while text.children and isinstance(text[0], nodes.Text) and not text[0].strip(" .:"):
-                text.pop(0)
-            if text.children and isinstance(text[0], nodes.Text):
-                rest = text[0].lstrip(" .:")
+            if found := re.fullmatch(r"Erratum ([NY]\d\d)\.", label):
+                without(text, first)
+                quote.replace_self(erratum_note(f"erratum-{found[1].lower()}", quote, label[:-1]))
+                errata[found[1]] = proved.get(found[1]) is not None
+            elif found := re.match(r"Exercise (\d+)\.(\d+)", label):
+                title = nodes.title("", label.rstrip("."))
+                rest = without(text, first)
                 # "> **Exercise 2.1** (easy). Write …": the difficulty goes into the title.
-                if found := re.match(r"\((\w+)\)\.?\s*", rest):
-                    title += nodes.inline("", found[1], classes=["tag"])
-                    rest = rest[found.end() :]
-                text[0] = nodes.Text(rest)
-            box = nodes.admonition("", title, *quote.children, classes=["book-box", kind])
-            box["ids"] = [id]
-            quote.replace_self(box)
+                if rest and (tag := re.match(r"\((\w+)\)\.?\s*", rest)):
+                    title += nodes.inline("", tag[1], classes=["tag"])
+                    text[0] = nodes.Text(rest[tag.end() :])
+                box = nodes.admonition(
+                    "", title, *quote.children, classes=["book-box", "exercise-box"]
+                )
+                box["ids"] = [f"exercise-{found[1]}-{found[2]}"]
+                quote.replace_self(box)
 
     def place(self, node, cost):
         """The cost stands on the line that says where the chapter runs, if there is one."""
@@ -158,21 +155,56 @@ class NotebookPage(SphinxTransform):
         (top if top is not None else self.document).append(node)
 
     def note_items(self, chapter):
-        """Note for each lecture item the first section whose text names it."""
+        """Note for each lecture item where it is shown: section, title, and the cell's anchor."""
         places = self.env.genai_items.setdefault(self.env.docname, {})
-        wanted = set(chapter.claims)
-        for node in self.document.findall(nodes.TextElement):
+        containers = self.document.findall(nodes.container)
+        cells = {cell["cell_index"]: cell for cell in containers if "cell_index" in cell}
+        shown = states.shown(self.app.genai_book, chapter)
+        for id in chapter.claims:
+            cell = cells.get(shown.get(id))
+            section = enclosing(cell) if cell is not None else self.first_named(id)
+            if section is None:
+                continue
+            anchor = ""
+            if cell is not None:
+                anchor = f"shows-{id.lower()}"
+                cell["ids"].append(anchor)
+            places[id] = section["ids"][0], numbered(section), anchor
+
+    def first_named(self, id):
+        """The first section whose text names an item."""
+        for node in self.document.findall(nodes.paragraph):
             text = node.astext()
-            if not isinstance(node, nodes.paragraph | nodes.title):
-                continue
-            if text.startswith("Lecture items:"):
-                continue
-            for id in chapters.ITEM.findall(text):
-                place = node
-                while place is not None and not isinstance(place, nodes.section):
-                    place = place.parent
-                if id in wanted and place is not None:
-                    places.setdefault(id, (place["ids"][0], place.next_node(nodes.title).astext()))
+            if id in chapters.ITEM.findall(text) and not text.startswith("Lecture items:"):
+                return enclosing(node)
+        return None
+
+
+def enclosing(node):
+    """The section that a node stands in."""
+    while node is not None and not isinstance(node, nodes.section):
+        node = node.parent
+    return node
+
+
+def numbered(section):
+    """The title of a section; one without a number has that of the section around it."""
+    title = section.next_node(nodes.title).astext()
+    around = enclosing(section.parent)
+    above = around.next_node(nodes.title).astext() if around is not None else ""
+    found = re.match(r"\d+\.\d+ ", above)
+    return f"{found[0]}{title}" if found and not re.match(r"\d", title) else title
+
+
+def without(text, label):
+    """Take the label off the beginning of a text; returns the first words after it."""
+    text.remove(label)
+    while text.children and isinstance(text[0], nodes.Text) and not text[0].strip(" .:"):
+        text.pop(0)
+    if not text.children or not isinstance(text[0], nodes.Text):
+        return ""
+    text[0] = nodes.Text(text[0].lstrip(" .:"))
+    return text[0]
 
 
 def expected(estimated):

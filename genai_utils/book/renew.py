@@ -14,6 +14,7 @@ too, where the code says them literally (`genai_utils.book.retouch`).
 
 import argparse
 import ast
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ from genai_utils.book.retouch import retouched
 from genai_utils.book.running import read, write
 from genai_utils.checks import register, stubs
 from genai_utils.checks.shown import shown_bundle
+from genai_utils.display.stored import upgrade
 from genai_utils.printing import say
 
 _BUNDLES = {"draw": ("display.drawing", "drawing_bundle"), "play": ("toys", "play_bundle")}
@@ -102,23 +104,28 @@ def _thing(node, names):
 
 
 def package_outputs(notebook):
-    """(index of the cell, the output that it would store today), for cells that draw or play."""
+    """(index of the cell, what it would store today, whether that is stored), for draw and play."""
     for index, cell in enumerate(notebook.cells):
         call = cell.cell_type == "code" and package_call(cell.source)
         if call:
             kind, name = call
             home, bundle = _BUNDLES[kind]
             made = getattr(import_module(f"genai_utils.{home}"), bundle)(name)
-            yield index, dict(made.data)
+            stored = [_named_once(output.get("data", {})) for output in cell.outputs]
+            yield index, dict(made.data), stored == [_named_once(made.data)]
+
+
+def _named_once(data):
+    """Data whose ids do not tell how often a process has shown the same."""
+    return {key: re.sub(r"(genai-[0-9a-f]{10})-\d+", r"\1", text) for key, text in data.items()}
 
 
 def renewed_outputs(notebook):
     """Store today's output of cells that draw or play. Returns the names of those that changed."""
     changed = []
-    for index, data in package_outputs(notebook):
+    for index, data, current in package_outputs(notebook):
         cell = notebook.cells[index]
-        stored = [dict(output.get("data", {})) for output in cell.outputs]
-        if stored != [data]:
+        if not current:
             cell.outputs = [nbformat.v4.new_output("display_data", data=data)]
             changed.append(package_call(cell.source)[1])
     if changed:  # they may be new: the numbers of a run from top to bottom
@@ -147,6 +154,15 @@ def _seen(data):
     return data["text/plain"], data["text/html"].count("<summary")
 
 
+def upgraded(notebook):
+    """(output, its HTML as today's package writes it around the pictures), where that differs."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            html = output.get("data", {}).get("text/html")
+            if html and upgrade(html) != html:
+                yield output, upgrade(html)
+
+
 def stale_words(notebook):
     """The indices of cells whose stored output has other words than the cell says."""
     return [index for index, output, fresh in retouched(notebook) if dict(output["data"]) != fresh]
@@ -172,6 +188,11 @@ def renew(path):
             output["data"], sources = data, sources + 1
     if sources:
         done.append(f"{sources} shown sources")
+    older = list(upgraded(notebook))
+    for output, html in older:
+        output["data"]["text/html"] = html
+    if older:
+        done.append(f"{len(older)} outputs in today's form")
     worded = 0
     for _, output, data in retouched(notebook):
         if dict(output["data"]) != data:

@@ -10,7 +10,7 @@ from genai_utils.book import estimate
 from genai_utils.book.cards import excess, on_card
 from genai_utils.book.chapters import Chapter
 from genai_utils.book.digest import code_sha256
-from genai_utils.book.renew import Stale, package_outputs, stale_sources, stale_words
+from genai_utils.book.renew import Stale, package_outputs, stale_sources, stale_words, upgraded
 from genai_utils.book.retouch import Unlike
 from genai_utils.checks import stubs
 
@@ -160,6 +160,8 @@ def sources_are_current(chapter, book, address):
 
 def words_are_current(chapter, book, address):
     """Alt texts, captions and where an explorer opens are those that the code says."""
+    if any(upgraded(chapter.notebook)):
+        yield "it stores outputs in an older form: python -m genai_utils.book.renew"
     try:
         stale = stale_words(chapter.notebook)
     except Unlike as problem:
@@ -171,9 +173,8 @@ def words_are_current(chapter, book, address):
 
 def package_outputs_are_current(chapter, book, address):
     """A drawing or a toy is the one that the package makes today."""
-    for index, data in package_outputs(chapter.notebook):
-        stored = [dict(output.get("data", {})) for output in chapter.notebook.cells[index].outputs]
-        if stored != [data]:
+    for index, _, current in package_outputs(chapter.notebook):
+        if not current:
             yield f"cell {index} shows an older drawing: python -m genai_utils.book.renew"
 
 

@@ -86,12 +86,12 @@ def add_output(nb, **data):
     code(nb).outputs.append(nbformat.v4.new_output("display_data", data=data))
 
 
-def without_html(nb, part):
+def without_html(nb, *parts):
     for cell in nb.cells:
         for output in cell.get("outputs", []):
             html = output.get("data", {}).get("text/html")
-            if html:
-                output.data["text/html"] = html.replace(part, "data-other=")
+            for part in parts if html else ():
+                html = output.data["text/html"] = html.replace(part, "data-other=")
 
 
 def estimated(nb, **changes):
@@ -160,6 +160,9 @@ MUTANTS = {
     "shows source that has changed": lambda nb: source(nb).data.update({"text/plain": "x = 1"}),
     "shows source that has changed: python": lambda nb: unfold(source(nb)),
     "its shown source cannot be compared": lambda nb: recode(nb, r"^show_source\(.*", "None"),
+    "outputs in an older form": lambda nb: without_html(
+        nb, "\nroot.querySelectorAll('.genai-untrusted')", '<p class="genai-untrusted'
+    ),
     "other words than its output": lambda nb: recode(nb, r"\balt=\"", 'alt="Changed: '),
     "outputs cannot be compared": lambda nb: next(
         c for c in nb.cells if re.search(r"^explore\(", c.source, re.MULTILINE)
