@@ -47,6 +47,8 @@ def _marked(found):
     frames = _PIXELS.findall(figure)
     if "genai-crisp" in figure:  # the ground of a pad; its picture is beside it, in pixels
         frames = _PIXELS.findall(figure[_OPEN.search(figure).start() :])[:1]
+    if not frames:  # drawn by other means
+        return figure
     frames = frames[:: -(-len(frames) // MOST)]
     plots = [is_plot(Image.open(io.BytesIO(base64.b64decode(frame)))) for frame in frames]
     return _OPEN.sub(f'<img class="dark-light {PLOT if all(plots) else PICTURE}"', figure)

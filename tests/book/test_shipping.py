@@ -130,6 +130,11 @@ def test_the_decoded_picture_of_a_pad_is_never_a_plot():
     assert f"dark-light {dark.PLOT}" in marked and crisp in marked
 
 
+def test_a_figure_whose_picture_is_no_image_of_ours_stays():
+    html = figure("data:image/svg+xml;base64,PHN2Zy8+")
+    assert dark.mark(html) == html
+
+
 def test_in_dark_mode_a_plot_turns_its_ground_and_keeps_orange(browser, tmp_path):
     css, js = ((ASSETS / f"site.{kind}").read_text() for kind in ("css", "js"))
     page = tmp_path / "dark.html"
