@@ -99,7 +99,8 @@ def typewriter_bundle(model, characters, *, prompt, alt, name=None, caption=None
         f'<div class="genai-picked" aria-live="polite" hidden></div>'
         f'<div class="genai-status" role="status"></div>'
         f"{legend()}{figcaption(caption)}"
-        f"{script(identity, 'typewriter', data, 'page_gpt.js', 'typewriter.js')}</figure>"
+        f"{script(identity, 'typewriter', data, 'page_gpt.js', 'sampling.js', 'typewriter.js')}"
+        "</figure>"
     )
     said = f"{alt}\n{prompt}{''.join(char for char, _ in shown)}"
     bundle = Bundle(text_html=html, text_plain=said)  # without scripts the text itself is there

@@ -6,7 +6,10 @@ part in it. Weights that a toy needs are trained by `python -m genai_utils.toys.
 
 from importlib import import_module
 
-TOYS = {}  # name -> the module of this room that has `bundle()`
+TOYS = {  # name -> the module of this room that has `bundle()`
+    "attention": "attention",
+    "softmax": "softmax",
+}
 
 
 def play(name):
