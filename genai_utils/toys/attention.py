@@ -28,7 +28,7 @@ from genai_utils.language.gpt import GPT, GPTConfig
 WEIGHTS = files("genai_utils.toys") / "weights"
 SIGNS = "abcdefghijklmnopqrstuvwxyzäöüß .,'-?!:;\""
 CONFIG = GPTConfig(vocabulary=len(SIGNS), context=40, layers=2, heads=2, dim=48)
-TEXT = "the quick fox and the qu"  # it opens on this one, at its last letter
+TEXT = "anna met otto. later anna m"  # it opens on this one, at its last letter
 TOLD = {
     "before": "the letter just before",
     "two before": "the letter two places before",
@@ -38,6 +38,7 @@ TOLD = {
     "first": "the first letter of the text",
 }
 PLAIN = 0.5  # of its weight on one of these: a head that can be named
+SCRIPTS = ("elements.js", "page_gpt.js", "sampling.js", "attention.js")
 CAPTION = (
     "A transformer of two layers, computed in the page. It was trained on random letters in which "
     "pieces come again and has never seen a word: whatever it expects, it found in your text."
@@ -73,10 +74,13 @@ def maps(model, ids):
     return torch.stack(found)
 
 
-def says(shares, texts):
+def says(shares, record):
     """What one sentence can say of a head, from its measured shares, a dict with TOLD's keys."""
     most = max(TOLD, key=shares.get)
-    over = f"Measured over {texts:,} random texts."
+    over = (
+        f"Measured in the second half of {record['texts']:,} texts: {CONFIG.context // 2} random "
+        f"letters, then the same again. An even spread would give {record['even']:.2f}."
+    )
     if shares[most] < PLAIN:
         return f"This head has no plain pattern: at most {shares[most]:.2f} on {TOLD[most]}. {over}"
     return f"This head puts {shares[most]:.2f} of its weight on {TOLD[most]}. {over}"
@@ -122,7 +126,7 @@ def bundle():
         f"{target + 1}, the letter that came after {TEXT[-1]} earlier."
     )
     sentences = [
-        [*(says(shares, record["texts"]) for shares in heads), "The mean of the heads of a layer."]
+        [*(says(shares, record) for shares in heads), "The mean of the heads of a layer."]
         for heads in record["heads"]
     ]
     data = {
@@ -143,7 +147,7 @@ def bundle():
         f'height="{picture.height * 2 // 3}"><p>{escape(sentences[layer][head])}</p></div>'
         f'<p class="genai-untrusted">The text cannot be changed yet: run this cell, or trust the '
         f"notebook.</p>{figcaption(CAPTION)}"
-        f"{script(identity, 'attentionToy', data, 'elements.js', 'page_gpt.js', 'sampling.js', 'attention.js')}"  # noqa: E501
+        f"{script(identity, 'attentionToy', data, *SCRIPTS)}"
         "</figure>"
     )
     made = Bundle(text_html=html, image_png=pictures.png_text(picture), text_plain=alt)

@@ -89,7 +89,7 @@ def test_the_record_says_what_the_heads_do(model):
                 own = np.mean([rows[:, t, t - back].mean() for t in range(half, 2 * half)])
                 assert own == pytest.approx(shares[key], abs=0.02), (layer, head, key)
     best = [max(max(shares.values()) for shares in heads) for heads in record["heads"]]
-    assert min(best) > 0.8 and record["right"]["second half"] > 0.95
+    assert min(best) > 0.75 and record["right"]["second half"] > 0.95
     assert toy.strongest(record, "before")[0] == 0 and toy.strongest(record, "after")[0] == 1
 
 
@@ -126,7 +126,8 @@ def test_a_training_of_a_few_steps_gives_a_record_and_leaves_the_random_state():
     ],
 )
 def test_the_sentence_of_a_head_follows_the_measure(shares, words):
-    assert words in toy.says(dict.fromkeys(toy.TOLD, 0.01) | shares, 1_000)
+    said = toy.says(dict.fromkeys(toy.TOLD, 0.01) | shares, {"texts": 123, "even": 0.04})
+    assert words in said and "123 texts: 20 random letters" in said and "give 0.04." in said
 
 
 # -- the page ------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def test_without_a_script_a_picture_and_a_sentence_are_there():
     bundle = toy.bundle()
     html = re.sub(r"<(script|style)>.*?</\1>", "", bundle.html, flags=re.DOTALL)
     assert 'data-figure="toy-attention"' in html and "<img" in html and 'alt="The text' in html
-    assert "Measured over 1,000 random texts" in html
+    assert "Measured in the second half of 1,000 texts" in html
     assert "run this cell, or trust the notebook" in html and 'class="genai-untrusted"' in html
     assert "<input" not in html and "<svg" not in html  # what a sanitizer would leave of them
     assert bundle.data["text/plain"].startswith("The text") and bundle.size < 300_000
@@ -219,7 +220,7 @@ def test_a_head_is_chosen(browser, opened, model):
         found = [float(cell.get_attribute("opacity")) for cell in cells]
         np.testing.assert_allclose(found, row, atol=TOLERANCE)
         if head < 2:
-            assert says.text == toy.says(record["heads"][layer][head], record["texts"])
+            assert says.text == toy.says(record["heads"][layer][head], record)
     radios[0].send_keys(Keys.ARROW_RIGHT)
     assert (now()["layer"], now()["head"]) == (0, 1)
 

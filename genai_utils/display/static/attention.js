@@ -67,10 +67,12 @@ function attentionToy(root, data) {
     says,
     element("div", { class: "genai-wide" }, lines),
     looks,
+    element("p", { class: "genai-name" }, "Below, the letter that looks; above, what it looks at. Point at a letter, " +
+      "or move through them with the arrow keys."),
     element(
       "div",
       { class: "genai-pair" },
-      element("div", {}, element("div", { class: "genai-name" }, "all letters of this head"), matrix),
+      element("div", {}, element("div", { class: "genai-name" }, "this head, a row for each letter that looks"), matrix),
       element("div", {}, after, bars),
     ),
   );
@@ -84,7 +86,7 @@ function attentionToy(root, data) {
   }
   function drawLines() {
     const n = ids.length;
-    const cell = Math.min(18, find(".genai-wide").clientWidth / Math.max(n, 1));
+    const cell = Math.min(22, find(".genai-wide").clientWidth / Math.max(n, 1));
     const at = (i) => (i + 0.5) * cell;
     const curve = (t, s) =>
       `M${at(t)} ${LOW - 16}C${at(t)} ${(ROW + LOW) / 2} ${at(s)} ${(ROW + LOW) / 2} ${at(s)} ${ROW + 12}`;
@@ -103,7 +105,7 @@ function attentionToy(root, data) {
     const frame = { x: at(chosen) - cell / 2, y: LOW - 14, width: cell, height: 26, rx: 4 };
     lines.setAttribute("width", n * cell);
     lines.setAttribute("height", LOW + 18);
-    lines.style.fontSize = `${Math.min(18, 1.45 * cell)}px`;
+    lines.style.fontSize = `${Math.min(19, 1.45 * cell)}px`;
     lines.replaceChildren(
       ...all,
       ...strong,
