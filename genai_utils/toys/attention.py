@@ -75,15 +75,18 @@ def maps(model, ids):
 
 
 def says(shares, record):
-    """What one sentence can say of a head, from its measured shares, a dict with TOLD's keys."""
+    """What can be said of a head, from its measured shares (the keys of TOLD, and "new")."""
     most = max(TOLD, key=shares.get)
-    over = (
-        f"Measured in the second half of {record['texts']:,} texts: {CONFIG.context // 2} random "
-        f"letters, then the same again. An even spread would give {record['even']:.2f}."
-    )
     if shares[most] < PLAIN:
-        return f"This head has no plain pattern: at most {shares[most]:.2f} on {TOLD[most]}. {over}"
-    return f"This head puts {shares[most]:.2f} of its weight on {TOLD[most]}. {over}"
+        said = f"This head has no plain pattern: at most {shares[most]:.2f} on {TOLD[most]}."
+    else:
+        said = f"This head puts {shares[most]:.2f} of its weight on {TOLD[most]}."
+    if shares["new"] >= PLAIN:
+        said += f" Where a letter is new it rests on the first of the text ({shares['new']:.2f})."
+    return (
+        f"{said} Measured over {record['texts']:,} texts: {CONFIG.context // 2} random letters, "
+        f"all different, then the same again; an even spread would be {record['even']:.2f}."
+    )
 
 
 def strongest(record, key):

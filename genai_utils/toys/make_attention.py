@@ -104,8 +104,9 @@ def look(model, ids):
               "same": place - half, "first": 0 * place}  # fmt: skip
         shares = {key: weights[..., place, s].mean((0, 2)) for key, s in at.items()}
         shares["after"] = induction_share(ids, weights)
+        shares["new"] = weights[:, :, 1:half, 0].mean((0, 2))  # letters that have not come before
         found.append([
-            {key: round(shares[key][head].item(), 4) for key in toy.TOLD}
+            {key: round(shares[key][head].item(), 4) for key in [*toy.TOLD, "new"]}
             for head in range(weights.shape[1])
         ])  # fmt: skip
     return found

@@ -82,12 +82,17 @@ def test_the_record_says_what_the_heads_do(model):
     half = ids.shape[1] // 2
     backs = {"before": 1, "two before": 2, "itself": 0, "same": half, "after": half - 1}
     weights = toy.maps(model, ids)  # (layers, B, heads, T, T)
+    again = make_attention.look(model, ids)
     for layer, heads in enumerate(record["heads"]):
         for head, shares in enumerate(heads):
             rows = weights[layer, :, head]
             for key, back in backs.items():
                 own = np.mean([rows[:, t, t - back].mean() for t in range(half, 2 * half)])
+                assert own == pytest.approx(again[layer][head][key], abs=1e-3), (layer, head, key)
                 assert own == pytest.approx(shares[key], abs=0.02), (layer, head, key)
+            new = np.mean([rows[:, t, 0].mean() for t in range(1, half)])
+            assert new == pytest.approx(again[layer][head]["new"], abs=1e-3)
+            assert new == pytest.approx(shares["new"], abs=0.02)
     best = [max(max(shares.values()) for shares in heads) for heads in record["heads"]]
     assert min(best) > 0.75 and record["right"]["second half"] > 0.95
     assert toy.strongest(record, "before")[0] == 0 and toy.strongest(record, "after")[0] == 1
@@ -121,13 +126,18 @@ def test_a_training_of_a_few_steps_gives_a_record_and_leaves_the_random_state():
     ("shares", "words"),
     [
         ({"before": 0.9}, "0.90 of its weight on the letter just before"),
-        ({"after": 0.6}, "0.60 of its weight on the letter that came after the same letter"),
+        (
+            {"after": 0.6, "new": 0.7},
+            "0.60 of its weight on the letter that came after the same letter",
+        ),
         ({"itself": 0.3}, "no plain pattern: at most 0.30 on the letter itself"),
     ],
 )
 def test_the_sentence_of_a_head_follows_the_measure(shares, words):
-    said = toy.says(dict.fromkeys(toy.TOLD, 0.01) | shares, {"texts": 123, "even": 0.04})
-    assert words in said and "123 texts: 20 random letters" in said and "give 0.04." in said
+    shares = dict.fromkeys([*toy.TOLD, "new"], 0.01) | shares
+    said = toy.says(shares, {"texts": 123, "even": 0.04})
+    assert words in said and "123 texts: 20 random letters" in said and "be 0.04." in said
+    assert ("rests on the first of the text (0.70)" in said) == (shares["new"] > 0.5)
 
 
 # -- the page ------------------------------------------------------------------------------------
@@ -137,7 +147,7 @@ def test_without_a_script_a_picture_and_a_sentence_are_there():
     bundle = toy.bundle()
     html = re.sub(r"<(script|style)>.*?</\1>", "", bundle.html, flags=re.DOTALL)
     assert 'data-figure="toy-attention"' in html and "<img" in html and 'alt="The text' in html
-    assert "Measured in the second half of 1,000 texts" in html
+    assert "Measured over 1,000 texts" in html
     assert "run this cell, or trust the notebook" in html and 'class="genai-untrusted"' in html
     assert "<input" not in html and "<svg" not in html  # what a sanitizer would leave of them
     assert bundle.data["text/plain"].startswith("The text") and bundle.size < 300_000

@@ -67,9 +67,12 @@ def press(browser, element, *keys, shift=False):
 def test_without_a_script_the_numbers_of_the_opening_stand_in_a_table():
     html = re.sub(r"<(script|style)>.*?</\1>", "", toy.bundle().html, flags=re.DOTALL)
     products, weights, mixed = expected(toy.QUERY, toy.KEYS)
-    for row in zip(products, weights, strict=True):
-        assert all(f"{x:.{digits}f}".replace("-", "−") in html
-                   for x, digits in zip(row, (2, 3), strict=True))  # fmt: skip
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", html)
+    for row, product, weight in zip(rows, products, weights, strict=True):
+        cells = [f"{product:.2f}", f"{product / math.sqrt(2):.2f}", f"<b>{weight:.3f}</b>"]
+        assert re.findall(r"<td[^>]*>([^<]+|<b>.*?</b>)", row)[:3] == [
+            cell.replace("-", "−") for cell in cells
+        ]
     assert f"= {mixed:.3f}</p>" in html
     assert "run this cell, or trust the notebook" in html and 'class="genai-untrusted"' in html
     assert "\N{MINUS SIGN}0.00" not in html

@@ -72,7 +72,7 @@ function attentionToy(root, data) {
     element(
       "div",
       { class: "genai-pair" },
-      element("div", {}, element("div", { class: "genai-name" }, "this head, a row for each letter that looks"), matrix),
+      element("div", {}, element("div", { class: "genai-name" }, "a row for each letter that looks"), matrix),
       element("div", {}, after, bars),
     ),
   );
