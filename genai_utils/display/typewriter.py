@@ -17,7 +17,7 @@ from genai_utils.display.tokens import legend, percent, step
 from genai_utils.inputs import number, whole
 
 LONGEST = 1_000  # letters of a prompt
-SCRIPTS = ("page_random.js", "page_math.js", "page_gpt.js", "typewriter.js")
+SCRIPTS = ("page_random.js", "page_math.js", "page_gpt.js", "sampling.js", "typewriter.js")
 RANGES = {"temperature": (0, 2), "top_p": (0.05, 1)}  # of the sliders
 
 

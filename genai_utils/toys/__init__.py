@@ -6,10 +6,12 @@ part in it. Weights that a toy needs are trained by `python -m genai_utils.toys.
 
 from importlib import import_module
 
-TOYS = {
+TOYS = {  # name -> the module of this room that has `bundle()`
     "kmeans": "kmeans",
+    "softmax": "softmax",
+    "attention": "attention",
     "digit": "digit",
-}  # name -> the module of this room that has `bundle()`
+}
 
 
 def play_bundle(name):

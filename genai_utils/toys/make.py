@@ -1,10 +1,11 @@
 """Make the weights that a toy brings.
 
     python -m genai_utils.toys.make digit
+    python -m genai_utils.toys.make attention           see make_attention
 
-It trains on MNIST's training digits (which must be on this machine), on a processor, in one thread,
-in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision with
-some encoded test digits, and `digit.json`, the record: the settings, what was measured on test
+The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
+thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
+with some encoded test digits, and `digit.json`, the record: the settings, what was measured on test
 digits, and the SHA-256 of the weights. The same machine makes the same bytes again; another
 processor rounds differently, and its model differs a little.
 """
@@ -21,7 +22,7 @@ import torch
 from genai_utils import data
 from genai_utils.inputs import path
 from genai_utils.printing import say
-from genai_utils.toys import digit
+from genai_utils.toys import digit, make_attention
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
 
@@ -114,14 +115,16 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("toy", choices=["digit"])
+    parser.add_argument("toy", choices=["digit", "attention"])
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
-    parser.add_argument("--out", default=digit.WEIGHTS, help="a folder")
+    parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
     os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
+        if options.toy == "attention":
+            return make_attention.main(options.steps or make_attention.STEPS, out)
         payload, record = make(options.steps, progress=True)
         out.mkdir(parents=True, exist_ok=True)
         file = out / "digit.safetensors"

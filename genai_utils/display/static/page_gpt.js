@@ -33,7 +33,8 @@ function gptWeights(data) {
   return weights;
 }
 
-function gpt(data) {
+// watch(layer, head, place, s, weight), if given, hears how much each place looks at each before it.
+function gpt(data, watch) {
   const { vocabulary, context, layers, heads, dim: d, hidden, eps } = data;
   const w = gptWeights(data);
   const size = d / heads;
@@ -56,7 +57,7 @@ function gpt(data) {
   const add = () => {
     for (let i = 0; i < d; i++) x[i] += y[i];
   };
-  function attend(k, v, place) {
+  function attend(k, v, place, layer) {
     mixed.fill(0);
     for (let first = 0; first < d; first += size) {
       let [most, total] = [-Infinity, 0];
@@ -69,6 +70,7 @@ function gpt(data) {
       for (let s = 0; s <= place; s++) total += scores[s] = Math.exp(scores[s] - most);
       for (let s = 0; s <= place; s++) {
         const weight = scores[s] / total;
+        watch?.(layer, first / size, place, s, weight);
         for (let i = 0; i < size; i++) mixed[first + i] += weight * v[s * d + first + i];
       }
     }
@@ -82,7 +84,7 @@ function gpt(data) {
       project(y, `${l}.qkv`, qkv);
       keys[l].set(qkv.subarray(d, 2 * d), place * d);
       values[l].set(qkv.subarray(2 * d), place * d);
-      attend(keys[l], values[l], place);
+      attend(keys[l], values[l], place, l);
       project(mixed, `${l}.out`, y);
       add();
       norm(`${l}.norm2`);
@@ -114,18 +116,4 @@ function gpt(data) {
     }
     return logits;
   };
-}
-
-const likeliest = (p) => Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b);
-
-// One token: the likeliest at temperature 0, else one of the fewest that hold the share topP.
-function drawToken(logits, temperature, topP, random) {
-  if (temperature === 0) return likeliest(logits)[0];
-  const p = softmax(logits, temperature);
-  const order = likeliest(p);
-  let [kept, mass] = [0, 0];
-  while (kept < order.length && (kept === 0 || mass < topP)) mass += p[order[kept++]];
-  let rest = random() * mass;
-  for (let i = 0; i < kept; i++) if ((rest -= p[order[i]]) < 0) return order[i];
-  return order[kept - 1];
 }
