@@ -8,8 +8,8 @@ numbers of a run:
 - the docstring of a stub that is still to be filled in;
 - in `run.pick(ci=…, cpu=…, gpu=…)` the sizes of the other profiles;
 - what `book.retouch` can bring up to date in a stored output, where it is written out: the alt
-  text, the caption, where an explorer opens, the names of a walk's stops, and the order of an
-  explorer's sliders and of the values on them.
+  text, the caption, where an explorer opens, the order of its sliders and of the values on them,
+  the names of a walk's stops and the letter of a pad's code.
 
 So a sentence or a size for processors can be mended without a graphics card at hand.
 """
@@ -83,7 +83,11 @@ def name_of(call):
 
 def words(call):
     """Keyword -> node of what `book.retouch` can renew: literals only."""
-    known = {"latent_walk": (*WORDS, "labels"), **dict.fromkeys(TEXTS, ("caption",))}
+    known = {
+        "latent_walk": (*WORDS, "labels"),
+        "latent_pad": (*WORDS, "symbol"),
+        **dict.fromkeys(TEXTS, ("caption",)),
+    }
     found = {}
     for keyword in call.keywords:
         if keyword.arg not in known.get(name_of(call), WORDS):

@@ -12,10 +12,7 @@ The notebook itself keeps every line. On its page
 """
 
 import ast
-import re
-from io import StringIO
 from pathlib import Path
-from tokenize import COMMENT, TokenError, generate_tokens
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
@@ -23,8 +20,8 @@ from sphinx.transforms import SphinxTransform
 from genai_utils.book import chapters
 from genai_utils.book.digest import package_call
 from genai_utils.book.nodes import link, paragraph
+from genai_utils.display.source import without_marks
 
-_MARKS = re.compile(r"\s*# ?(NBVAL_\w+|fmt: (skip|on|off)|noqa\b.*|type: ignore.*)$")
 TABLES = {"table", "f1_table"}
 LABS = {"lab"}
 FIGURES = {"show", "explore", "image_grid", "latent_pad", "latent_walk", "zoom_map", "typewriter",
@@ -58,31 +55,14 @@ def _call(statement):
 
 def _records(statement):
     """Whether a statement does nothing but `run.record(...)`."""
-    if isinstance(statement, ast.For):
+    if isinstance(statement, ast.For | ast.If) and not statement.orelse:
         return all(map(_records, statement.body))
     return _call(statement) == "run.record"
 
 
-def _without_marks(code):
-    """The code without marks for tools, and without the lines that held nothing else."""
-    lines, gone = code.splitlines(), set()
-    try:
-        comments = [t for t in generate_tokens(StringIO(code).readline) if t.type == COMMENT]
-    except (TokenError, SyntaxError):  # no Python
-        return code
-    for comment in comments:
-        row, column = comment.start
-        text = _MARKS.sub("", comment.string)
-        if text != comment.string:
-            lines[row - 1] = (lines[row - 1][:column] + text).rstrip()
-            if not lines[row - 1]:
-                gone.add(row - 1)
-    return "\n".join(line for i, line in enumerate(lines) if i not in gone)
-
-
 def cleaned(code):
     """The code without marks for tools and without records."""
-    code = _without_marks(code)
+    code = without_marks(code)
     try:
         tree = ast.parse(code)
     except SyntaxError:  # %magics

@@ -1,9 +1,9 @@
 """Bring the words of a stored output up to date, without a run.
 
 The alt text, the caption, where an explorer opens, the order of its sliders and of the values on
-them, and the names of a walk's stops are words about pictures that are there already. Where a cell
-says them literally, its stored output can be given what the code says today; `book.digest` leaves
-these out of the digest of a run.
+them, the names of a walk's stops and the letter of a pad's code are words about pictures that are
+there already. Where a cell says them literally, its stored output can be given what the code says
+today; `book.digest` leaves these out of the digest of a run.
 """
 
 import ast
@@ -25,6 +25,7 @@ _EXPLORER = re.compile(r"(\nexplorer\(root, )(\{.*?\})(\);\n\}\)\(\);</script>)"
 _WALK = re.compile(r"(\nwalk\(root, )(\{.*?\})(\);\n\}\)\(\);</script>)", re.DOTALL)
 _CONTROLS = re.compile(r'<div class="genai-controls".*?</div>', re.DOTALL)
 _PLACE = re.compile(r' value="(\d+)" aria-valuetext=')
+_NAMES = re.compile(r'\npad\(root, \{.*?"names":\[(.*?)\]', re.DOTALL)
 _PICTURE = re.compile(r'(<img class="dark-light[^>]*? alt=")([^"]*)(" src=")([^"]*)')
 
 
@@ -71,6 +72,8 @@ def _fresh(call, data):
     if name_of(call) == "explore":
         _explorer(data, axes(call), said.get("start", {}) if "start" in said or "start" not in given
                   else None)  # fmt: skip
+    if name_of(call) == "latent_pad" and ("symbol" in said or "symbol" not in given):
+        _symbol(data, said.get("symbol", "c"))
     if "labels" in said:
         _labels(data, said["labels"])
     return data
@@ -191,6 +194,15 @@ def _index(places, axes):
     for place, labels in zip(places, axes, strict=True):
         number = number * len(labels) + place
     return number
+
+
+def _symbol(data, symbol):
+    """The letter of a pad's two numbers, wherever it stands: c₁ or z₁."""
+    names = json.loads(f"[{_NAMES.search(data['text/html'])[1]}]")
+    for name in names:
+        fresh = symbol + name.lstrip("abcdefghijklmnopqrstuvwxyz")
+        for old, new in ((name, fresh), (json.dumps(name)[1:-1], json.dumps(fresh)[1:-1])):
+            data["text/html"] = data["text/html"].replace(old, new)
 
 
 def _labels(data, labels):

@@ -107,7 +107,7 @@ def _background(points, labels, dims, extent):
 
 
 def pad_bundle(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=None, points=None,
-               labels=None, dims=(0, 1), origin=None):  # fmt: skip
+               labels=None, dims=(0, 1), origin=None, symbol="c"):  # fmt: skip
     """The output that :func:`latent_pad` displays."""
     alt = require_text(alt, "alt")
     shape = _shape(shape)
@@ -128,7 +128,7 @@ def pad_bundle(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
     frozen = network.evaluation_copy(decoder)
     still = _still(network.decode(frozen, origin[None], shape)[0])
     ground, legend = _background(points, labels, dims, extent)
-    names = [f"c{d + 1}".translate(SUBSCRIPTS) for d in dims]
+    names = [symbol + str(d + 1).translate(SUBSCRIPTS) for d in dims]
     data = {
         "shape": shape,
         "extent": float(extent),
@@ -165,7 +165,7 @@ def pad_bundle(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
 
 
 def latent_pad(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=None, points=None,
-               labels=None, dims=(0, 1), origin=None):  # fmt: skip
+               labels=None, dims=(0, 1), origin=None, symbol="c"):  # fmt: skip
     """Display a pad: pick a code by pointer, finger or arrow keys, see it decoded in the page.
 
     Args:
@@ -181,13 +181,15 @@ def latent_pad(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
         labels: N classes of these points, which colour them.
         dims: which two numbers of the code the pad moves.
         origin: (k,) the code at which it opens, and its other numbers; default: (0, 0).
+        symbol: the letter that stands for the code in the chapter.
 
     Raises:
         TypeError: a layer that a page cannot compute, named with the list of those that it can.
         ValueError: sizes that do not fit, numbers that are not finite, more than 600 kB.
     """
     pad_bundle(decoder, alt=alt, shape=shape, extent=extent, name=name, caption=caption,
-               points=points, labels=labels, dims=dims, origin=origin).display()  # fmt: skip
+               points=points, labels=labels, dims=dims, origin=origin,
+               symbol=symbol).display()  # fmt: skip
 
 
 def walk_bundle(decoder, codes, *, alt, shape=(28, 28), name=None, caption=None, labels=None):

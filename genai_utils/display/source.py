@@ -4,6 +4,8 @@ import ast
 import inspect
 import re
 import textwrap
+from io import StringIO
+from tokenize import COMMENT, TokenError, generate_tokens
 
 from pygments import highlight, lex
 from pygments.formatters import HtmlFormatter
@@ -24,8 +26,31 @@ DARK_HOSTS = (
 )
 
 
+_MARKS = re.compile(r"\s*# ?(NBVAL_\w+|fmt: (skip|on|off)|noqa\b.*|type: ignore.*)$")
+
+
+def without_marks(code):
+    """The code without marks for tools, and without the lines that held nothing else."""
+    lines, gone = code.splitlines(), set()
+    try:
+        comments = [t for t in generate_tokens(StringIO(code).readline) if t.type == COMMENT]
+    except (TokenError, SyntaxError):  # no Python
+        return code
+    for comment in comments:
+        row, column = comment.start
+        text = _MARKS.sub("", comment.string)
+        if text != comment.string:
+            lines[row - 1] = (lines[row - 1][:column] + text).rstrip()
+            if not lines[row - 1]:
+                gone.add(row - 1)
+    return "\n".join(line for i, line in enumerate(lines) if i not in gone)
+
+
 def source_of(thing):
-    """The source text of a function, class, method or module, without common indentation."""
+    """The source text of a function, class, method or module.
+
+    Without the indentation that all of it has, and without marks for tools.
+    """
     if isinstance(thing, property):
         thing = thing.fget
     thing = inspect.unwrap(thing) if callable(thing) else thing
@@ -37,7 +62,7 @@ def source_of(thing):
             f"show_source() needs functions, classes, methods or modules written in Python; "
             f"{what} has no source to show."
         ) from None
-    return textwrap.dedent(text).strip("\n")
+    return without_marks(textwrap.dedent(text).strip("\n"))
 
 
 def _name(thing):

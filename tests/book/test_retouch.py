@@ -13,7 +13,7 @@ from genai_utils.book.renew import renew, stale_words
 from genai_utils.book.retouch import Unlike, retouched
 from genai_utils.display.explorer import explorer_bundle
 from genai_utils.display.figures import figure_bundle, table_bundle
-from genai_utils.display.latent_pad import walk_bundle
+from genai_utils.display.latent_pad import pad_bundle, walk_bundle
 
 ALT = 'A "curve" < a line.'
 
@@ -54,6 +54,12 @@ def walk(**words):
     return walk_bundle(decoder, torch.eye(2), shape=(2, 2), alt=ALT, **words)
 
 
+def pad(**words):
+    torch.manual_seed(0)
+    decoder = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid())
+    return pad_bundle(decoder, shape=(2, 2), alt=ALT, caption="Cod₁es.", **words)
+
+
 def rows(**words):
     return table_bundle([{"a": 1.5, "b": "x"}], **words)
 
@@ -69,6 +75,8 @@ CASES = [
     ("explore(draw, shade=SHADES, size=[4, 1, 2], {})", swapped, {"alt": ALT},
      {"alt": ALT, "start": {"size": 2}}),
     ("latent_walk(d, z, {})", walk, {"labels": ["a", "b"]}, {"labels": [3, 8]}),
+    ("latent_pad(d, {})", pad, {}, {"symbol": "z"}),
+    ("latent_pad(d, {})", pad, {"symbol": "z"}, {}),
     ("table(rows, {})", rows, {"caption": "Old"}, {"caption": "New < old"}),
 ]  # fmt: skip
 

@@ -191,8 +191,10 @@ element.scrollIntoView({block: 'center', behavior: 'instant'});
 element.focus({preventScroll: true});
 return document.activeElement === element;
 """
-# A typewriter has letters in place of a picture; its own test stands below.
-EXPLORERS = "[data-explorer]:not([data-explorer=typewriter])"
+# A typewriter has letters in place of a picture, and toys have hands of their own.
+OWN = "[data-explorer=typewriter], [data-explorer=toy], [data-explorer=softmax], "
+OWN += "[data-explorer=attention]"
+EXPLORERS = f"[data-explorer]:not({OWN})"
 
 COME = f"""
 const figure = document.querySelectorAll('{EXPLORERS}')[arguments[0]];
@@ -266,6 +268,17 @@ def test_a_chapter_reads_as_a_page(name, browser, server):
     assert not re.search(r"NBVAL|fmt: skip|# noqa|run\.record\(", text)
 
 
+@pytest.mark.parametrize("name", BOOK.chapters)
+def test_what_plays_by_itself_is_ready_when_the_reader_comes(name, browser, server):
+    browser.open(f"{server}notebooks/{name}.html", width=390)
+    settle(browser)
+    for index in range(browser.js(f"return document.querySelectorAll('{OWN}').length")):
+        figure = f"document.querySelectorAll('{OWN}')[{index}]"
+        browser.js(f"{figure}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        browser.wait(f"return {figure}.genaiReady")
+    assert browser.errors() == [] and browser.overflow() == 0
+
+
 PAD = """
 const figure = document.querySelector('[data-explorer=pad]');
 const pad = figure.querySelector('[role=application]');
@@ -309,9 +322,9 @@ return [boxes.length, boxes.filter(box => !seen(number(box))).length,
 def test_a_phone_shows_the_number_of_each_formula(name, browser, server):
     browser.open(f"{server}notebooks/{name}.html", width=390)
     settle(browser)
-    browser.wait("return document.querySelector('.formula-number')")
-    count, unseen, without_a_hint, below = browser.js(NUMBERS)
-    assert count > 2 and below > 0 and unseen == without_a_hint == 0
+    browser.wait(f"{NUMBERS.replace('return', 'const found =')} return found[1] === 0")
+    count, unseen, without_a_hint, _ = browser.js(NUMBERS)
+    assert count > 2 and unseen == without_a_hint == 0
     browser.open(f"{server}notebooks/{name}.html", width=1280)
     settle(browser)
     assert browser.js(NUMBERS)[3] == 0

@@ -103,6 +103,8 @@ def parts(chapter, book, address):
         yield "it shows no source of the package: show_source(...)"
     if "data-explorer=" not in html:
         yield "no stored output is an explorer"
+    if not re.search(r'^draw\("', code, re.MULTILINE):
+        yield "it has no drawing: draw(...)"
     if not re.search(r"^lab\(", code, re.MULTILINE):
         yield "it has no lab(...)"
     if len(chapter.exercises) < 3:

@@ -143,6 +143,7 @@ MUTANTS = {
     ),
     "it shows no source": lambda nb: recode(nb, r"\bshow_source\(", "print("),
     "no stored output is an explorer": lambda nb: without_html(nb, "data-explorer="),
+    "it has no drawing": lambda nb: recode(nb, r"^draw\(", "print("),
     "it has no lab": lambda nb: recode(nb, r"^lab\(", "print("),
     "at least three exercises": lambda nb: markdown(nb, r"> \*\*Exercise", "> **Task", count=0),
     "the exercises are numbered": lambda nb: markdown(
