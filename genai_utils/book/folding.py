@@ -8,7 +8,7 @@ The notebook itself keeps every line. On its page
   eight lines that are neither an exercise nor a worked number (`# NBVAL_CHECK_OUTPUT`);
 - `draw(...)`, `play(...)` and `show_source(...)` show their output alone;
 - the cell whose metadata has `"toy": "a sentence"` is shown above the chapter's objectives, under
-  that sentence; where it stood is a link to it.
+  that sentence; where it stood is a link to it. A latent pad opens at its `"toy_start": "x, y"`.
 """
 
 import ast
@@ -19,6 +19,7 @@ from sphinx.transforms import SphinxTransform
 
 from genai_utils.book import chapters
 from genai_utils.book.digest import package_call
+from genai_utils.book.directives import started
 from genai_utils.book.nodes import link, paragraph
 from genai_utils.display.source import without_marks
 
@@ -26,6 +27,7 @@ TABLES = {"table", "f1_table"}
 LABS = {"lab"}
 FIGURES = {"show", "explore", "image_grid", "latent_pad", "latent_walk", "zoom_map", "typewriter",
            "token_strip", "token_figure"}  # fmt: skip
+OBJECTIVES = "After this chapter you can"
 LONG = 8  # lines of an experiment that stay unfolded
 DRAWING = {"plt", "ax", "axes", "fig", "Figure", "COLORS", "plots", "line_plot", "bar_plot"}
 
@@ -193,11 +195,14 @@ class Folding(SphinxTransform):
             output = next(c for c in cell.children if "cell_output" in c["classes"])
             # Of several outputs it is the one that can be moved.
             output = next((o for o in output.children if "data-explorer" in o.astext()), output)
+            if start := cell["cell_metadata"].get("toy_start"):
+                for raw in list(output.findall(nodes.raw)):
+                    raw.replace_self(nodes.raw("", started(raw.astext(), start), **raw.attributes))
             title = self.document.next_node(nodes.title)
             section = title.parent
             place = next(
                 i for i, node in enumerate(section.children)
-                if isinstance(node, nodes.paragraph) and "you can" in node.astext()
+                if isinstance(node, nodes.paragraph) and node.astext().startswith(OBJECTIVES)
             )  # fmt: skip
             there = nodes.container(classes=["toy-elsewhere"])
             there += paragraph(link("The figure at the top of the page", "#toy"), " belongs here.")

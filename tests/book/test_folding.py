@@ -55,7 +55,7 @@ def test_the_kind_of_a_cell(code, what):
 
 
 OPENING = (
-    "# 2 PCA\n\n*A promise.*\n\nAfter this chapter you can\n\n- read.\n\n"
+    "# 2 PCA\n\n*A promise: you can.*\n\nAfter this chapter you can\n\n- read.\n\n"
     "> **You need** nothing.\n\n*Cost: see the run card at the end of this page.*"
 )
 
@@ -110,7 +110,7 @@ def test_the_code_of_a_figure_is_folded_and_a_drawing_has_none(page):
 
 
 def test_the_toy_stands_above_the_objectives_once(page):
-    assert order(page, "A promise", "Move it.", "toy-1", "you can", "The figure", "a_toy",
-                 "The figure at the top of the page")  # fmt: skip
+    assert order(page, "A promise", "Move it.", "toy-1", "After this chapter", "The figure",
+                 "a_toy", "The figure at the top of the page")  # fmt: skip
     assert page.count("toy-1") == 1 and 'href="#toy"' in page and 'id="toy"' in page
     assert "you-need" in page
