@@ -97,7 +97,7 @@ class NotebookPage(SphinxTransform):
                 title = nodes.title("", label.rstrip("."))
                 rest = without(text, first)
                 # "> **Exercise 2.1** (easy). Write …": the difficulty goes into the title.
-                if rest and (tag := re.match(r"\((\w+)\)\.?\s*", rest)):
+                if rest and (tag := re.match(r"\((\w+(?:, \d+ minutes)?)\)\.?\s*", rest)):
                     title += nodes.inline("", tag[1], classes=["tag"])
                     text[0] = nodes.Text(rest[tag.end() :])
                 box = nodes.admonition(

@@ -6,12 +6,12 @@ from docutils import nodes
 from sphinx.util import logging
 
 from genai_utils.book.nodes import BookDirective, formula, link, table
+from genai_utils.checks.levels import MINUTES
 
 log = logging.getLogger(__name__)
 
 WORDS_A_MINUTE = 200  # of prose; formulas, code and outputs are not counted
-MINUTES = {"easy": 10, "medium": 20, "hard": 30, "harder": 30}  # for an exercise, by its level
-_LEVEL = re.compile(r"^> ?\*\*Exercise \d+\.\d+\*\* \((\w+)\)", re.MULTILINE)
+_LEVEL = re.compile(r"^> ?\*\*Exercise \d+\.\d+\*\* \((\w+)[,)]", re.MULTILINE)
 _NOT_READ = re.compile(r"\$\$.*?\$\$|\$[^$\n]*\$|`[^`]*`|\]\([^)]*\)", re.DOTALL)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from genai_utils.checks import register, stubs
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-BOX = re.compile(r"^> ?\*\*Exercise (\d+\.\d+)\*\* \((\w+)\)\.\s*(.*(?:\n>.*)*)", re.MULTILINE)
+BOX = re.compile(
+    r"^> ?\*\*Exercise (\d+\.\d+)\*\* \((\w+)(?:, \d+ minutes)?\)\.\s*(.*(?:\n>.*)*)", re.MULTILINE
+)
 FORMULA = re.compile(r"\$\$.*?\$\$", re.DOTALL)
 TAG = re.compile(r"\\tag\{(\d+\.\d+)\}")
 MENTIONED = re.compile(r"\((\d+\.\d+)\)|\b(?:formula|of|right side of) (\d+\.\d+)")

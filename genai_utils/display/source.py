@@ -93,11 +93,11 @@ _HEAD = re.compile(r"^\s*(Args|Arguments|Attributes|Returns|Raises|Yields):\s*$"
 _CHECKS = {name for name in vars(inputs) if callable(getattr(inputs, name))}
 
 
-def _checks(statement):
+def only_checks(statement):
     """Whether a statement only looks at what came in: `if …: raise …`, or a call of `inputs`."""
     if isinstance(statement, ast.If):
         rest = statement.orelse
-        return all(isinstance(s, ast.Raise) for s in statement.body) and all(map(_checks, rest))
+        return all(isinstance(s, ast.Raise) for s in statement.body) and all(map(only_checks, rest))
     call = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] in _CHECKS
 
@@ -121,7 +121,7 @@ def folds(text):
                 names = [lines[i].strip(" :").lower() for i in heads]
                 found.append((heads[0], end, ", ".join(dict.fromkeys(names))))
         if not isinstance(node, ast.ClassDef):
-            for statement in filter(_checks, node.body):
+            for statement in filter(only_checks, node.body):
                 found.append(
                     (statement.lineno - 1, statement.end_lineno, "checks of what comes in")
                 )

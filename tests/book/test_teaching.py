@@ -28,9 +28,12 @@ def test_words_are_counted_without_formulas_and_code():
 
 
 def test_exercises_count_by_their_level():
-    prose = ["> **Exercise 2.1** (easy). A.", "> **Exercise 2.2** (harder). B.\n\nText (medium)."]
+    prose = [
+        "> **Exercise 2.1** (easy, 10 minutes). A.",
+        "> **Exercise 2.2** (hard). B.\n\nText (medium).",
+    ]
     chapter = SimpleNamespace(prose=prose)
-    assert teaching.levels(chapter) == ["easy", "harder"]
+    assert teaching.levels(chapter) == ["easy", "hard"]
     assert teaching.exercise_minutes(chapter) == 40
 
 

@@ -12,7 +12,7 @@ from genai_utils.book.chapters import Chapter
 from genai_utils.book.digest import code_sha256
 from genai_utils.book.renew import Stale, package_outputs, stale_sources, stale_words, upgraded
 from genai_utils.book.retouch import Unlike
-from genai_utils.checks import stubs
+from genai_utils.checks import levels, register, stubs
 
 LIMIT = 1_600_000  # bytes of a stored notebook
 LINES = 18  # of a code cell, without its blank ones
@@ -149,6 +149,26 @@ def stubs_are_current(chapter, book, address):
             yield f"the stub of {name[1]} is not the library's: python -m genai_utils.book.renew"
 
 
+def levels_follow_the_rule(chapter, book, address):
+    """An exercise is as hard as `checks.levels` counts, and says its minutes."""
+    try:
+        known = register.load(chapter.name)
+    except register.UnknownExercise:
+        return
+    text, boxes = "", {}
+    for cell in chapter.notebook.cells:
+        if cell.cell_type == "markdown":
+            text = cell.source
+        for stub in stubs.stubs_in(cell.source) if cell.cell_type == "code" else ():
+            if stub.name in known:
+                boxes[stub.name] = re.findall(r"^> ?\*\*Exercise ([\d.]+)\*\* \(([^)]*)\)", text, re.M)
+    for name, found in boxes.items():
+        wanted = levels.label(known[name])
+        if not found or found[-1][1] != wanted:
+            number, says = found[-1] if found else ("?", "nothing")
+            yield f"exercise {number}, {name}, says ({says}); by the rule it is ({wanted})"
+
+
 def sources_are_current(chapter, book, address):
     """What show_source stored is the source of the package as it is today."""
     try:
@@ -270,6 +290,7 @@ RULES = (
     parts,
     toy,
     stubs_are_current,
+    levels_follow_the_rule,
     sources_are_current,
     words_are_current,
     package_outputs_are_current,

@@ -150,6 +150,7 @@ MUTANTS = {
         nb, r"\*\*Exercise (\d+)\.2", r"**Exercise \1.7"
     ),
     "has no check": lambda nb: recode(nb, r"^check\(", "print("),
+    "by the rule it is": lambda nb: markdown(nb, r"\((easy|medium|hard), ", "(trivial, "),
     "how to get a hint": lambda nb: [
         cell.update(source=cell.source.replace("hint(", "help(")) for cell in nb.cells
     ],
