@@ -19,8 +19,10 @@
   const most = 32 * 16; // CSS pixels; what is a little longer stays whole
   window.addEventListener("load", () => {
     for (const source of document.querySelectorAll(".bd-article .genai-source")) {
-      if (source.getBoundingClientRect().height < most) continue;
-      const lines = source.innerText.trimEnd().split("\n").length;
+      // What is folded already, such as a solution, is whole once it is unfolded.
+      if (source.closest("details") || source.getBoundingClientRect().height < most) continue;
+      const texts = [...source.querySelectorAll("pre")].map(e => e.textContent.trimEnd());
+      const lines = texts.join("\n").split("\n").length;
       const button = document.createElement("button");
       button.type = "button";
       button.className = "book-more";

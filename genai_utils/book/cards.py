@@ -80,8 +80,11 @@ def trained(training):
         return ""
     models = "1 model" if training["models"] == 1 else f"{training['models']:,} models"
     steps = "1 step" if training["steps"] == 1 else f"{training['steps']:,} steps"
-    text = f"{models}, {steps}, {operations(training['flops'])}"
-    if training["flops"] and training["seconds"]:
+    text = f"{models}, {steps}"
+    if training["flops"] < 1e6:  # a handful of numbers was trained
+        return text
+    text += f", {operations(training['flops'])}"
+    if training["seconds"]:
         text += f", at {operations(training['flops'] / training['seconds'], least=1)}/s"
     return text
 

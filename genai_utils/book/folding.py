@@ -159,7 +159,7 @@ class Folding(SphinxTransform):
             cell["hide_mode"] = "input"
             cell["prompt_show"] = cell["prompt_hide"] = f"Code of this {what}"
         elif hidden:
-            cell["prompt_show"] = "Show the code" if hidden == "input" else "Show the {type}"
+            cell["prompt_show"] = "Code of this step" if hidden == "input" else "Show the {type}"
             cell["prompt_hide"] = cell["prompt_show"]
 
     def is_stub(self, part):

@@ -189,7 +189,7 @@ def format_number(value):
     if isinstance(value, numbers.Integral):
         return f"{value:,}"
     if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
+        return f"{value + 0.0:g}"  # no minus zero
     digits = 3 - math.floor(math.log10(abs(float(f"{value:.3e}"))))
     if digits > 7 or digits < -6:
         return f"{value:.4g}"

@@ -38,7 +38,7 @@ def kl(p, q):
 def kl_directions():
     """The two directions of the divergence, on two bumps.
 
-    Two panels show the same grey target with a bump of 60 % at -3 and one of 40 % at 3, and the
+    Two panels show the same blue target with a bump of 60 % at -3 and one of 40 % at 3, and the
     best normal curve by either direction. Forward, weighed by P data: the best curve is broad, with
     mean -0.6 and standard deviation 3.05. It covers both bumps and puts most of its mass between
     them, for 0.66 nats. Reverse, weighed by P g: the best curve is narrow and sits on the left

@@ -2,6 +2,12 @@
 // box: the element that holds it. name: what is drawn, for the description. size: pixels of a side.
 // width: of the stroke, in such pixels. change() is called when the drawing changed, at most once per
 // frame. Returns { canvas, clear, show, ink }.
+// The moves that one event stands for; some browsers give none of them.
+const coalesced = (event) => {
+  const parts = event.getCoalescedEvents?.() ?? [];
+  return parts.length ? parts : [event];
+};
+
 function inkField(box, { name, size = 280, width = 22, change }) {
   const canvas = element("canvas", {
     width: size, height: size, className: "genai-ink", tabIndex: 0, role: "application",
@@ -64,7 +70,7 @@ function inkField(box, { name, size = 280, width = 22, change }) {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!event.buttons || !canvas.hasPointerCapture(event.pointerId)) return;
-    for (const part of event.getCoalescedEvents?.() ?? [event]) {
+    for (const part of coalesced(event)) {
       const from = [x, y];
       move(...at(part));
       line(x, y, from);
