@@ -5,7 +5,9 @@
   const filter = `<svg width="0" height="0" style="position:absolute" aria-hidden="true">
     <filter id="genai-dark" color-interpolation-filters="sRGB"><feColorMatrix values="
       0.3333 -0.6667 -0.6667 0 1  -0.6667 0.3333 -0.6667 0 1  -0.6667 -0.6667 0.3333 0 1
-      0 0 0 1 0"/></filter></svg>`;
+      0 0 0 1 0"/><feComponentTransfer><feFuncR type="gamma" exponent="0.75"/>
+      <feFuncG type="gamma" exponent="0.75"/><feFuncB type="gamma" exponent="0.75"/>
+      </feComponentTransfer></filter></svg>`;
   document.addEventListener("DOMContentLoaded", () => {
     document.body.insertAdjacentHTML("beforeend", filter);
     document.body.classList.add("genai-filter");

@@ -5,7 +5,8 @@ The notebook itself keeps every line. On its page
 - the set-up and the imports stand in one fold below the line "Run this chapter";
 - marks for tools (`# NBVAL_CHECK_OUTPUT`, `# fmt: skip`, `# noqa`) and `run.record(...)` are gone;
 - the code of a cell that makes a figure or a table is folded, and that of an experiment: more than
-  eight lines that are neither an exercise nor a worked number (`# NBVAL_CHECK_OUTPUT`);
+  eight lines that are neither an exercise nor a worked number (`# NBVAL_CHECK_OUTPUT`), and the
+  check right after a note on a slide; a cell with the tag `open` stays open;
 - `draw(...)`, `play(...)` and `show_source(...)` show their output alone;
 - the cell whose metadata has `"toy": "a sentence"` is shown above the chapter's objectives, under
   that sentence; where it stood is a link to it. A latent pad opens at its `"toy_start": "x, y"`.
@@ -28,6 +29,7 @@ LABS = {"lab"}
 FIGURES = {"show", "explore", "image_grid", "latent_pad", "latent_walk", "zoom_map", "typewriter",
            "token_strip", "token_figure"}  # fmt: skip
 OBJECTIVES = "After this chapter you can"
+SETTINGS = {"warnings.simplefilter", "warnings.filterwarnings", "torch.set_num_threads"}
 LONG = 8  # lines of an experiment that stay unfolded
 DRAWING = {"plt", "ax", "axes", "fig", "Figure", "COLORS", "plots", "line_plot", "bar_plot"}
 
@@ -83,17 +85,22 @@ def cleaned(code):
 
 
 def kind(code):
-    """What a cell is: "imports", "figure", "table", "lab", "experiment", "output alone", ""."""
+    """What a cell is: "imports", "figure", "table", "lab", "progress", ..., or ""."""
     if package_call(code):
         return "output alone"
     try:
         tree = ast.parse(code)
     except SyntaxError:
         return "imports" if "find_spec" in code else ""
-    if tree.body and all(isinstance(s, ast.Import | ast.ImportFrom) for s in tree.body):
+    imports = [
+        isinstance(s, ast.Import | ast.ImportFrom) or _call(s) in SETTINGS for s in tree.body
+    ]
+    if imports and all(imports):
         return "imports"
     if tree.body and all(_call(s) == "show_source" for s in tree.body):
         return "output alone"
+    if tree.body and all(_call(s) == "progress" for s in tree.body):
+        return "progress"
     called = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     for what, functions in (("lab", LABS), ("figure", FIGURES), ("table", TABLES)):
@@ -125,6 +132,8 @@ class Folding(SphinxTransform):
                 plumbing.append(cell)
             elif what == "output alone":
                 cell.remove(self.input(cell))
+            elif what == "progress":  # of nobody: the page is read, not solved
+                cell.children = [part for part in cell.children if part is self.input(cell)]
             else:
                 self.fold(cell, what)
         self.run_line(plumbing, path)
@@ -155,12 +164,22 @@ class Folding(SphinxTransform):
             block += nodes.Text(text)
             block.rawsource = text
         hidden = cell.get("hide_mode")
+        if "tag_open" in cell["classes"]:
+            return
+        if self.after_erratum(cell) and not what:
+            what = "check of the slide"
         if what and hidden in (None, "input") and not self.is_stub(part):
             cell["hide_mode"] = "input"
             cell["prompt_show"] = cell["prompt_hide"] = f"Code of this {what}"
         elif hidden:
             cell["prompt_show"] = "Code of this step" if hidden == "input" else "Show the {type}"
             cell["prompt_hide"] = cell["prompt_show"]
+
+    def after_erratum(self, cell):
+        """Whether the cell stands right after a note on a slide, which it proves."""
+        before = cell.parent.index(cell) - 1
+        note = cell.parent[before] if before >= 0 else None
+        return isinstance(note, nodes.block_quote) and note.astext().startswith("Erratum")
 
     def is_stub(self, part):
         return part.astext().rstrip().endswith("\n    ...")

@@ -32,9 +32,13 @@ from .tokens import look_up, require_ids
 class Block(nn.Module):
     """One layer: tokens exchange by attention, then each is worked on by itself.
 
-    norm "pre" (GPT-2):                        norm "post" (Vaswani et al., BERT):
-        x = x + attention(norm1(x))                x = norm1(x + attention(x))
-        x = x + mlp(norm2(x))                      x = norm2(x + mlp(x))
+    norm "pre" (GPT-2):
+        x = x + attention(norm1(x))
+        x = x + mlp(norm2(x))
+
+    norm "post" (Vaswani et al., BERT):
+        x = norm1(x + attention(x))
+        x = norm2(x + mlp(x))
 
     activation: "gelu", "gelu_tanh" or "relu". forward(x, mask=None, cache=None): (B, T, d) → same.
     """

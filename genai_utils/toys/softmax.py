@@ -103,7 +103,7 @@ def bundle():
         f"</thead><tbody>{rows}</tbody></table></div>"
         f'<div class="genai-beam" aria-hidden="true">{dots}{labels}'
         f'<span class="genai-mean" style="left:{10 * mixed:.4g}%"></span></div>'
-        f'<p class="genai-mixed" aria-live="polite">mixed value = {terms} = {mixed:.3f}</p>'
+        f'<p class="genai-mixed" aria-live="polite">mixed value = {terms} ≈ {mixed:.3f}</p>'
         f'<div class="genai-scale-place"></div><p class="genai-meaning"></p>'
         f"{figcaption(CAPTION)}"
         f"{script(identity, 'softmaxToy', data, *SCRIPTS)}"

@@ -36,6 +36,8 @@ LONG = "\n".join(f"x{i} = {i}" for i in range(9))
     [
         ("import os\nfrom a import b", "imports"),
         ("import os\nx = 1", ""),
+        ("import warnings\nwarnings.simplefilter('ignore')", "imports"),
+        ("progress()", "progress"),
         ("show(f, alt='a')", "figure"),
         ("for x in y:\n    explore(draw)", "figure"),
         ("def draw(k):\n    return plt.figure()", "figure"),
@@ -81,6 +83,10 @@ def page(tmp_path_factory):
         cell('from genai_utils.course import draw\n\ndraw("attention")', "<b>drawing-1</b>"),
         cell("explore(a_toy)", "<b>toy-1</b>", toy="Move it."),
         cell("print(seen)  # noqa"),
+        nbformat.v4.new_markdown_cell("> **Erratum Y05.** It says x."),
+        cell("print(a_check)", "<b>checked-1</b>"),
+        cell(LONG.replace("x0", "kept"), tags=["open"]),
+        cell("progress()", "<b>progress-1</b>"),
     ]
     nbformat.write(nb, root / "notebooks/02_pca.ipynb")
     html, _ = build(root, "# Index\n\n```{toctree}\nnotebooks/02_pca\n```\n")
@@ -107,6 +113,14 @@ def test_the_code_of_a_figure_is_folded_and_a_drawing_has_none(page):
     assert before.rfind("<details") > before.rfind("</details>")
     assert "drawing-1" in page and "attention" not in page
     assert "seen" in page and "noqa" not in page
+
+
+def test_a_check_of_a_slide_is_folded_an_open_cell_is_not_and_progress_is_nobodys(page):
+    before = page[: page.index("a_check")]
+    assert before.rfind("<details") > before.rfind("</details>") and "checked-1" in page
+    before = page[: page.index("kept")]
+    assert before.rfind("<details") < before.rfind("</details>")
+    assert "progress-1" not in page and page.count(">progress<") == 1
 
 
 def test_the_toy_stands_above_the_objectives_once(page):

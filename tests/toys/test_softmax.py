@@ -73,7 +73,7 @@ def test_without_a_script_the_numbers_of_the_opening_stand_in_a_table():
         assert re.findall(r"<td[^>]*>([^<]+|<b>.*?</b>)", row)[:3] == [
             cell.replace("-", "−") for cell in cells
         ]
-    assert f"= {mixed:.3f}</p>" in html
+    assert f"≈ {mixed:.3f}</p>" in html
     assert 'class="genai-untrusted"' in html
     assert "\N{MINUS SIGN}0.00" not in html
 

@@ -104,7 +104,7 @@ function softmaxToy(root, data) {
     });
     find(".genai-mean").style.left = `${10 * mixed}%`;
     find(".genai-mixed").textContent =
-      `mixed value = ${data.values.map((v, i) => `${write(weights[i], 3)} · ${v}`).join(" + ")} = ${write(mixed, 3)}`;
+      `mixed value = ${data.values.map((v, i) => `${write(weights[i], 3)} · ${v}`).join(" + ")} ≈ ${write(mixed, 3)}`;
     find(".genai-meaning").textContent =
       `${meaning()} Rate at which the largest weight follows its score, w (1 − w): ${write(weights[most] * (1 - weights[most]), 3)}.`;
     shown.textContent = write(scale(), 2);
