@@ -6,7 +6,8 @@ The notebook itself keeps every line. On its page
 - marks for tools (`# NBVAL_CHECK_OUTPUT`, `# fmt: skip`, `# noqa`) and `run.record(...)` are gone;
 - the code of a cell that makes a figure or a table is folded, and that of an experiment: more than
   eight lines that are neither an exercise nor a worked number (`# NBVAL_CHECK_OUTPUT`);
-- `draw(...)`, `play(...)` and `show_source(...)` show their output alone;
+- `draw(...)`, `play(...)`, `predict(...)`, `reveal(...)` and `show_source(...)` show their output
+  alone;
 - the cell whose metadata has `"toy": "a sentence"` is shown above the chapter's objectives, under
   that sentence; where it stood is a link to it. A latent pad opens at its `"toy_start": "x, y"`.
 """
