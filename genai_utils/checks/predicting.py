@@ -61,7 +61,7 @@ def reveal(name):
         lines = [f"You predicted: {prediction.words(said)}"]
         changes = {"right": prediction.right(said)}
         lines[0] += " ✓ It came true." if changes["right"] else " ✗ It did not come true."
-    notes += records.Records().foretell(topic, name, shown=records.now(), **changes)
+    notes += records.Records().foretell(topic, name, shown=True, **changes)
     lines += [f"The answer: {prediction.words(prediction.answer)}", prediction.because, *notes]
     rows = "".join(f"<p>{escape(line)}</p>" for line in lines)
     Bundle(
@@ -95,7 +95,10 @@ def predict_bundle(name):
     choices = "".join(f"<li>{escape(choice)}</li>" for choice in prediction.choices)
     choices = choices and f'<ol type="a">{choices}</ol>'
     example = f'"{prediction.letters[0]}"' if choices else "42"
-    keep = f'In the notebook, predict("{name}", {example}) keeps your prediction.'
+    call = f'predict("{name}", {example})'
+    keep = f"In the notebook, {call} keeps your prediction."
+    words = escape(" ".join([prediction.allowed, keep]).strip())
+    words = words.replace(escape(call), f"<code>{escape(call)}</code>")
     data = {
         "choices": prediction.choices,
         "unit": prediction.unit,
@@ -109,7 +112,7 @@ def predict_bundle(name):
         f"{stylesheet('figure.css', 'predict.css')}"
         f'<p class="genai-question" id="{identity}-question">{escape(prediction.question)}</p>'
         f'<div class="genai-choices">{choices}</div>'
-        f'<p class="genai-keep">{escape(" ".join([prediction.allowed, keep]).strip())}</p>'
+        f'<p class="genai-keep">{words}</p>'
         f"<details><summary>The answer</summary>{_answer(prediction)}</details>"
         f"{script(identity, 'predicted', data, 'elements.js', 'predict.js')}</figure>"
     )

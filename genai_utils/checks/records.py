@@ -28,7 +28,7 @@ FIELDS = {
     "state": str, "solved": str, "last": str, "tries": int, "hints": int, "solution": bool,
     "code": str,
 }  # fmt: skip
-PREDICTED = {"said": str, "shown": str, "last": str, "right": bool}
+PREDICTED = {"said": str, "shown": bool, "right": bool, "last": str}
 FLEETING = (
     "Your progress is kept in this runtime only and ends with it: mount your Drive, or write it "
     'out with progress("report.json").'
@@ -101,7 +101,7 @@ class Records:
             for key, value in changes.items():
                 add = FIELDS[key] is int
                 record[key] = record[key] + value if add else value
-            record["last"] = now()
+            record["last"] = _now()
             if record["state"] == "correct" and not record["solved"]:
                 record["solved"] = record["last"]
 
@@ -114,7 +114,7 @@ class Records:
             shelf = kept["predictions"].setdefault(notebook, {})
             record = shelf.setdefault(name, _clean({}, PREDICTED))
             if not record["shown"]:
-                record.update(changes, last=now())
+                record.update(changes, last=_now())
 
         return self._change(merge)
 
@@ -189,8 +189,7 @@ def _clean(record, fields=FIELDS) -> dict:
     return clean
 
 
-def now() -> str:
-    """The time in UTC, to the second."""
+def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
