@@ -17,6 +17,7 @@ from genai_utils.checks import predictions, register
 from genai_utils.checks.checking import progress
 from genai_utils.checks.predicting import predict, predict_bundle, reveal, reveal_bundle
 from genai_utils.checks.predictions import Prediction
+from genai_utils.checks.records import Records
 from tests.book.test_lecture_map import lost_numbers, stored
 
 from .toys import NORMS, SHIFT, only
@@ -66,6 +67,13 @@ def test_the_last_prediction_before_the_answer_counts(toys, kept, capsys):
     assert "You predicted: b. the second ✓" in capsys.readouterr().out
     record = kept()["toys"]["toy-choice"]
     assert (record["said"], record["shown"], record["right"]) == ("b", True, True)
+
+
+def test_another_notebook_may_have_shown_the_answer_meanwhile(toys, kept):
+    predict("toy-choice", "a")
+    reveal("toy-choice")
+    Records().foretell("toys", "toy-choice", said="b")
+    assert kept()["toys"]["toy-choice"]["said"] == "a"
 
 
 @pytest.mark.parametrize(
