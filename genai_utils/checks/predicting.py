@@ -60,7 +60,7 @@ def reveal(name):
     else:
         lines = [f"You predicted: {prediction.words(said)}"]
         changes = {"right": prediction.right(said)}
-        lines[0] += " ✓ It came true." if changes["right"] else " ✗ It did not come true."
+        lines[0] += ". ✓ It came true." if changes["right"] else ". ✗ It did not come true."
     notes += records.Records().foretell(topic, name, shown=True, **changes)
     lines += [f"The answer: {prediction.words(prediction.answer)}", prediction.because, *notes]
     rows = "".join(f"<p>{escape(line)}</p>" for line in lines)

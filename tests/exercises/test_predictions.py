@@ -59,12 +59,12 @@ def test_the_last_prediction_before_the_answer_counts(toys, kept, capsys):
     assert capsys.readouterr().out == "kept: a. the first\nkept: b. the second\n"
     reveal("toy-choice")
     out = capsys.readouterr().out.splitlines()
-    assert out == [CHOICE.question, "You predicted: b. the second ✓ It came true.",
+    assert out == [CHOICE.question, "You predicted: b. the second. ✓ It came true.",
                    "The answer: b. the second", CHOICE.because]  # fmt: skip
     predict("toy-choice", "c")
     assert capsys.readouterr().out.startswith("The answer has been shown.")
     reveal("toy-choice")
-    assert "You predicted: b. the second ✓" in capsys.readouterr().out
+    assert "You predicted: b. the second. ✓" in capsys.readouterr().out
     record = kept()["toys"]["toy-choice"]
     assert (record["said"], record["shown"], record["right"]) == ("b", True, True)
 
@@ -287,7 +287,7 @@ def test_the_page_shows_the_answer_after_a_choice(browser, opened, width):
     labels[0].click()
     labels[1].click()
     button.click()
-    assert verdict.text == "You predicted: b. the second ✓ It came true."
+    assert verdict.text == "You predicted: b. the second. ✓ It came true."
     assert CHOICE.because in details.text and not button.is_enabled()
     answer.find_element(By.TAG_NAME, "summary").click()
     said = answer.find_element(By.CLASS_NAME, "genai-said")
@@ -304,7 +304,7 @@ def test_the_keys_are_enough(browser, opened):
     fields[1].send_keys(Keys.ARROW_DOWN)
     fields[2].send_keys(Keys.ENTER)
     verdict = asked.find_element(By.CLASS_NAME, "genai-verdict")
-    assert verdict.text == "You predicted: c. neither ✗ It did not come true."
+    assert verdict.text == "You predicted: c. neither. ✗ It did not come true."
     assert browser.errors() == []
 
 
@@ -322,7 +322,7 @@ def test_the_page_compares_numbers_as_the_notebook_does(browser, opened, name, s
     field.send_keys(said, Keys.ENTER)
     unit = " %" if name == "toy-number" else ""
     came = "✓ It came true." if right else "✗ It did not come true."
-    assert verdict.text == f"You predicted: {said}{unit} {came}"
+    assert verdict.text == f"You predicted: {said}{unit}. {came}"
     assert predictions.find(name)[1].right(float(said)) == right
 
 

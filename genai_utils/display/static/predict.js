@@ -38,7 +38,7 @@ function predicted(root, data) {
       return;
     }
     const words = number ? `${said}${unit}` : `${said}. ${data.choices[fields.indexOf(field)]}`;
-    root.genaiSaid = `You predicted: ${words} ${right(said) ? "✓ It came true." : "✗ It did not come true."}`;
+    root.genaiSaid = `You predicted: ${words}. ${right(said) ? "✓ It came true." : "✗ It did not come true."}`;
     verdict.textContent = root.genaiSaid;
     verdict.dataset.right = right(said);
     [...fields, button].forEach((part) => (part.disabled = true));
