@@ -4,7 +4,8 @@ It is taken of what the code means, not of how it is written, and leaves out wha
 numbers of a run:
 
 - white space, comments, the repository's address;
-- cells whose output comes from the package alone (`draw("attention")`, `play("kmeans")`);
+- cells whose output comes from the package alone (`draw("attention")`, `play("kmeans")`,
+  `predict("post-norm")`, `reveal("post-norm")`);
 - the docstring of a stub that is still to be filled in;
 - in `run.pick(ci=…, cpu=…, gpu=…)` the sizes of the other profiles;
 - what `book.retouch` can bring up to date in a stored output, where it is written out: the alt
@@ -20,7 +21,7 @@ import re
 
 from genai_utils.checks.stubs import docstring_of, stubs_of
 
-PACKAGE = ("draw", "play")  # functions whose output no run has a part in
+PACKAGE = ("draw", "play", "predict", "reveal")  # functions whose output no run has a part in
 SHOWING = ("show", "explore", "latent_pad", "latent_walk", "zoom_map", "typewriter", "token_strip",
            "table")  # fmt: skip
 TEXTS = ("typewriter", "token_strip")  # their plain text is what is written, and no alt text

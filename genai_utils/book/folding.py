@@ -7,7 +7,8 @@ The notebook itself keeps every line. On its page
 - the code of a cell that makes a figure or a table is folded, and that of an experiment: more than
   eight lines that are neither an exercise nor a worked number (`# NBVAL_CHECK_OUTPUT`), and the
   check right after a note on a slide; a cell with the tag `open` stays open;
-- `draw(...)`, `play(...)` and `show_source(...)` show their output alone;
+- `draw(...)`, `play(...)`, `predict(...)`, `reveal(...)` and `show_source(...)` show their output
+  alone;
 - the cell whose metadata has `"toy": "a sentence"` is shown above the chapter's objectives, under
   that sentence; where it stood is a link to it. A latent pad opens at its `"toy_start": "x, y"`.
 """

@@ -4,9 +4,9 @@
     python -m genai_utils.book.renew notebooks/24_vae.ipynb
 
 A stub is written anew as the library's function gives it today, and what `show_source(...)` stored
-is what it would show today. A cell that only calls `draw("…")` or `play("…")` gets the output of
-today too, and a number. None of it changes what a run computes. Where a stub gets another
-signature, the notebook has to be run again, and this says so.
+is what it would show today. A cell that only calls `draw("…")`, `play("…")`, `predict("…")` or
+`reveal("…")` gets the output of today too, and a number. None of it changes what a run computes.
+Where a stub gets another signature, the notebook has to be run again, and this says so.
 
 Alt texts, captions, where an explorer opens and the names of a walk's stops are brought up to date
 too, where the code says them literally (`genai_utils.book.retouch`).
@@ -30,7 +30,12 @@ from genai_utils.checks.shown import shown_bundle
 from genai_utils.display.stored import upgrade
 from genai_utils.printing import say
 
-_BUNDLES = {"draw": ("display.drawing", "drawing_bundle"), "play": ("toys", "play_bundle")}
+_BUNDLES = {
+    "draw": ("display.drawing", "drawing_bundle"),
+    "play": ("toys", "play_bundle"),
+    "predict": ("checks.predicting", "predict_bundle"),
+    "reveal": ("checks.predicting", "reveal_bundle"),
+}
 MARK = "genai-source"  # a class of every output of show_source
 
 
@@ -104,7 +109,7 @@ def _thing(node, names):
 
 
 def package_outputs(notebook):
-    """(index of the cell, what it would store today, whether that is stored), for draw and play."""
+    """(index of the cell, what it would store today, whether that is stored): draw, play, …"""
     for index, cell in enumerate(notebook.cells):
         call = cell.cell_type == "code" and package_call(cell.source)
         if call:
@@ -121,7 +126,7 @@ def _named_once(data):
 
 
 def renewed_outputs(notebook):
-    """Store today's output of cells that draw or play. Returns the names of those that changed."""
+    """Store today's output of cells that draw, play, predict or reveal. Returns those changed."""
     changed = []
     for index, data, current in package_outputs(notebook):
         cell = notebook.cells[index]
@@ -200,7 +205,7 @@ def renew(path):
     if worded:
         done.append(f"the words of {worded} outputs")
     if outputs := renewed_outputs(notebook):
-        done.append(f"drawings and toys: {', '.join(outputs)}")
+        done.append(f"drawings, toys and predictions: {', '.join(outputs)}")
     for card, was in zip(kept, fresh, strict=True):
         if was and card["code_sha256"] != code_sha256(notebook, card["profile"]):
             done.append("a stub has another signature now: run the notebook again")

@@ -6,7 +6,8 @@ diagnosis  the order of the questions that lead to a verdict: calling (how it is
            does) and answers (what it returned); with trials, results, compare and clues
 verdict    what a check found, and how that is worded
 sandbox    what a student's function is kept from doing
-records    what was solved, and report, what is handed in
+predicting predict and reveal, of what the chapters declare (predictions)
+records    what was solved and predicted, and report, what is handed in
 stubs      from the library's function to the cell that a student fills in, and back
 
 For a course, with commands of their own:

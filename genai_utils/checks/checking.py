@@ -142,6 +142,10 @@ def progress(export=None, name=""):
     kept, notes = records.Records().all()
     rows = report.rows([e for t in topics for e in _shelf(t).values()], kept)
     text, page = report.as_text(rows), report.as_html(rows)
+    foretold, _ = records.Records().predictions()
+    if line := report.foretold([p for t in topics for p in foretold.get(t, {}).values()]):
+        text += f"\n{line}"
+        page += f"<p>{line}</p>"
     if export is not None:
         notes.append(report.export(export, rows, name))
     if notes:

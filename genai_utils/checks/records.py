@@ -1,4 +1,4 @@
-"""Keeps what a student has solved, where the platform keeps such things.
+"""Keeps what a student has solved and predicted, where the platform keeps such things.
 
 One JSON file for all notebooks. `GENAI_PROGRESS` names another file (or a folder for it); on Colab
 it lies in the mounted Drive, else beside the notebook; on Kaggle beside the notebook. Nothing is
@@ -22,12 +22,13 @@ import filelock
 import platformdirs
 
 FORMAT = "genai-from-scratch progress"
-VERSION = 1
+VERSION = 2  # 2 has predictions, which an earlier version of this book would drop
 FAILURES = (OSError, RuntimeError, ValueError)  # of a disk, of a missing home, of an odd path
 FIELDS = {
     "state": str, "solved": str, "last": str, "tries": int, "hints": int, "solution": bool,
     "code": str,
 }  # fmt: skip
+PREDICTED = {"said": str, "shown": bool, "right": bool, "last": str}
 FLEETING = (
     "Your progress is kept in this runtime only and ends with it: mount your Drive, or write it "
     'out with progress("report.json").'
@@ -37,7 +38,7 @@ _told: set[str] = set()  # notes that are said once
 
 
 class Records:
-    """The progress file. `change` and `all` return the notes to show; a disk never stops them."""
+    """The progress file. All but `read` return the notes to show; a disk never stops them."""
 
     def __init__(self, path: Path | None = None):
         self.named = path
@@ -50,11 +51,15 @@ class Records:
 
     def read(self) -> dict:
         """notebook -> exercise -> record. Empty if there is no file yet."""
-        path = self.path
+        return self._content()["notebooks"]
+
+    def _content(self) -> dict:
+        """All that is kept: "notebooks", and "predictions" by notebook and name."""
+        path, nothing = self.path, {"notebooks": {}, "predictions": {}}
         try:
             text = path.read_text(encoding="utf-8-sig")  # an editor may put a mark before it
         except FileNotFoundError:
-            return {}
+            return nothing
         except (OSError, UnicodeDecodeError) as problem:
             if isinstance(problem, OSError):
                 raise
@@ -63,14 +68,16 @@ class Records:
             content = json.loads(text)
             if content["format"] != FORMAT or not isinstance(content["version"], int):
                 raise ValueError
-            notebooks = content["notebooks"]
-            shelves = {n: {e: _clean(r) for e, r in s.items()} for n, s in notebooks.items()}
+            kept = {
+                "notebooks": _shelves(content["notebooks"], FIELDS),
+                "predictions": _shelves(content.get("predictions", {}), PREDICTED),
+            }
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._set_aside()
-            return {}
+            return nothing
         if content["version"] > VERSION:
             raise OSError(f"{self.path} was written by a newer version of this book")
-        return shelves
+        return kept
 
     def _set_aside(self):
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
@@ -84,24 +91,43 @@ class Records:
         Once it is solved, a further check is no further try, and only other code that is correct
         takes the place of the code that solved it.
         """
+
+        def merge(kept):
+            record = kept["notebooks"].setdefault(notebook, {}).setdefault(name, _clean({}))
+            if record["solved"]:
+                changes.pop("tries", None)
+                if changes.get("state", "correct") != "correct":
+                    changes.pop("code", None)
+            for key, value in changes.items():
+                add = FIELDS[key] is int
+                record[key] = record[key] + value if add else value
+            record["last"] = _now()
+            if record["state"] == "correct" and not record["solved"]:
+                record["solved"] = record["last"]
+
+        return self._change(merge)
+
+    def foretell(self, notebook: str, name: str, **changes) -> list[str]:
+        """Merge changes into one prediction, and return notes. What was shown stays as it was."""
+
+        def merge(kept):
+            shelf = kept["predictions"].setdefault(notebook, {})
+            record = shelf.setdefault(name, _clean({}, PREDICTED))
+            if not record["shown"]:
+                record.update(changes, last=_now())
+
+        return self._change(merge)
+
+    def _change(self, merge) -> list[str]:
+        """Let `merge` change what is kept, and write it."""
         if os.environ.get("GENAI_PUBLISH") == "1":
             return []
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.path) as no_lock:
-                shelves = self.read()  # again, inside the lock: another notebook may have written
-                record = shelves.setdefault(notebook, {}).setdefault(name, _clean({}))
-                if record["solved"]:
-                    changes.pop("tries", None)
-                    if changes.get("state", "correct") != "correct":
-                        changes.pop("code", None)
-                for key, value in changes.items():
-                    add = FIELDS[key] is int
-                    record[key] = record[key] + value if add else value
-                record["last"] = _now()
-                if record["state"] == "correct" and not record["solved"]:
-                    record["solved"] = record["last"]
-                write(self.path, {"format": FORMAT, "version": VERSION, "notebooks": shelves})
+                kept = self._content()  # again, inside the lock: another notebook may have written
+                merge(kept)
+                write(self.path, {"format": FORMAT, "version": VERSION, **kept})
             if no_lock is not None:
                 self._tell_once(f"Your progress is kept without a lock ({no_lock}).")
             if on_colab() and not DRIVE.is_dir() and not os.environ.get("GENAI_PROGRESS"):
@@ -112,8 +138,15 @@ class Records:
 
     def all(self) -> tuple[dict, list[str]]:
         """The records and the notes."""
+        return self._part("notebooks")
+
+    def predictions(self) -> tuple[dict, list[str]]:
+        """notebook -> name -> what was predicted, and the notes."""
+        return self._part("predictions")
+
+    def _part(self, name):
         try:
-            return self.read(), self._told()
+            return self._content()[name], self._told()
         except FAILURES as problem:
             return {}, [f"Your progress could not be read ({problem}).", *self._told()]
 
@@ -142,12 +175,16 @@ def _locked(path: Path):
         yield why
 
 
-def _clean(record) -> dict:
+def _shelves(shelves, fields) -> dict:
+    return {n: {e: _clean(r, fields) for e, r in s.items()} for n, s in shelves.items()}
+
+
+def _clean(record, fields=FIELDS) -> dict:
     """A record with every field, each of its type."""
     if not isinstance(record, dict):
         raise TypeError
-    clean = {key: record.get(key, kind()) for key, kind in FIELDS.items()}
-    if not all(isinstance(clean[key], kind) for key, kind in FIELDS.items()):
+    clean = {key: record.get(key, kind()) for key, kind in fields.items()}
+    if not all(isinstance(clean[key], kind) for key, kind in fields.items()):
         raise TypeError
     return clean
 

@@ -49,6 +49,18 @@ def summary(table: list[dict]) -> str:
     return f"{solved} of {len(table)} exercises solved."
 
 
+def foretold(predictions: list[dict]) -> str:
+    """'3 predictions made; of 2 revealed 1 came true.'; nothing where none was made."""
+    made = [p for p in predictions if p["said"]]
+    shown = [p for p in made if p["shown"]]
+    if not made:
+        return ""
+    number = "1 prediction" if len(made) == 1 else f"{len(made)} predictions"
+    if not shown:
+        return f"{number} made, none revealed yet."
+    return f"{number} made; of {len(shown)} revealed {sum(p['right'] for p in shown)} came true."
+
+
 def _cells(row: dict) -> list[str]:
     symbols = {"to do": "○", "correct": "✓", "not yet": "✗", "error": "!"}
     state = f"{symbols.get(row['state'], '')} {row['state']}"

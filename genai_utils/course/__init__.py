@@ -32,6 +32,8 @@ _HOME = {
     "solution": "checks.checking",
     "progress": "checks.checking",
     "yours": "checks.checking",
+    "predict": "checks.predicting",
+    "reveal": "checks.predicting",
 }
 
 __all__ = list(_HOME)

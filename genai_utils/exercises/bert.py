@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.language import bert
 
 NOTEBOOK = "09_bert"
@@ -572,4 +573,44 @@ exercise(
         "M may be 0: (labels != -100).sum().clamp(min=1).",
     ],
     grad=True,
+)
+
+
+# --- predictions
+
+PREDICTIONS = (
+    Prediction(
+        "wordpiece-score",
+        "The library calls its trainer WordPiece. Which pair of letters does it merge first?",
+        "a",
+        "It merges by count: first at, which occurs 9 times, then an with 4, and then xy with 2. "
+        "By likelihood xy would be first, with 0.50 (section 9.2).",
+        choices=(
+            "the pair with the largest count",
+            "the pair with the largest likelihood score (9.1)",
+        ),
+    ),
+    Prediction(
+        "pretraining-harm",
+        "The same network is trained on three tasks, from scratch and from the pre-trained "
+        "weights. In which task are the pre-trained weights the worse start?",
+        "c",
+        "With film reviews: 61.5 % are right after pre-training and 69.4 % from scratch. In the "
+        "other two tasks pre-training wins (section 9.9, one training of each).",
+        choices=(
+            "none of the three",
+            "articles: from which of six is a piece",
+            "film reviews: positive or not",
+            "pairs: are two pieces from the same article",
+        ),
+    ),
+    Prediction(
+        "hidden-share",
+        "Three short trainings hide 15 %, 30 % and 60 % of the tokens. Which is best at the "
+        "hidden tokens of held-out articles?",
+        "b",
+        "After 300 steps 30 % is best, with 5.58 nats. BERT's own 15 % is still at 6.41, and 60 % "
+        "is at 6.27 (section 9.10, one training of each).",
+        choices=("15 %, as BERT does", "30 %", "60 %"),
+    ),
 )

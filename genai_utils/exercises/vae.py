@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.vision import vae
 
 NOTEBOOK = "24_vae"
@@ -498,4 +499,48 @@ exercise(
         "x.clamp(min=floor) is the maximum of each number and the floor.",
     ],
     grad=["kl"],
+)
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+PREDICTIONS = (
+    Prediction(
+        "samples-recognised",
+        "The judge recognises 98.9 % of the real test digits and 27.4 % of what the plain "
+        "autoencoder decodes from random codes. How many of the VAE's samples?",
+        72.7,
+        "The judge recognises 72.7 % of them. No label was used in the training, and more than a "
+        "quarter of the samples are no digit yet (section 24.7).",
+        unit="%",
+        within=8,
+    ),
+    Prediction(
+        "noise-alone",
+        "Train with noise on the code, but without the penalty. The plain autoencoder has neither, "
+        "and 27 % of its decoded random codes are recognised. How does noise alone change that?",
+        "a",
+        "With noise alone 27.46 % are recognised, without it 27.44 %. Nobody pays for a small "
+        "σ, so the encoder makes it 0.003. The penalty alone gives "
+        "68.08 % (section 24.9).",
+        choices=(
+            "not at all",
+            "it closes about half of the gap to the VAE",
+            "it does nearly as well as the VAE",
+        ),
+    ),
+    Prediction(
+        "smaller-noise",
+        "Two Gaussian models sum the squared error. One believes in the pixel noise 1, the other "
+        "in 0.2, and so it rebuilds digits better. How do the samples of the second compare?",
+        "c",
+        "The judge recognises 64.64 % of them, against 78.20 % of the first model's, though the "
+        "error falls from 0.03143 to 0.01764. A code that describes the data better fills the "
+        "prior worse (section 24.9, one training of each).",
+        choices=(
+            "they are recognised more often",
+            "there is no difference",
+            "they are recognised less often",
+        ),
+    ),
 )
