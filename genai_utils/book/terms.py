@@ -14,7 +14,7 @@ _MARKS = {
     r"\top": "ᵀ", r"\cdot": "·", r"\times": " × ", r"\le": " ≤ ", r"\ge": " ≥ ", r"\approx": " ≈ ",
     r"\in": " ∈ ", r"\to": " → ", r"\odot": "⊙", r"\prod": "∏", r"\sum": "∑", r"\partial": "∂",
     r"\|": "‖", r"\,": " ", r"\;": " ", r"\mid": " | ", r"\lVert": "‖", r"\rVert": "‖",
-    r"\Vert": "‖", r"\log": "log", r"\exp": "exp", r"\{": "\ue000", r"\}": "\ue001", r"\ldots": "…",
+    r"\Vert": "‖", r"\log": "log", r"\exp": "exp", r"\{": "\x01", r"\}": "\x02", r"\ldots": "…",
     r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\delta": "δ", r"\varepsilon": "ε",
     r"\lambda": "λ", r"\mu": "μ", r"\sigma": "σ", r"\tau": "τ", r"\Sigma": "Σ", r"\Theta": "Θ",
     r"\Omega": "Ω", r"\ell": "ℓ",
@@ -52,7 +52,7 @@ def text_of(tex):
         )
 
     tex = re.sub(r"([_^])(?:\{([^{}]*)\}|(\S))", script, tex)
-    for old, new in (("-", "−"), ("{", ""), ("}", ""), ("\ue000", "{"), ("\ue001", "}")):
+    for old, new in (("-", "−"), ("{", ""), ("}", ""), ("\x01", "{"), ("\x02", "}")):
         tex = tex.replace(old, new)
     return " ".join(tex.split())
 
