@@ -168,7 +168,7 @@ class Folding(SphinxTransform):
         if "tag_open" in cell["classes"]:
             return
         if self.after_erratum(cell) and not what:
-            what = "check of the slide"
+            what = "check"
         if what and hidden in (None, "input") and not self.is_stub(part):
             cell["hide_mode"] = "input"
             cell["prompt_show"] = cell["prompt_hide"] = f"Code of this {what}"
