@@ -40,4 +40,4 @@ def test_every_stored_output_keeps_its_pictures_and_data():
             assert upgrade(new) == new
             assert new.count('src="data:') == html.count('src="data:')
             assert new.rpartition("\n")[0][-2000:] == html.rpartition("\n")[0][-2000:]
-            assert ("genai-untrusted" in new) == ("<script>(() => {\n" in html)
+            assert ('class="genai-untrusted"' in new) == ("<script>(() => {\n" in html)

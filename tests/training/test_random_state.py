@@ -26,6 +26,8 @@ SEEDS = {
     ("session.py", "start"),  # seeds, as its reader expects
     ("loop.py", "fit"),  # seeds, and gives back
     ("judge_net.py", "learn"),  # inside kept_random_state
+    ("make.py", "learn"),  # the same, for a toy
+    ("make_attention.py", "train"),
     ("checkpoint.py", "set_rng_state"),  # gives back
     ("checkpoint.py", "kept_random_state"),
     ("state.py", "RunState.restore"),  # inside fit
