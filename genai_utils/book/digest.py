@@ -57,10 +57,10 @@ def meaning(code, profile):
     unseen = {id(text) for text in texts if text is not None}
     for call in showing(tree):
         unseen.update(id(keyword) for keyword in words(call).values())
-        if name_of(call) == "explore":
-            call.keywords.sort(key=lambda keyword: keyword.arg or "")
+        if name_of(call) == "explore" and axes(call):
+            call.keywords.sort(key=lambda keyword: keyword.arg)
             for axis in axes(call):
-                if isinstance(axis.value, ast.List):
+                if isinstance(axis.value, ast.List) and literal(axis.value):
                     axis.value.elts.sort(key=ast.unparse)
     for call in ast.walk(tree):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "run.pick":
@@ -79,6 +79,7 @@ def showing(tree):
 
 
 def name_of(call):
+    """The plain name of the function that is called, or ""."""
     return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
@@ -93,12 +94,18 @@ def words(call):
     for keyword in call.keywords:
         if keyword.arg not in known.get(name_of(call), WORDS):
             continue
-        try:
-            ast.literal_eval(keyword.value)
-        except ValueError:
-            continue
-        found[keyword.arg] = keyword
+        if literal(keyword.value):
+            found[keyword.arg] = keyword
     return found
+
+
+def literal(node):
+    """Whether a value is written out, and not computed."""
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
 
 
 def axes(call):

@@ -16,9 +16,10 @@ import re
 
 from PIL import Image
 
-from genai_utils.book.digest import axes, name_of, showing, words
+from genai_utils.book.digest import axes, literal, name_of, showing, words
 from genai_utils.display import pictures
-from genai_utils.display.explorer import _label, controls
+from genai_utils.display.explorer import controls, label_of
+from genai_utils.display.latent_pad import walk_labels
 
 _CAPTION = re.compile(r"<(fig)?caption>(.*?)</(fig)?caption>", re.DOTALL)
 _EXPLORER = re.compile(r"(\nexplorer\(root, )(\{.*?\})(\);\n\}\)\(\);</script>)", re.DOTALL)
@@ -67,15 +68,15 @@ def _fresh(call, data):
     data = dict(data)
     if "alt" in said:
         _alt(data, said["alt"].strip())
-    if said.get("caption") is not None:
-        _caption(data, said["caption"], name_of(call) == "table")
+    if "caption" in said or "caption" not in given:
+        _caption(data, said.get("caption"), name_of(call) == "table")
     if name_of(call) == "explore":
         _explorer(data, axes(call), said.get("start", {}) if "start" in said or "start" not in given
                   else None)  # fmt: skip
     if name_of(call) == "latent_pad" and ("symbol" in said or "symbol" not in given):
         _symbol(data, said.get("symbol", "c"))
-    if "labels" in said:
-        _labels(data, said["labels"])
+    if name_of(call) == "latent_walk" and ("labels" in said or "labels" not in given):
+        _labels(data, said.get("labels"))
     return data
 
 
@@ -95,8 +96,11 @@ def _alt(data, alt):
 
 def _caption(data, caption, is_table):
     found = list(_CAPTION.finditer(data["text/html"]))
-    if len(found) != 1:
-        raise Unlike("it has no caption yet: run the notebook.")
+    if len(found) != bool(caption):
+        state = "no caption yet" if caption else "a caption that the code has not"
+        raise Unlike(f"it has {state}: run the notebook.")
+    if not caption:
+        return
     old = found[0]
     if html.unescape(old[2]) == caption:
         return
@@ -166,11 +170,10 @@ def _axes(old, sliders):
     for slider in sliders:
         axis = slider.arg.replace("_", " ")
         new[axis] = old.get(axis, [])
-        try:
+        if literal(slider.value):
             values = ast.literal_eval(slider.value)
-        except ValueError:
-            continue
-        new[axis] = [str(label) if isinstance(values, dict) else _label(label) for label in values]
+            plain = str if isinstance(values, dict) else label_of
+            new[axis] = [plain(value) for value in values]
     if not sliders:
         return old
     if {axis: sorted(labels) for axis, labels in new.items()} != {
@@ -181,7 +184,7 @@ def _axes(old, sliders):
 
 
 def _places(axes, start):
-    start = {key.replace("_", " "): _label(value) for key, value in start.items()}
+    start = {key.replace("_", " "): label_of(value) for key, value in start.items()}
     for axis, label in start.items():
         if label not in axes.get(axis, []):
             raise Unlike(f"{axis} = {label} is none of {axes.get(axis)}.")
@@ -210,6 +213,7 @@ def _labels(data, labels):
     if not script:
         raise Unlike("no walk is stored: run the notebook.")
     inside = json.loads(script[2])
+    labels = walk_labels(len(inside["codes"])) if labels is None else labels
     if len(labels) != len(inside["codes"]):
         raise Unlike(f"it names {len(labels)} stops, and the walk has {len(inside['codes'])}.")
     inside["labels"] = [str(label) for label in labels]

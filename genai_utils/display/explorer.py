@@ -24,7 +24,7 @@ from genai_utils.display.output import (
 MOST_FRAMES = 400
 
 
-def _label(value):
+def label_of(value):
     """How a value is written beside its slider."""
     if hasattr(value, "item"):
         value = value.item()
@@ -42,7 +42,7 @@ def _axis(name, values):
         labels, values = [str(label) for label in values], list(values.values())
     else:
         values = list(values)
-        labels = [_label(value) for value in values]
+        labels = [label_of(value) for value in values]
     if not values:
         raise ValueError(f"The axis {name!r} is empty: give it at least one value.")
     return labels, values
@@ -74,8 +74,8 @@ def _start(axes, start):
     for name, (labels, _) in axes.items():
         if start is None or name not in start:
             positions.append(0)
-        elif _label(start[name]) in labels:
-            positions.append(labels.index(_label(start[name])))
+        elif label_of(start[name]) in labels:
+            positions.append(labels.index(label_of(start[name])))
         else:
             raise ValueError(f"start[{name!r}] must be one of {labels}, got {start[name]!r}.")
     unknown = set(start or {}) - set(axes)

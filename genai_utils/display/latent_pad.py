@@ -192,6 +192,11 @@ def latent_pad(decoder, *, alt, shape=(28, 28), extent=3.0, name=None, caption=N
                symbol=symbol).display()  # fmt: skip
 
 
+def walk_labels(count):
+    """The names of a walk's stops that has given none: A, B, C, or numbers where there are many."""
+    return [chr(ord("A") + i) if count <= 26 else str(i + 1) for i in range(count)]
+
+
 def walk_bundle(decoder, codes, *, alt, shape=(28, 28), name=None, caption=None, labels=None):
     """The output that :func:`latent_walk` displays."""
     alt = require_text(alt, "alt")
@@ -200,7 +205,7 @@ def walk_bundle(decoder, codes, *, alt, shape=(28, 28), name=None, caption=None,
     if len(codes) < 2:
         raise ValueError(f"A walk needs at least two codes, got {len(codes)}.")
     if labels is None:
-        labels = [chr(ord("A") + i) if len(codes) <= 26 else str(i + 1) for i in range(len(codes))]
+        labels = walk_labels(len(codes))
     labels = [str(label) for label in pictures.as_array(labels).tolist()]
     if len(labels) != len(codes):
         raise ValueError(f"labels must name each of the {len(codes)} codes, got {len(labels)}.")

@@ -78,7 +78,9 @@ def compact(text):
 def static(*names):
     """The compacted text of files in ``display/static``, one after the other."""
     folder = files("genai_utils.display") / "static"
-    return "\n".join(compact((folder / name).read_text(encoding="utf-8")) for name in names)
+    texts = [(name, compact((folder / name).read_text(encoding="utf-8"))) for name in names]
+    # A stored notebook keeps each line apart, which costs; a style sheet does not need them.
+    return "\n".join(t.replace("\n", " ") if n.endswith(".css") else t for n, t in texts)
 
 
 def stylesheet(*names):

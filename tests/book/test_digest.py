@@ -80,6 +80,8 @@ def test_only_the_sizes_of_the_own_profile_count(profile, changed):
         ("explore(f, alt='a', k=[1])", "explore(f, alt='a', k=[1], start={'k': 1})", True),
         ("explore(f, alt='a', k=[1])", "explore(f, alt='a', k=[2])", False),
         ("explore(f, alt='a', k=[1, 2], j=x)", "explore(f, j=x, k=[2, 1], alt='a')", True),
+        ("explore(f, alt='a', k=[x, y])", "explore(f, alt='a', k=[y, x])", False),
+        ("explore(f, k=[1], j=[2], **m)", "explore(f, j=[2], k=[1], **m)", False),
         ("explore(f, alt='a', k=g(1, 2))", "explore(f, alt='a', k=g(2, 1))", False),
         ("latent_walk(d, z, alt='a', labels=[1])", "latent_walk(d, z, alt='a', labels=[2])", True),
         ("latent_pad(d, alt='a', labels=[1])", "latent_pad(d, alt='a', labels=[2])", False),

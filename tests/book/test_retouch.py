@@ -75,8 +75,9 @@ CASES = [
     ("explore(draw, shade=SHADES, size=[4, 1, 2], {})", swapped, {"alt": ALT},
      {"alt": ALT, "start": {"size": 2}}),
     ("latent_walk(d, z, {})", walk, {"labels": ["a", "b"]}, {"labels": [3, 8]}),
-    ("latent_pad(d, {})", pad, {}, {"symbol": "z"}),
-    ("latent_pad(d, {})", pad, {"symbol": "z"}, {}),
+    ("latent_walk(d, z, {})", walk, {"labels": ["a", "b"]}, {}),
+    ("latent_pad(d, caption='Cod₁es.', {})", pad, {}, {"symbol": "z"}),
+    ("latent_pad(d, caption='Cod₁es.', {})", pad, {"symbol": "z"}, {}),
     ("table(rows, {})", rows, {"caption": "Old"}, {"caption": "New < old"}),
 ]  # fmt: skip
 
@@ -134,6 +135,7 @@ def test_words_that_are_computed_are_left_to_a_run(code):
     [
         ("show(f, alt='a')\nshow(g, alt='b')", [curve(alt="a")], "has 2 calls .* stores 1 outputs"),
         ("show(fig, alt='a', caption='b')", [curve(alt="a")], "no caption yet"),
+        ("show(fig, alt='a')", [curve(alt="a", caption="b")], "a caption that the code has not"),
         ("explore(d, alt='a', start={'size': 9})", [squares(alt="a")], "size = 9 is none of"),
         ("explore(d, alt='a')", [curve(alt="a")], "no explorer is stored"),
         ("explore(d, alt='a', size=[1, 2, 3], shade=s)", [squares(alt="a")], "have other values"),
