@@ -130,7 +130,7 @@ def reveal_bundle(name):
         f"{stylesheet('figure.css', 'predict.css')}"
         f"<details><summary>The answer to: {escape(prediction.question)}</summary>"
         f'<p class="genai-said"></p>{_answer(prediction)}</details>'
-        f"{script(identity, 'revealed', name, 'elements.js', 'predict.js')}</figure>"
+        f"{script(identity, 'revealed', name, 'reveal.js')}</figure>"
     )
     answer = [prediction.words(prediction.answer), prediction.because]
     plain = "\n".join([f"The answer to: {prediction.question}", *answer])

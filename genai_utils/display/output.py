@@ -78,14 +78,15 @@ def compact(text):
 def static(*names):
     """The compacted text of files in ``display/static``, one after the other."""
     folder = files("genai_utils.display") / "static"
-    texts = [(name, compact((folder / name).read_text(encoding="utf-8"))) for name in names]
-    # A stored notebook keeps each line apart, which costs; a style sheet does not need them.
-    return "\n".join(t.replace("\n", " ") if n.endswith(".css") else t for n, t in texts)
+    return "\n".join(compact((folder / name).read_text(encoding="utf-8")) for name in names)
 
 
 def stylesheet(*names):
-    """A ``<style>`` element with those files of ``display/static``."""
-    return f"<style>{static(*names)}</style>"
+    """A ``<style>`` element with those files of ``display/static``, in one line.
+
+    A stored notebook keeps each line apart, which costs; a style sheet does not need them.
+    """
+    return f"<style>{static(*names)}</style>".replace("\n", " ")
 
 
 def unique_id(content):

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections import defaultdict
 from io import StringIO
 from tokenize import COMMENT, TokenError, generate_tokens
 
@@ -74,18 +75,20 @@ def _name(thing):
 
 
 def _colours(kinds):
-    """CSS for just the token kinds that occur, in a light and a dark style."""
+    """CSS for just the token kinds that occur, light and dark; a rule for each look."""
     rules = []
     short = HtmlFormatter()._get_css_class
-    for name, hosts in ((LIGHT, ("",)), (DARK, DARK_HOSTS)):
-        style = get_style_by_name(name)
+    for name, host in ((LIGHT, ""), (DARK, f":is({','.join(DARK_HOSTS)}) ")):
+        style, looks = get_style_by_name(name), defaultdict(list)
         for kind in sorted(kinds, key=str):
             look = style.style_for_token(kind)
             css = f"color:#{look['color']};" if look["color"] else "color:inherit;"
             css += "font-weight:600;" if look["bold"] else ""
             css += "font-style:italic;" if look["italic"] else ""
-            where = ",".join(f"{host} .genai-source .{short(kind)}".strip() for host in hosts)
-            rules.append(f"{where}{{{css}}}")
+            looks[css].append(f".{short(kind)}")
+        rules += [
+            f"{host}.genai-source :is({','.join(names)}){{{css}}}" for css, names in looks.items()
+        ]
     return f"<style>{''.join(rules)}</style>"
 
 

@@ -27,8 +27,10 @@ def test_the_source_is_shown_word_for_word_and_coloured():
     assert bundle.data["text/plain"] == shown(bundle)[0]
     assert "<b>align</b>" in bundle.html and "genai_utils.display.pictures" in bundle.html
     for kind in set(re.findall(r'<span class="(\w+)">', bundle.html)) - {"w"}:
-        assert f".genai-source .{kind}{{" in bundle.html  # in light
-        assert f'html[data-theme="dark"] .genai-source .{kind}' in bundle.html
+        rules = re.findall(r"([^{}>]*)\{color:", bundle.html)
+        mine = [rule for rule in rules if re.search(rf"\.{kind}\b", rule)]
+        assert len(mine) == 2 and 'html[data-theme="dark"]' not in mine[0]  # in light
+        assert 'html[data-theme="dark"]' in mine[1]
 
 
 def test_methods_lose_their_indentation_and_properties_work():

@@ -27,6 +27,11 @@ def test_an_old_output_hides_what_is_dead_and_says_why():
     assert '{"a":"<p hidden>"}' in new  # the data are the run's
 
 
+def test_a_style_sheet_becomes_one_line_and_a_script_keeps_its_lines():
+    html = "<figure><style>.a {\nb: c;\n}</style><script>x()\ny()</script></figure>"
+    assert upgrade(html) == html.replace(".a {\nb: c;\n}", ".a { b: c; }")
+
+
 def test_what_is_up_to_date_or_has_no_script_stays():
     bundle = explorer_bundle(lambda k: np.full((4, 4), k / 2), alt="A.", k=[0, 1])
     for html in (bundle.html, upgrade(OLD), "<figure><img></figure>", "<script>other()</script>"):

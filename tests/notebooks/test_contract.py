@@ -194,7 +194,7 @@ MUTANTS = {
     "stores a live widget": lambda nb: add_output(
         nb, **{"application/vnd.jupyter.widget-view+json": {"model_id": "x"}}
     ),
-    "MB, at most": lambda nb: nb.metadata.update(padding="x" * 1_600_001),
+    "MB, at most": lambda nb: nb.metadata.update(padding="x" * 1_500_001),
 }
 
 
