@@ -33,6 +33,16 @@ def address(root):
     return found[1]
 
 
+def launches(root, page):
+    """{"colab": …, "kaggle": …}: where a page such as "notebooks/24_vae" can be run."""
+    source = f"{address(root)}/blob/main/{page}.ipynb"
+    path = source.removeprefix("https://github.com/")
+    return {
+        "colab": f"https://colab.research.google.com/github/{path}",
+        "kaggle": f"https://kaggle.com/kernels/welcome?src={source}",
+    }
+
+
 @dataclass
 class Chapter:
     """One written notebook."""

@@ -25,7 +25,6 @@ from genai_utils.checks import register
 from genai_utils.display.source import source_bundle
 
 log = logging.getLogger(__name__)
-COLAB = "https://colab.research.google.com/github"
 _BOX = re.compile(r"exercise-(\d+)-(\d+)")
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
@@ -73,11 +72,9 @@ class ExerciseBoxes(SphinxTransform):
             self.env.note_dependency(inspect.getsourcefile(exercise.cases))
 
     def where(self, function):
-        repository = chapters.address(self.app.srcdir).removeprefix("https://github.com")
-        notebook = f"{COLAB}{repository}/blob/main/{self.env.docname}.ipynb"
         return paragraph(
             "Solve it in the notebook (",
-            link("open it on Colab", notebook),
+            link("open it on Colab", chapters.launches(self.app.srcdir, self.env.docname)["colab"]),
             "): ",
             nodes.literal("", f"check({function})"),
             " there names the mistake.",

@@ -120,13 +120,12 @@ def kaggle_button(app, pagename, templatename, context, doctree):
     """Add Kaggle beside Colab on a notebook's page."""
     if not pagename.startswith("notebooks/"):
         return
-    source = f"{chapters.address(app.srcdir)}/blob/main/{pagename}.ipynb"
     button = {
         "type": "link",
         "text": "Kaggle",
         "tooltip": "Launch on Kaggle",
         "icon": "fab fa-kaggle",
-        "url": f"https://kaggle.com/kernels/welcome?src={source}",
+        "url": chapters.launches(app.srcdir, pagename)["kaggle"],
         "label": "launch-kaggle",
     }
     for group in context.get("header_buttons", []):

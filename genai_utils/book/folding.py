@@ -23,6 +23,7 @@ from genai_utils.book import chapters
 from genai_utils.book.digest import package_call
 from genai_utils.book.directives import started
 from genai_utils.book.nodes import link, paragraph
+from genai_utils.checks.stubs import stubs_in
 from genai_utils.display.source import without_marks
 
 TABLES = {"table", "f1_table"}
@@ -169,7 +170,7 @@ class Folding(SphinxTransform):
             return
         if self.after_erratum(cell) and not what:
             what = "check"
-        if what and hidden in (None, "input") and not self.is_stub(part):
+        if what and hidden in (None, "input") and not stubs_in(text):
             cell["hide_mode"] = "input"
             cell["prompt_show"] = cell["prompt_hide"] = f"Code of this {what}"
         elif hidden:
@@ -182,21 +183,15 @@ class Folding(SphinxTransform):
         note = cell.parent[before] if before >= 0 else None
         return isinstance(note, nodes.block_quote) and note.astext().startswith("Erratum")
 
-    def is_stub(self, part):
-        return part.astext().rstrip().endswith("\n    ...")
-
     def run_line(self, plumbing, path):
         """Set-up and imports in one fold, after the line that says where the chapter runs."""
         if not plumbing:
             return
-        name, root = path.stem, self.env.app.srcdir
-        address = f"{chapters.address(root)}/blob/main/notebooks/{name}.ipynb"
-        colab = f"https://colab.research.google.com/github/{address.partition('github.com/')[2]}"
-        kaggle = f"https://kaggle.com/kernels/welcome?src={address}"
+        on = chapters.launches(self.env.app.srcdir, self.env.docname)
         line = paragraph(
-            nodes.strong("", "Run this chapter"), " on ", link("Colab", colab), ", on ",
-            link("Kaggle", kaggle), ", or ",
-            link("download it", f"../_sources/notebooks/{name}.ipynb"), ".",
+            nodes.strong("", "Run this chapter"), " on ", link("Colab", on["colab"]), ", on ",
+            link("Kaggle", on["kaggle"]), ", or ",
+            link("download it", f"../_sources/notebooks/{path.name}"), ".",
             classes=["run-line"],
         )  # fmt: skip
         details = fold(title="Set-up and imports", classes=["plumbing"])

@@ -133,11 +133,7 @@ _BARE = {
     ),
     "equations": re.compile(rf"(?:side|sum|terms?|weights)\s+of\s+({_NUMBER})(?=[.,:;)?]|$)"),
 }
-_ITEMS = re.compile(rf"\s?\({_ID}(?:(?:[,;]\s*|\s+and\s+|–){_ID})*\)")
-_LEADING = re.compile(rf"(?<=\(){_ID}(?:,\s*{_ID})*;\s")
-_TRAILING = re.compile(rf";\s(?:{_ID})(?:,\s*{_ID})*(?=\))")
 _ITEM = re.compile(rf"(?<![\w-]){_ID}")
-_ERRATA = re.compile(r"\s?\([NY]\d\d(?:,\s*[NY]\d\d)*\)")
 _ERRATUM = re.compile(r"(?<![\w-])[NY]\d\d(?!\w)")
 
 
@@ -236,13 +232,9 @@ class Rules:
         return self.link(shown, page, id, title, kind.removesuffix("s"))
 
     def items(self, text):
-        """Lecture items. What is only a code in brackets goes into a span that can be hidden."""
+        """Lecture items, also in the brackets that `slides` hides."""
         if self.docname == _BOOKS["items"]:
             return
-        for pattern in (_ITEMS, _LEADING, _TRAILING):
-            for found in pattern.finditer(text):
-                if inner := self._pieces(found[0], _ITEM, self._item):
-                    yield found.start(), found.end(), [_aside(inner)]
         for found in _ITEM.finditer(text):
             if node := self._item(found[0]):
                 yield found.start(), found.end(), [node]
@@ -259,9 +251,6 @@ class Rules:
     def errata(self, text):
         if self.docname in (_BOOKS["errata"], _BOOKS["items"]):
             return
-        for found in _ERRATA.finditer(text):
-            if inner := self._pieces(found[0], _ERRATUM, self._erratum):
-                yield found.start(), found.end(), [_aside(inner)]
         for found in _ERRATUM.finditer(text):
             if node := self._erratum(found[0]):
                 yield found.start(), found.end(), [node]
@@ -272,17 +261,6 @@ class Rules:
             return None
         card = f"Note {id} on the slides · Slide: {erratum['says']} · Right: {erratum['right']}"
         return self.link(id, _BOOKS["errata"], id.lower(), card, "erratum-link")
-
-    @staticmethod
-    def _pieces(text, pattern, make):
-        """Text and links; None where a code is unknown."""
-        result, end = [], 0
-        for found in pattern.finditer(text):
-            if (node := make(found[0])) is None:
-                return None
-            result += [nodes.Text(text[end : found.start()]), node]
-            end = found.end()
-        return [*result, nodes.Text(text[end:])]
 
     def cited(self, text, outside=False):
         """Citations; `outside`: to the paper itself, as in the references of a chapter."""
@@ -316,10 +294,6 @@ class Rules:
         return [node for node in [*result, nodes.Text(text[at:])] if node.astext()]
 
 
-def _aside(inner):
-    return nodes.inline("", "", *inner, classes=["slide-item"])
-
-
 # ---- a page -------------------------------------------------------------------------------------
 
 
@@ -328,9 +302,7 @@ def _closed(node):
     while node is not None:
         if isinstance(node, _CLOSED):
             return True
-        if isinstance(node, nodes.container) and {"cell_input", "cell_output"} & set(
-            node["classes"]
-        ):
+        if isinstance(node, nodes.container) and _CELL & set(node["classes"]):
             return True
         node = node.parent
     return False
@@ -375,8 +347,6 @@ def _apply(document, rules):
             continue
         block = _block(text)
         said = block.astext() if block is not None else ""
-        if said.startswith("Lecture items:") and rules.name:
-            block["classes"] = list({*block["classes"], "slide-item"})
         titles = bool(re.match(r"(?:What to read next|Read next)\b", said))
         if new := rules.apply(str(text), titles, id(block) in references):
             _replace(text, new)
@@ -570,10 +540,4 @@ def setup(app):
     app.connect("env-updated", rewrite)
     app.connect("doctree-resolved", resolve)
     app.connect("html-page-context", grey_sidebar, priority=900)
-    # A higher number makes Sphinx read all pages again, where what is noted of them has changed.
-    return {
-        "version": "1",
-        "env_version": 1,
-        "parallel_read_safe": True,
-        "parallel_write_safe": True,
-    }
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,7 +6,8 @@ page
 
 - a box "Erratum N20" is a folded note, whose first sentence is its one line;
 - a bracket of nothing but items or notes, "(A93, B2)", is a span of the class `slide-codes`, with
-  the space before it. Items that are part of a sentence ("A44 says that …") stay;
+  the space before it, and so is their part of a bracket, "(Burda et al. 2016; A93)". Items that
+  are part of a sentence ("A44 says that …") stay;
 - the line "Lecture items: …" has the class `slide-items`;
 - after the cost stands a switch, "Show the slides".
 
@@ -22,7 +23,8 @@ from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
 _ITEM = r"(?:[AB]\d{1,3}|[NY]\d\d)"  # of a lecture, or a note on its slides
-_CODES = re.compile(rf"\s?\({_ITEM}(?:(?:,| and|;| to|–)\s*{_ITEM})*\)")
+_LIST = rf"{_ITEM}(?:(?:,| and|;| to|–)\s*{_ITEM})*"
+_CODES = re.compile(rf"\s?\({_LIST}\)|(?<=\(){_LIST};\s|;\s{_LIST}(?=\))")
 _SENTENCE = re.compile(r"[.?!][\"”’')]*(?=\s|$)")
 _KEPT = nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.reference
 
@@ -88,8 +90,6 @@ class SlideCodes(SphinxTransform):
 
     def mark(self, text):
         """Put the brackets of a piece of text into spans; says whether there was one."""
-        if text.parent is None:  # the code of a cell, as the folding leaves it
-            return False
         above = text.parent
         while above is not None:
             if isinstance(above, _KEPT):

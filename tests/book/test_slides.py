@@ -62,7 +62,9 @@ def test_brackets_of_items_are_marked_and_sentences_are_not(page):
         ("x (A93, B2) y", " (A93, B2)"),
         ("x (A93 and B2)", " (A93 and B2)"),
         ("x (Y36) y", " (Y36)"),
-        ("x (A93; Qiu et al. 2018)", None),
+        ("x (A93; Qiu et al. 2018)", "A93; "),
+        ("x (Qiu et al. 2018; A93, B2)", "; A93, B2"),
+        ("x (A93: so), A93; then", None),
         ("x (A1234) (24.3) (AB1)", None),
     ],
 )
