@@ -110,7 +110,7 @@ class Browser:
         """What a script returns; write `return` in it."""
         return self.driver.execute_script(script, *arguments)
 
-    def wait(self, script, *arguments, seconds=10):
+    def wait(self, script, *arguments, seconds=30):
         """The first true value of a script; fails after some seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -17,6 +17,8 @@ from genai_utils.checks.predictions import find
 from genai_utils.display.output import Bundle, script, stylesheet, unique_id
 from genai_utils.printing import say
 
+STYLES = ("figure.css", "inputs.css", "predict.css")
+
 
 def predict(name, said=None):
     """Show the question of that name; with a letter or a number: keep it as your prediction.
@@ -65,7 +67,7 @@ def reveal(name):
     lines += [f"The answer: {prediction.words(prediction.answer)}", prediction.because, *notes]
     rows = "".join(f"<p>{escape(line)}</p>" for line in lines)
     Bundle(
-        text_html=f'<div class="genai genai-predict">{stylesheet("figure.css", "predict.css")}'
+        text_html=f'<div class="genai genai-predict">{stylesheet(*STYLES)}'
         f'<p class="genai-question">{escape(prediction.question)}</p>{rows}</div>',
         text_plain="\n".join([prediction.question, *lines]),
     ).display()
@@ -109,7 +111,7 @@ def predict_bundle(name):
     identity = unique_id(f"predict {name} {data}")
     html = (
         f'<figure class="genai genai-predict" id="{identity}" data-figure="predict-{escape(name)}">'
-        f"{stylesheet('figure.css', 'predict.css')}"
+        f"{stylesheet(*STYLES)}"
         f'<p class="genai-question" id="{identity}-question">{escape(prediction.question)}</p>'
         f'<div class="genai-choices">{choices}</div>'
         f'<p class="genai-keep">{words}</p>'
@@ -127,7 +129,7 @@ def reveal_bundle(name):
     identity = unique_id(f"reveal {name} {prediction.because}")
     html = (
         f'<figure class="genai genai-predict" id="{identity}" data-figure="reveal-{escape(name)}">'
-        f"{stylesheet('figure.css', 'predict.css')}"
+        f"{stylesheet(*STYLES)}"
         f"<details><summary>The answer to: {escape(prediction.question)}</summary>"
         f'<p class="genai-said"></p>{_answer(prediction)}</details>'
         f"{script(identity, 'revealed', name, 'reveal.js')}</figure>"

@@ -17,6 +17,7 @@ from genai_utils.display.tokens import legend, percent, step
 from genai_utils.inputs import number, whole
 
 LONGEST = 1_000  # letters of a prompt
+STYLES = ("controls.css", "inputs.css", "tokens.css", "typewriter.css")
 SCRIPTS = ("page_random.js", "page_math.js", "page_gpt.js", "sampling.js", "typewriter.js")
 RANGES = {"temperature": (0, 2), "top_p": (0.05, 1)}  # of the sliders
 
@@ -86,7 +87,7 @@ def typewriter_bundle(model, characters, *, prompt, alt, name=None, caption=None
     html = (
         f'<figure class="genai genai-type" id="{identity}" data-explorer="typewriter"'
         f"{attribute('data-figure', name)}>"
-        f"{stylesheet('figure.css', 'controls.css', 'tokens.css', 'typewriter.css')}"
+        f"{stylesheet('figure.css', *STYLES)}"
         f'<div class="genai-typing"{HIDDEN}><label><span class="genai-name">your text</span>'
         f'<textarea rows="2" maxlength="{LONGEST}" spellcheck="false" autocomplete="off" '
         f'autocapitalize="off" placeholder="empty: it begins with a new line">\n{escape(prompt)}'

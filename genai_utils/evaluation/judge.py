@@ -17,7 +17,7 @@ import safetensors
 import torch
 import torch.nn.functional as F
 
-from genai_utils.data import DataError, cache_dir
+from genai_utils.data import cache_dir, shipped
 from genai_utils.evaluation import judge_net
 from genai_utils.evaluation.inputs import as_images, as_labels
 from genai_utils.evaluation.judge_net import JudgeNet, add_rubbish, blank, fill, learn, pack, sizes
@@ -155,20 +155,12 @@ def train_judge(images, labels, device="cpu", steps=1000, seed=0, progress=False
 
 
 def _shipped(size, device, view=None):
-    path = WEIGHTS / f"judge_{size}.safetensors"
-    try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        payload = path.read_bytes()
-        found = hashlib.sha256(payload).hexdigest()
-        if found != record["sha256"]:
-            raise ValueError(f"SHA-256 {found[:12]}… instead of {record['sha256'][:12]}…")
-        net = fill(blank(size, size), payload)
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise DataError(
-            f"the weights of the judge, {path}, or the record beside them are damaged or missing "
-            f"({error}). Install genai_utils again, or make them anew: "
-            f"python -m genai_utils.evaluation.make_judge --size {size}"
-        ) from error
+    net, record = shipped.read(
+        WEIGHTS / f"judge_{size}.safetensors",
+        "judge",
+        f"python -m genai_utils.evaluation.make_judge --size {size}",
+        lambda payload: fill(blank(size, size), payload),
+    )
     return Judge(net, (1, size, size), device, record, view)
 
 

@@ -10,14 +10,13 @@ makes the same bytes again; another processor rounds differently, and its judge 
 """
 
 import argparse
-import hashlib
-import json
 import os
 import sys
 
 import torch
 
 from genai_utils import data
+from genai_utils.data import shipped
 from genai_utils.evaluation import judge_net
 from genai_utils.evaluation.inputs import as_images, as_labels
 from genai_utils.evaluation.judge import WEIGHTS, Judge
@@ -71,11 +70,8 @@ def make(size, steps=None, progress=False):
             "noise": judge.recognised_share(noise),
         },
         "parameters": sum(p.numel() for p in net.parameters()),
-        "bytes": len(payload),
-        "sha256": hashlib.sha256(payload).hexdigest(),
-        "torch": torch.__version__.split("+")[0],
     }
-    return payload, record
+    return payload, shipped.sealed(record, payload)
 
 
 def main(arguments=None):
@@ -91,11 +87,8 @@ def main(arguments=None):
     try:
         out = path(options.out, "--out")
         payload, record = make(options.size, options.steps, progress=True)
-        out.mkdir(parents=True, exist_ok=True)
         file = out / f"judge_{options.size}.safetensors"
-        file.write_bytes(payload)
-        text = json.dumps(record, indent=1) + "\n"
-        file.with_suffix(".json").write_text(text, encoding="utf-8")
+        shipped.write(file, payload, record)
     except (data.DataError, OSError, ValueError) as error:
         say(error, file=sys.stderr)
         return 1

@@ -4,13 +4,13 @@ The model has two layers and was trained on random letters in which pieces come 
 it can know of a text is what repeats in it. `make_attention` trains it and measures its heads.
 """
 
-import json
 from importlib.resources import files
 
 import safetensors.torch
 import torch
 from matplotlib.figure import Figure
 
+from genai_utils.data import shipped
 from genai_utils.display import pictures
 from genai_utils.display.figures import COLORS
 from genai_utils.display.output import (
@@ -38,6 +38,7 @@ TOLD = {
     "first": "the first letter of the text",
 }
 PLAIN = 0.5  # of its weight on one of these: a head that can be named
+STYLES = ("figure.css", "controls.css", "inputs.css", "attention.css")
 SCRIPTS = ("elements.js", "page_math.js", "page_gpt.js", "sampling.js", "attention.js")
 CAPTION = (
     "A transformer of two layers, computed in the page. It was trained on random letters in which "
@@ -52,11 +53,15 @@ def blank():
 
 
 def load():
-    """The trained model and the record of its making."""
-    model = blank()
-    state = safetensors.torch.load((WEIGHTS / "attention.safetensors").read_bytes())
-    model.load_state_dict({name: weight.float() for name, weight in state.items()})
-    return model, json.loads((WEIGHTS / "attention.json").read_text(encoding="utf-8"))
+    """The trained model and the record of its making. Raises DataError where they are damaged."""
+
+    def build(payload):
+        model, state = blank(), safetensors.torch.load(payload)
+        model.load_state_dict({name: weight.float() for name, weight in state.items()})
+        return model
+
+    make = "python -m genai_utils.toys.make attention"
+    return shipped.read(WEIGHTS / "attention.safetensors", "attention toy", make, build)
 
 
 def encode(text):
@@ -144,7 +149,7 @@ def bundle():
     picture = still(TEXT, weights.tolist())
     html = (
         f'<figure class="genai genai-attention" id="{identity}" data-explorer="attention" '
-        f'data-figure="toy-attention">{stylesheet("figure.css", "controls.css", "attention.css")}'
+        f'data-figure="toy-attention">{stylesheet(*STYLES)}'
         f'<div class="genai-still"><img class="dark-light" alt="{escape(alt)}" '
         f'src="{pictures.encode(picture)}" width="{picture.width * 2 // 3}" '
         f'height="{picture.height * 2 // 3}"><p>{escape(sentences[layer][head])}</p></div>'

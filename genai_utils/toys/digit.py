@@ -6,8 +6,6 @@ and decodes the mean and some samples.
 """
 
 import base64
-import hashlib
-import json
 from pathlib import Path
 
 import safetensors
@@ -15,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from genai_utils.data import DataError
+from genai_utils.data import shipped
 from genai_utils.display import page_decoder, pictures
 from genai_utils.display.figures import CLASSES
 from genai_utils.display.output import (
@@ -35,6 +33,7 @@ DOTS = 500  # encoded test digits on the plane
 NEAREST = 15  # of them, that say which digit it may be
 OPENING = 3  # the class of the digit that is drawn at first
 DARK = {7: "#FFFFFF", 9: "#C58B5A"}  # colours of classes that a dark page would swallow
+STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css")
 SCRIPTS = (
     "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_ink.js", "digit.js"
 )  # fmt: skip
@@ -80,22 +79,15 @@ def load():
 
     Raises DataError where the files are damaged or missing.
     """
-    file = WEIGHTS / "digit.safetensors"
-    try:
-        record = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        payload = file.read_bytes()
-        found = hashlib.sha256(payload).hexdigest()
-        if found != record["sha256"]:
-            raise ValueError(f"SHA-256 {found[:12]}… instead of {record['sha256'][:12]}…")
+
+    def build(payload):
         kept = safetensors.torch.load(payload)
-        net = network(kept).eval()
-        return net, kept["dots"].float(), kept["kinds"], kept["digits"].float() / 255, record
-    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
-        raise DataError(
-            f"the weights of the digit toy, {file}, or the record beside them are damaged or "
-            f"missing ({error}). Install genai_utils again, or make them anew: "
-            "python -m genai_utils.toys.make digit"
-        ) from error
+        digits = kept["digits"].float() / 255
+        return network(kept).eval(), kept["dots"].float(), kept["kinds"], digits
+
+    make = "python -m genai_utils.toys.make digit"
+    made, record = shipped.read(WEIGHTS / "digit.safetensors", "digit toy", make, build)
+    return *made, record
 
 
 def _plane(dots, kinds, extent):
@@ -152,7 +144,7 @@ def bundle():
     identity = unique_id(data["decoder"]["weights"])
     html = (
         f'<figure class="genai genai-toy" id="{identity}" data-explorer="toy" '
-        f'data-figure="toy-digit">{stylesheet("figure.css", "controls.css", "toys.css")}'
+        f'data-figure="toy-digit">{stylesheet(*STYLES)}'
         f'<div class="genai-toyrow genai-digit">'
         f"{_part('draw', 'your digit', f'A handwritten {OPENING}.', small[0])}"
         f"{_part('plane', 'where it lands', 'Encoded digits.', _plane(dots, kinds, extent))}"

@@ -20,6 +20,7 @@ from genai_utils.display.output import (
 )
 
 SIZE = (10, 7)  # of the field, in units of the points
+STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css")
 SCRIPTS = ("page_random.js", "page_canvas.js", "kmeans.js")
 PAINT = ["blue", "orange", "green", "vermillion", "purple", "sky", "yellow", "grey"]
 ALT = (
@@ -115,7 +116,7 @@ def bundle():
     identity = unique_id(str(data))
     html = (
         f'<figure class="genai genai-toy" id="{identity}" data-explorer="toy" '
-        f'data-figure="toy-kmeans">{stylesheet("figure.css", "controls.css", "toys.css")}'
+        f'data-figure="toy-kmeans">{stylesheet(*STYLES)}'
         f'<div class="genai-toyrow"><div class="genai-field"><img class="dark-light" '
         f'alt="{escape(ALT)}" src="{_still(sets[0]["points"])}" width="640" height="448"></div>'
         f"</div>{figcaption(CAPTION)}"

@@ -11,8 +11,6 @@ processor rounds differently, and its model differs a little.
 """
 
 import argparse
-import hashlib
-import json
 import os
 import sys
 
@@ -20,6 +18,7 @@ import safetensors.torch
 import torch
 
 from genai_utils import data
+from genai_utils.data import shipped
 from genai_utils.inputs import path
 from genai_utils.printing import say
 from genai_utils.toys import digit, make_attention
@@ -104,11 +103,8 @@ def make(steps=None, progress=False):
         "held_out": measured(net, train.x[held_out], train.y[held_out], dots, kinds),
         "test": measured(net, test.x[rest], test.y[rest], dots, kinds),
         "test_images": len(test.x[rest]),
-        "bytes": len(payload),
-        "sha256": hashlib.sha256(payload).hexdigest(),
-        "torch": torch.__version__.split("+")[0],
     }
-    return payload, record
+    return payload, shipped.sealed(record, payload)
 
 
 def main(arguments=None):
@@ -123,19 +119,18 @@ def main(arguments=None):
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
-        if options.toy == "attention":
-            return make_attention.main(options.steps or make_attention.STEPS, out)
-        payload, record = make(options.steps, progress=True)
-        out.mkdir(parents=True, exist_ok=True)
-        file = out / "digit.safetensors"
-        file.write_bytes(payload)
-        text = json.dumps(record, indent=1) + "\n"
-        file.with_suffix(".json").write_text(text, encoding="utf-8")
+        maker = {"digit": make, "attention": make_attention.make}[options.toy]
+        payload, record = maker(options.steps, progress=True)
+        file = out / f"{options.toy}.safetensors"
+        shipped.write(file, payload, record)
     except (data.DataError, OSError, ValueError) as error:
         say(error, file=sys.stderr)
         return 1
-    nats = -record["test"]["elbo"]["coins"]
-    say(f"{file}: {record['bytes']:,} bytes, {nats:.1f} nats for a test digit (−ELBO)")
+    if options.toy == "digit":
+        reached = f"{-record['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)"
+    else:
+        reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
+    say(f"{file}: {record['bytes']:,} bytes, {reached}")
     return 0
 
 

@@ -11,18 +11,13 @@ after looking at the heads. With seed 1, or with first weights ten times GPT's t
 repeats as well, but no head of its second layer puts more than 0.11 on the letter that came after.
 """
 
-import hashlib
-import json
-import os
-
 import safetensors.torch
 import torch
 import torch.nn.functional as F
 
+from genai_utils.data import shipped
 from genai_utils.display.page_gpt import quantized_copy
-from genai_utils.inputs import path
 from genai_utils.language.attention import induction_share
-from genai_utils.printing import say
 from genai_utils.toys import attention as toy
 from genai_utils.training import fit
 from genai_utils.training.checkpoint import kept_random_state
@@ -119,8 +114,9 @@ def apart(one, other):
 
 
 @torch.no_grad()
-def make(steps=STEPS, progress=False):
+def make(steps=None, progress=False):
     """Train and measure; returns the bytes of the weights and the record, a dict."""
+    steps = STEPS if steps is None else steps
     with torch.enable_grad():
         model = train(steps, progress)
     exact = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -157,23 +153,5 @@ def make(steps=STEPS, progress=False):
             "probabilities": apart(logits.softmax(-1), full(seen).softmax(-1)),
         },
         "parameters": sum(weight.numel() for weight in exact.values()),
-        "bytes": len(payload),
-        "sha256": hashlib.sha256(payload).hexdigest(),
-        "torch": torch.__version__.split("+")[0],
     }  # fmt: skip
-    return payload, record
-
-
-def main(steps=STEPS, out=toy.WEIGHTS):
-    """Write the weights and their record into the folder `out`."""
-    os.environ["ACCELERATE_USE_CPU"] = "true"
-    torch.set_num_threads(1)  # sums in one order, whatever the number of cores
-    payload, record = make(steps, progress=True)
-    folder = path(out, "out")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "attention.safetensors").write_bytes(payload)
-    text = json.dumps(record, indent=1) + "\n"
-    (folder / "attention.json").write_text(text, encoding="utf-8")
-    say(f"{folder / 'attention.safetensors'}: {record['bytes']:,} bytes, "
-        f"{100 * record['right']['second half']:.1f} % of repeated letters right")  # fmt: skip
-    return 0
+    return payload, shipped.sealed(record, payload)

@@ -24,6 +24,7 @@ QUERY = (1.5, 1.0)
 KEYS = ((1.2, 1.6), (2.4, 0.2), (-1.0, 1.5), (-2.0, -0.6), (0.4, -1.8))
 VALUES = (9, 2, 6, 0, 4)  # from 0 to 10, apart enough for their names
 SUBSCRIPTS = "₀₁₂₃₄₅"
+STYLES = ("figure.css", "controls.css", "inputs.css", "softmax.css")
 SCRIPTS = ("elements.js", "page_math.js", "sampling.js", "softmax.js")
 ALT = (
     "Six arrows in a plane, one query and five keys. The two keys that point where the query "
@@ -94,7 +95,7 @@ def bundle():
     picture = still(weights.tolist())
     html = (
         f'<figure class="genai genai-softmax" id="{identity}" data-explorer="softmax" '
-        f'data-figure="toy-softmax">{stylesheet("figure.css", "controls.css", "softmax.css")}'
+        f'data-figure="toy-softmax">{stylesheet(*STYLES)}'
         f'<div class="genai-beside"><div class="genai-plane-place"><img class="dark-light" '
         f'alt="{escape(ALT)}" src="{pictures.encode(picture)}" width="{picture.width}" '
         f'height="{picture.height}"></div><table class="genai-sums"><thead><tr>'

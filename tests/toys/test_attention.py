@@ -1,5 +1,6 @@
 """A transformer in the page: the weights and guesses of PyTorch's, and what the reader moves."""
 
+import functools
 import hashlib
 import json
 import re
@@ -11,15 +12,12 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from genai_utils.data import DataError
 from genai_utils.display.page_gpt import quantized_copy
 from genai_utils.toys import attention as toy
-from genai_utils.toys import make_attention
+from genai_utils.toys import make, make_attention
 
 TOLERANCE = 1e-3
-PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-)
 MEASURED = "return Array.from({length: 2}, (_, l) => [0, 1].map(h => arguments[0].genaiMaps(l, h)))"
 
 
@@ -29,15 +27,8 @@ def model():
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
-    def open_at(width=1200, **options):
-        page = tmp_path / "t.html"
-        page.write_text(PAGE + toy.bundle().html, encoding="utf-8")
-        browser.open(page, width=width, **options)
-        root = browser.driver.find_element(By.CLASS_NAME, "genai-attention")
-        return root, lambda: browser.js("return arguments[0].genaiAttention", root)
-
-    return open_at
+def opened(open_toy):
+    return functools.partial(open_toy, toy.bundle(), "genaiAttention")
 
 
 def retype(browser, root, text):
@@ -120,6 +111,16 @@ def test_a_training_of_a_few_steps_gives_a_record_and_leaves_the_random_state():
     again = make_attention.make(steps=3)
     assert again[0] == payload and again[1] == record
     assert record.keys() == toy.load()[1].keys() and json.dumps(record)
+
+
+def test_the_command_writes_what_the_toy_loads(tmp_path, monkeypatch, capsys):
+    assert make.main(["attention", "--steps", "3", "--out", str(tmp_path)]) == 0
+    assert "of repeated letters right" in capsys.readouterr().out
+    monkeypatch.setattr(toy, "WEIGHTS", tmp_path)
+    assert toy.load()[1]["steps"] == 3
+    (tmp_path / "attention.safetensors").write_bytes(b"x")
+    with pytest.raises(DataError, match="python -m genai_utils.toys.make attention"):
+        toy.load()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The arrows of the softmax: numbers as PyTorch has them, by pointer, finger and keys."""
 
+import functools
 import math
 import re
 
@@ -11,10 +12,6 @@ from selenium.webdriver.common.keys import Keys
 
 from genai_utils.toys import softmax as toy
 
-PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-)
 TIPS = """
 return [...arguments[0].querySelectorAll('.genai-tip')].map(tip => {
   const box = tip.getBoundingClientRect();
@@ -24,17 +21,8 @@ return [...arguments[0].querySelectorAll('.genai-tip')].map(tip => {
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
-    """Open the toy at a width; returns its root and a function that gives its numbers."""
-
-    def open_at(width=1200, **options):
-        page = tmp_path / "t.html"
-        page.write_text(PAGE + toy.bundle().html, encoding="utf-8")
-        browser.open(page, width=width, **options)
-        root = browser.driver.find_element(By.CLASS_NAME, "genai-softmax")
-        return root, lambda: browser.js("return arguments[0].genaiWeights", root)
-
-    return open_at
+def opened(open_toy):
+    return functools.partial(open_toy, toy.bundle(), "genaiWeights")
 
 
 ROOT_D = math.sqrt(2)
