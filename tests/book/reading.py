@@ -22,7 +22,7 @@ return {
   height: document.documentElement.scrollHeight,
   code: code.reduce((sum, e) => sum + height(e), 0) / height(article),
   picture: pictures.length ? Math.min(...pictures.map(e => e.getBoundingClientRect().top)) + scrollY
-    : Infinity,
+    : 1e9,
 };
 """
 

@@ -347,6 +347,25 @@ def test_these_tests_can_fail(browser, tmp_path, server):
     assert browser.js(MATHS) is False
 
 
+def test_a_page_of_nothing_but_code_is_seen_as_such(browser, tmp_path):
+    path = tmp_path / "code.html"
+    path.write_text(
+        '<!doctype html><article class="bd-article"><p>x</p><div class="cell_input"><pre>'
+        + "x = 1\n" * 4_000
+        + '</pre></div><details><div class="cell_input"><pre>hidden</pre></div></details>'
+        '<img hidden alt="x" width="200" height="200"></article>',
+        encoding="utf-8",
+    )
+    found = measure(browser, path)
+    assert found["code"] > 0.9 and found["picture"] > 1500 and found["height"] > 45_000
+    path.write_text(
+        '<!doctype html><article class="bd-article"><img alt="x" width="200" height="200" '
+        'src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><p>text</p></article>', encoding="utf-8"
+    )  # fmt: skip
+    found = measure(browser, path)
+    assert found["code"] == 0 and found["picture"] < 100
+
+
 def test_a_wider_font_is_forced_on_text_and_on_what_formulas_hide(browser, tmp_path):
     path = tmp_path / "font.html"
     path.write_text(
