@@ -66,18 +66,45 @@ class JudgeNet(nn.Module):
 
 
 def add_rubbish(batch, generator):
-    """Add a third entry to (images (B, C, H, W), labels (B,)): B/4 pictures that show nothing.
+    """Soften a quarter of (images (B, C, H, W), labels (B,)), and add B/2 pictures of nothing.
 
-    Half of them are uniform noise, half are images of the batch with their pixels shuffled, which
-    keeps the histogram and destroys the form. A transform for `TensorBatches`.
+    The softened images go part of the way, a share drawn anew for each, to the mean over 3×3
+    pixels, and keep their labels: a digit out of focus is a digit.
+
+    What is added is of four kinds, an eighth of B each, rounded up. They know more and more of the
+    batch:
+
+    - uniform noise;
+    - images whose pixels are shuffled alike: they keep the histogram, not the form;
+    - each pixel on its own: its value is taken from an image drawn anew for each pixel. They keep
+      the histogram of every pixel;
+    - normal noise with the mean and the covariance of the batch, cut off at 0 and 1: what a linear
+      model writes. They keep what two pixels have to do with each other.
+
+    Returns images (B, C, H, W), labels (B,) and pictures (~B/2, C, H, W). A transform for
+    `TensorBatches`. What each part brings, measured on MNIST: with the first two kinds alone the
+    judge was sure of 71 % of independent pixels and of 40 to 53 % of what PCAs of 2 to 784
+    components write, with all four of none and of at most 0.7 %. Nothing softened, it was sure
+    of 29 % of the test digits after a mean over 3×3, and now of 97 %.
     """
     x, labels = batch
-    count = -(-len(x) // 8)  # of each kind, rounded up
-    some = x[:count]
-    noise = torch.rand(some.shape, generator=generator, device=x.device, dtype=x.dtype)
-    order = torch.randperm(x[0, 0].numel(), generator=generator, device=x.device)
-    shuffled = some.flatten(2)[..., order].reshape(some.shape)
-    return x, labels, torch.cat([noise, shuffled])  # (B, C, H, W), (B,), (~B/4, C, H, W)
+    count, device = -(-len(x) // 8), x.device  # of each kind
+    draw = {"generator": generator, "device": device}
+    some, flat = x[:count], x.flatten(1)  # (n, C, H, W), (B, D)
+    noise = torch.rand(some.shape, dtype=x.dtype, **draw)
+    order = torch.randperm(x[0, 0].numel(), **draw)
+    shuffled = some.flatten(2)[..., order]
+    which = torch.randint(len(x), (count, flat.shape[1]), **draw)
+    alone = flat.gather(0, which)  # (n, D)
+    # Σᵢ aᵢ (xᵢ − mean) / √B with aᵢ ~ N(0, 1) has the covariance of the batch
+    mix = torch.randn(count, len(x), dtype=x.dtype, **draw) / len(x) ** 0.5
+    smeared = (flat.mean(0) + mix @ (flat - flat.mean(0))).clamp(0, 1)
+    rubbish = [part.reshape(some.shape) for part in (noise, shuffled, alone, smeared)]
+
+    sharp, rest = x.split([len(x) // 4, len(x) - len(x) // 4])
+    share = torch.rand(len(sharp), 1, 1, 1, dtype=x.dtype, **draw)
+    softened = sharp + share * (F.avg_pool2d(sharp, 3, 1, padding=1) - sharp)
+    return torch.cat([softened, rest]), labels, torch.cat(rubbish)
 
 
 def learn(x, y, steps, seed, device="cpu", progress=False):

@@ -223,14 +223,50 @@ def test_the_loss_is_cross_entropy_plus_that_of_a_uniform_answer():
     assert loss["known"].item() == pytest.approx(known, rel=1e-5)
 
 
-def test_rubbish_is_noise_and_shuffled_images(digits):
+def test_rubbish_knows_more_and_more_of_the_batch(digits):
+    x, y = digits[0][:1024], digits[1][:1024]
+    _, same_y, rubbish = add_rubbish((x, y), torch.Generator().manual_seed(0))
+    assert same_y is y and rubbish.shape == (512, 1, 8, 8)
+    assert rubbish.min() >= 0 and rubbish.max() <= 1
+    noise, shuffled, alone, smeared = rubbish.flatten(1).chunk(4)
+    pixels = x.flatten(1)
+    assert len(noise.unique()) > 8000  # noise repeats hardly a value, digits have 17 greys
+    assert torch.equal(shuffled.sort(1).values, pixels[:128].sort(1).values)
+    assert not torch.equal(shuffled, pixels[:128])
+    for pixel in range(64):  # values of its own pixel only
+        assert set(alone[:, pixel].tolist()) <= set(pixels[:, pixel].tolist())
+    assert (alone.mean(0) - pixels.mean(0)).abs().max() < 0.15
+
+    def correlation(images):
+        return torch.corrcoef(images.T[[27, 28, 35]])  # pixels side by side in the middle
+
+    real = correlation(pixels)
+    assert real[0, 1].abs() > 0.3 and (correlation(smeared) - real).abs().max() < 0.25
+    assert (correlation(alone)[0, 1]).abs() < 0.2
+    assert (smeared.mean(0) - pixels.mean(0)).abs().max() < 0.15
+
+
+def test_smears_have_the_covariance_of_the_batch():
+    """Far from 0 and 1 nothing is cut off, and their moments are those of the batch."""
+    g = torch.Generator().manual_seed(1)
+    base = torch.randn(4096, 3, generator=g) @ torch.tensor([[2.0, 1, 0], [0, 1, 1], [0, 0, 1]])
+    x = (0.5 + 0.02 * base).reshape(4096, 1, 1, 3)
+    _, _, rubbish = add_rubbish((x, torch.zeros(4096)), g)
+    smeared = rubbish[-512:].flatten(1)
+    expected, found = torch.cov(x.flatten(1).T), torch.cov(smeared.T)
+    assert (found - expected).abs().max() < 0.15 * expected.abs().max()
+    assert (smeared.mean(0) - 0.5).abs().max() < 0.01
+
+
+def test_a_quarter_is_softened_and_keeps_its_labels(digits):
     x, y = digits[0][:16], digits[1][:16]
-    same_x, same_y, rubbish = add_rubbish((x, y), torch.Generator().manual_seed(0))
-    assert same_x is x and same_y is y and rubbish.shape == (4, 1, 8, 8)
-    assert len(rubbish[:2].unique()) == 128  # noise repeats no value, digits have 17 greys
-    shuffled = rubbish[2:].flatten(1)
-    assert torch.equal(shuffled.sort(1).values, x[:2].flatten(1).sort(1).values)
-    assert not torch.equal(shuffled, x[:2].flatten(1))
+    softened, _, _ = add_rubbish((x, y), torch.Generator().manual_seed(0))
+    assert softened.shape == x.shape and torch.equal(softened[4:], x[4:])
+    blurred = torch.nn.functional.avg_pool2d(x[:4], 3, 1, padding=1)
+    step, way = softened[:4] - x[:4], blurred - x[:4]
+    share = (step * way).sum((1, 2, 3)) / (way * way).sum((1, 2, 3))  # of the way to the mean
+    assert (share > 0).all() and (share < 1).all() and len(share.unique()) == 4
+    torch.testing.assert_close(step, share[:, None, None, None] * way)
 
 
 def test_it_refuses_to_be_trained_on_nonsense(digits):
@@ -288,7 +324,9 @@ def test_the_weights_are_those_of_the_record_and_small(size):
     assert record["bytes"] == len(payload) < 200_000
     assert record["sha256"] == hashlib.sha256(payload).hexdigest()
     assert record["accuracy"]["test"] >= 0.99 and record["accuracy"]["held_out"] >= 0.99
-    assert record["recognised"]["test"] >= 0.97 and record["recognised"]["noise"] <= 0.001
+    # an 8×8 digit is nearer to what a linear model writes: more of them leave it in doubt
+    least = {28: 0.97, 8: 0.93}[size]
+    assert record["recognised"]["test"] >= least and record["recognised"]["noise"] <= 0.001
 
 
 def test_the_record_has_the_settings_of_the_command(size):
@@ -358,6 +396,43 @@ def test_no_judge_is_sure_of_rubbish():
     ):
         assert judge.recognised_share(rubbish) <= 0.01
         assert judge.logits(rubbish).softmax(1).amax(1).mean() < 0.3
+
+
+def clouds(x, n=500):
+    """Pictures whose pixels are those of the images x (N, 1, H, W), each drawn on its own."""
+    which = torch.randint(len(x), (n, x[0].numel()), generator=torch.Generator().manual_seed(4))
+    return x.flatten(1).gather(0, which).reshape(n, *x.shape[1:])
+
+
+def smears(x, k, n=500):
+    """What a PCA of k components writes that was fitted to the images x (N, 1, H, W)."""
+    flat = x.flatten(1).double()
+    values, vectors = torch.linalg.eigh(torch.cov(flat.T))
+    code = torch.randn(n, k, generator=torch.Generator().manual_seed(5), dtype=torch.double)
+    drawn = flat.mean(0) + code * values[-k:].clamp(min=0).sqrt() @ vectors[:, -k:].T
+    return drawn.clamp(0, 1).float().reshape(n, *x.shape[1:])
+
+
+@pytest.mark.parametrize("side", [8, 28])
+def test_no_judge_is_sure_of_what_has_the_statistics_of_digits_only(side):
+    x = data.digits("train", size=side).x
+    judge = load_judge(side, "digits")
+    assert judge.recognised_share(clouds(x)) <= 0.01
+    for k in (2, 8, 32):
+        assert judge.recognised_share(smears(x, k)) <= 0.05
+
+
+def test_the_judge_of_mnist_reads_blurred_digits_and_no_linear_model(monkeypatch):
+    monkeypatch.setattr("genai_utils.data.search._stood_in", set())
+    train, test = data.mnist("train"), data.mnist("test")
+    if "mnist" not in data.used():
+        pytest.skip("MNIST is not on this machine")
+    judge, x = load_judge(), train.x[:10_000]
+    assert judge.recognised_share(clouds(x)) <= 0.005
+    for k in (4, 32, 784):
+        assert judge.recognised_share(smears(x, k)) <= 0.02
+    blurred = torch.nn.functional.avg_pool2d(test.x[:2000], 3, 1, padding=1)
+    assert judge.recognised_share(blurred) >= 0.95
 
 
 def test_of_larger_images_it_sees_the_middle():
