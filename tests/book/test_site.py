@@ -330,6 +330,31 @@ def test_a_phone_shows_the_number_of_each_formula(name, browser, server):
     assert browser.js(NUMBERS)[3] == 0
 
 
+CAPTIONS = """
+return [...document.querySelectorAll('figure:is(.genai-figure, .genai-drawing) > figcaption')]
+  .filter(caption => caption.offsetParent && !caption.closest('.toy'))
+  .map(caption => {
+    const box = caption.getBoundingClientRect();
+    const shown = caption.parentElement.querySelector('img, svg').getBoundingClientRect();
+    const outside = document.elementFromPoint(
+      (window.scrollTo(0, window.scrollY + box.top - 300), box.left + box.width / 2),
+      caption.getBoundingClientRect().top + box.height / 2);
+    return [box.left >= shown.right, box.top >= shown.bottom, caption.contains(outside)];
+  });
+"""
+
+
+@pytest.mark.parametrize("name", ["01_clustering", "24_vae"])
+def test_captions_stand_in_the_margin_where_there_is_one(name, browser, server):
+    for width, beside in ((1680, True), (1280, False), (390, False)):
+        browser.open(f"{server}notebooks/{name}.html", width=width)
+        settle(browser)
+        captions = browser.js(CAPTIONS)
+        assert len(captions) > 3
+        assert captions == [[beside, not beside, True]] * len(captions)
+        assert browser.overflow() <= 0
+
+
 def test_these_tests_can_fail(browser, tmp_path, server):
     """A page with every fault at once: each of the checks above sees its own."""
     path = tmp_path / "bad.html"
