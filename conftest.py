@@ -9,9 +9,10 @@ import tempfile
 
 import genai_utils  # noqa: F401  (before torch: it says how OpenMP waits, to the kernels as well)
 
-# Tests compare numbers: they run on the CPU even where a card is at hand.
+# Tests compare numbers: they run on the CPU even where a card is at hand. Those for a card ask for
+# it: `GENAI_TEST_CARD=0 pytest -k cuda`.
 os.environ["GENAI_PROFILE"] = "ci"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("GENAI_TEST_CARD", "")
 os.environ["MPLBACKEND"] = "Agg"
 # Progress in the exercises is kept in the home of whoever solves them; a test run is nobody's.
 os.environ["GENAI_PROGRESS"] = tempfile.mkdtemp(prefix="genai-progress-")
