@@ -593,10 +593,10 @@ PREDICTIONS = (
     Prediction(
         "pretraining-harm",
         "The same network is trained on three tasks, from scratch and from the pre-trained "
-        "weights, once each. In which task did the pre-trained weights come out behind?",
+        "weights, three times each. In which task did the pre-trained weights come out behind?",
         "c",
         "With film reviews: 61.5 % are right after pre-training and 69.4 % from scratch. In the "
-        "other two tasks pre-training came out ahead (section 9.9, one training of each).",
+        "other two tasks pre-training came out ahead (section 9.9, means of three trainings).",
         choices=(
             "none of the three",
             "articles: from which of six is a piece",
@@ -606,11 +606,11 @@ PREDICTIONS = (
     ),
     Prediction(
         "hidden-share",
-        "Three short trainings, one of each, hide 15 %, 30 % and 60 % of the tokens. Which came "
-        "out best at the hidden tokens of held-out articles?",
+        "Short trainings, three of each, hide 15 %, 30 % and 60 % of the tokens. Which came out "
+        "best at the hidden tokens of held-out articles?",
         "b",
         "After 300 steps it was 30 %, with 5.58 nats. BERT's own 15 % was still at 6.41, and 60 % "
-        "at 6.27 (section 9.10, one training of each).",
+        "at 6.27 (section 9.10, means of three trainings).",
         choices=("15 %, as BERT does", "30 %", "60 %"),
     ),
 )
