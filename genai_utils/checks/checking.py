@@ -72,7 +72,7 @@ def check(function):
     if found is not None and verdict.state != TO_DO:
         made = {"state": verdict.state, "tries": 1, "code": source_text(function)}
         notes = records.Records().change(found.topic, found.name, **made)
-    _verdict_bundle(verdict, notes).display()
+    _show(_verdict_bundle(verdict, notes))
 
 
 def planted_bundle(name):
@@ -244,7 +244,11 @@ def _experiments(topic):
 
 
 def _box(*parts, **settings):
-    _box_bundle(*parts, **settings).display()
+    _show(_box_bundle(*parts, **settings))
+
+
+def _show(bundle):
+    _display(bundle.html, bundle.data["text/plain"])
 
 
 def _box_bundle(symbol, title, sentence, details=(), colour=NEUTRAL):

@@ -11,6 +11,7 @@ kept beside it, and that is said. In the published page nothing is kept.
 from __future__ import annotations
 
 import os
+import re
 from html import escape
 
 from genai_utils.checks import records
@@ -29,14 +30,14 @@ def experiment(name):
 def experiment_bundle(name):
     """The output that `experiment` displays."""
     _, asked = find(name)
-    example = {"number": "12.5", "text": '"…"', "figure": "fig"}[asked.kind]
+    example = {"number": "12", "text": '"…"', "figure": "fig"}[asked.kind]
     call = f'hand_in("{name}", {example})'
-    said = f"<b>Hand in</b> {escape(asked.hand_in)}: <code>{escape(call)}</code>"
+    said = f"<b>Hand in</b> {_prose(asked.hand_in)}: <code>{escape(call)}</code>"
     html = (
         f'<figure class="genai genai-predict" data-figure="experiment-{escape(name)}">'
         f"{stylesheet(*STYLES)}"
         f'<p class="genai-question">Open experiment ({asked.minutes} minutes)</p>'
-        f"<p>{escape(asked.question)}</p><p>{said}</p>"
+        f"<p>{_prose(asked.question)}</p><p>{said}</p>"
         f"<details><summary>{GOOD}</summary>{_points(asked)}</details></figure>"
     )
     plain = f"Open experiment ({asked.minutes} minutes)\n{asked.question}\n"
@@ -45,7 +46,12 @@ def experiment_bundle(name):
 
 
 def _points(asked) -> str:
-    return f"<ul>{''.join(f'<li>{escape(point)}</li>' for point in asked.good)}</ul>"
+    return f"<ul>{''.join(f'<li>{_prose(point)}</li>' for point in asked.good)}</ul>"
+
+
+def _prose(text) -> str:
+    """A text as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def hand_in(name, found=None, note=""):
@@ -82,6 +88,6 @@ def hand_in(name, found=None, note=""):
 def hand_in_bundle(name):
     """The output of `hand_in(name, None)`: what is still to do."""
     _, asked = find(name)
-    line = f"to do: hand in {asked.hand_in}, as {asked.wanted} in place of None."
-    html = f'<div class="genai genai-predict">{stylesheet(*STYLES)}<p>○ {escape(line)}</p></div>'
+    line = f"to do: hand in {asked.hand_in}. Put {asked.wanted} in place of None."
+    html = f'<div class="genai genai-predict">{stylesheet(*STYLES)}<p>○ {_prose(line)}</p></div>'
     return Bundle(text_html=html, text_plain=f"○ {line}")
