@@ -618,18 +618,19 @@ def _pooled(x, w_q, w_k, w_v, real, hide=None, scale=None, weights=None, count=N
     return torch.einsum("bt,btd->bd", each.to(x.dtype), seen) / total.view(-1, 1)
 
 
-def _padded(*sizes, scale=1.0):
+def _padded(*sizes, padding=1.0):
     """Texts of different lengths in one batch; what stands in the padding is no zero."""
 
     def cases(seed):
         g = torch.Generator().manual_seed(seed)
         made = []
         for B, T, d in sizes:
-            x = scale * torch.randn(B, T, d, generator=g)
+            x = torch.randn(B, T, d, generator=g)
             matrices = [torch.randn(d, d, generator=g) / d**0.5 for _ in range(3)]
             length = torch.randint(1, T + 1, (B,), generator=g)
             length[0] = max(1, T // 2)
-            made.append((x, *matrices, torch.arange(T) < length[:, None]))
+            real = torch.arange(T) < length[:, None]
+            made.append((torch.where(real[..., None], x, padding * x), *matrices, real))
         return made
 
     return cases
@@ -664,10 +665,10 @@ exercise(
     },
     clauses={
         "large scores": Clause(
-            _padded((3, 5, 4), (4, 6, 3), scale=30.0),
+            _padded((3, 5, 4), (4, 6, 3), padding=30.0),
             "Padding gets the weight 0 whatever its score: fill in the lowest number there is, and "
             "do not just subtract something.",
-            lambda x, w_q, w_k, w_v, real: _pooled(x, w_q, w_k, w_v, real, hide=-100.0),
+            lambda x, w_q, w_k, w_v, real: _pooled(x, w_q, w_k, w_v, real, hide=-20.0),
         ),
         "sizes of one": Clause(
             _padded((1, 5, 3), (4, 1, 3), (1, 1, 4)),
