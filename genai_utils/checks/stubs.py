@@ -66,8 +66,11 @@ def is_planted(function, exercise) -> bool:
     code = getattr(function, "__code__", None)
     if exercise.planted is None or not isinstance(code, types.CodeType):
         return False
-    made = compile(stub(exercise), "stub", "exec")
-    return any(_same_code(code, c) for c in made.co_consts if isinstance(c, types.CodeType))
+    # Python compiles a call of what the same text imports in another way.
+    alone = stub(exercise)
+    made = [compile(t, "stub", "exec") for t in (alone, "\n".join([*NAMES.values(), alone]))]
+    codes = [c for m in made for c in m.co_consts if isinstance(c, types.CodeType)]
+    return any(_same_code(code, each) for each in codes)
 
 
 def _same_code(a: types.CodeType, b: types.CodeType) -> bool:

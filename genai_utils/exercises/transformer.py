@@ -671,10 +671,10 @@ exercise(
     },
     clauses={
         "large scores": Clause(
-            _layers((2, 4, 6, 2), (3, 5, 8, 4), scale=5.0),
+            _layers((2, 4, 6, 2), (3, 5, 8, 4), scale=9.0),
             "What comes later gets the weight 0 whatever its score: fill in minus infinity, and "
             "do not just subtract something.",
-            lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, heads, penalty=-16.0),
+            lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, heads, penalty=-30.0),
         ),
         "sizes of one": Clause(
             _layers((1, 4, 6, 2), (3, 1, 4, 2), (1, 1, 6, 3)),
