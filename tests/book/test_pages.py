@@ -11,8 +11,7 @@ from sphinx.application import Sphinx
 from genai_utils.book import address, chapters
 from genai_utils.book import nodes as book
 from genai_utils.book.digest import code_sha256
-from genai_utils.book.notebook_page import LEVEL
-from genai_utils.book.notebook_page import expected
+from genai_utils.book.notebook_page import LEVEL, expected
 
 PLAN = {
     "decks": {k: {"title": k, "author": k, "place": k, "short": k} for k in "AB"},
