@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from genai_utils.book import address, chapters
 from genai_utils.book import nodes as book
 from genai_utils.book.digest import code_sha256
-from genai_utils.book.notebook_page import expected
+from genai_utils.book.notebook_page import LEVEL, expected
 
 PLAN = {
     "decks": {k: {"title": k, "author": k, "place": k, "short": k} for k in "AB"},
@@ -363,3 +363,17 @@ def test_a_configuration_without_address_is_named(tmp_path):
     (tmp_path / "_config.yml").write_text("title: x\nhtml:\n  url: https://example.org\n")
     with pytest.raises(ValueError, match="no `url:` under `repository:`"):
         chapters.address(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("(easy). Write.", "easy"),
+        ("(hard, 30 minutes). Write.", "hard, 30 minutes"),
+        ("(find the fault, medium, 20 minutes). It", "find the fault, medium, 20 minutes"),
+        ("(see below). Write.", None),
+    ],
+)
+def test_what_a_box_says_of_its_level(text, tag):
+    found = LEVEL.match(text)
+    assert (found and found[1]) == tag

@@ -151,7 +151,7 @@ def test_a_file_of_the_first_version_loses_nothing(toys, kept, fresh):
     predict("toy-choice", "a")
     found = json.loads((fresh / "progress.json").read_text())
     assert found["notebooks"]["toys"]["row_norms"]["solved"] == "2026-11-26"
-    assert found["version"] == 2 and kept()["toys"]["toy-choice"]["said"] == "a"
+    assert found["version"] == 3 and kept()["toys"]["toy-choice"]["said"] == "a"
 
 
 def test_what_cannot_be_kept_is_said(toys, fresh, monkeypatch, capsys):
