@@ -643,9 +643,9 @@ PREDICTIONS = (
     ),
     Prediction(
         "noise-alone",
-        "Train once with noise on the code, but without the penalty. The plain autoencoder has "
-        "neither, and 27 % of its decoded random codes are recognised. How does noise alone change "
-        "that?",
+        "Train with noise on the code, but without the penalty, from three seeds. The plain "
+        "autoencoder has neither, and 27 % of its decoded random codes are recognised. How does "
+        "noise alone change that?",
         "a",
         "With noise alone 27.46 % are recognised, without it 27.44 %. Nobody pays for a small "
         "σ, so the encoder makes it 0.003. The penalty alone gives "
@@ -659,12 +659,12 @@ PREDICTIONS = (
     Prediction(
         "smaller-noise",
         "Two Gaussian models sum the squared error. One believes in the pixel noise 1, the other "
-        "in 0.2, and so it rebuilds digits better. In one training of each, how do the samples of "
-        "the second compare?",
+        "in 0.2, and so it rebuilds digits better. In three trainings of each, how do the samples "
+        "of the second compare?",
         "c",
         "The judge recognises 64.64 % of them, against 78.20 % of the first model's, though the "
         "error falls from 0.03143 to 0.01764. A code that describes the data better fills the "
-        "prior worse (section 24.9, one training of each).",
+        "prior worse (section 24.9, three trainings of each).",
         choices=(
             "they are recognised more often",
             "there is no difference",
