@@ -7,7 +7,7 @@ import re
 from PIL import Image
 
 from genai_utils.display import pictures
-from genai_utils.display.output import HIDDEN, UNTRUSTED, dot
+from genai_utils.display.output import HIDDEN, UNTRUSTED, dot, static
 
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _PICTURE = re.compile(r'<img\b[^>]* src="data:[^,"]*,([^"]*)"')
@@ -19,11 +19,16 @@ def upgrade(html):
     """The stored HTML of one output so that it reads well in JupyterLab before it is trusted.
 
     Controls that wait for their script stay hidden, the words of a legend stand apart, and a line
-    says what to do until the script takes it away. A style sheet is one line. Pictures, data and
-    code of the script stay as the run left them, and an output of today's version as it is.
+    says what to do until the script takes it away. A style sheet is one line. A map is drawn by
+    today's script. Else pictures, data and code of the script stay as the run left them, and an
+    output of today's version as it is.
     """
     html = _STYLE.sub(lambda found: found[0].replace("\n", " "), html)
     head, start, code = html.partition("<script>(() => {\n")
+    here = code.find("\nconst here = ")
+    if 'data-explorer="map"' in head and here > 0:
+        code = static("zoom_map.js") + code[here:]
+        html = head + start + code
     if not start or _READY not in code or "genai-untrusted" in html:
         return html
     head = re.sub(r"(<[a-z]+\b[^<>]*) hidden>", rf"\1{HIDDEN}>", head)

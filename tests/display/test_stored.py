@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from genai_utils.book.chapters import Book
 from genai_utils.display import pictures
 from genai_utils.display.explorer import explorer_bundle
 from genai_utils.display.stored import upgrade, upgrade_still
+from genai_utils.display.zoom_map import zoom_map_bundle
 
 ROOT = Path(__file__).parents[2]
 OLD = (
@@ -34,6 +36,12 @@ def test_an_old_output_hides_what_is_dead_and_says_why():
 def test_a_style_sheet_becomes_one_line_and_a_script_keeps_its_lines():
     html = "<figure><style>.a {\nb: c;\n}</style><script>x()\ny()</script></figure>"
     assert upgrade(html) == html.replace(".a {\nb: c;\n}", ".a { b: c; }")
+
+
+def test_an_old_map_is_drawn_by_the_script_of_today():
+    new = zoom_map_bundle([[0, 0], [1, 1]], "ab", "ab", alt="Two places.").html
+    old = re.sub(r"const fitted.*?\n};\n", "", new, flags=re.DOTALL)
+    assert "fitted" in new and old != new and upgrade(old) == new == upgrade(new)
 
 
 def test_what_is_up_to_date_or_has_no_script_stays():
