@@ -28,7 +28,7 @@ from genai_utils.book.retouch import retouched
 from genai_utils.book.running import read, write
 from genai_utils.checks import register, stubs
 from genai_utils.checks.shown import shown_bundle
-from genai_utils.display.stored import upgrade
+from genai_utils.display.stored import upgrade, upgrade_still
 from genai_utils.printing import say
 
 _BUNDLES = {
@@ -170,12 +170,14 @@ def _seen(data):
 
 
 def upgraded(notebook):
-    """(output, its HTML as today's package writes it around the pictures), where that differs."""
+    """(output, its data as today's package writes them around the pictures), where they differ."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            html = output.get("data", {}).get("text/html")
-            if html and upgrade(html) != html:
-                yield output, upgrade(html)
+            data = dict(output.get("data", {}))
+            if html := data.get("text/html"):
+                fresh = upgrade_still({**data, "text/html": upgrade(html)})
+                if fresh != data:
+                    yield output, fresh
 
 
 def stale_words(notebook):
@@ -204,8 +206,8 @@ def renew(path):
     if sources:
         done.append(f"{sources} shown sources")
     older = list(upgraded(notebook))
-    for output, html in older:
-        output["data"]["text/html"] = html
+    for output, data in older:
+        output["data"] = data
     if older:
         done.append(f"{len(older)} outputs in today's form")
     worded = 0

@@ -161,7 +161,9 @@ def _explorer(data, sliders, start):
         colours = image.convert("RGB")
     grey = colours.convert("L")
     is_grey = grey.convert("RGB").tobytes() == colours.tobytes()
-    data["image/png"] = pictures.png_text(grey if is_grey else colours)
+    for kind in ("image/png", "image/jpeg"):
+        data.pop(kind, None)
+    data.update(pictures.still(grey if is_grey else colours))
 
 
 def _axes(old, sliders):

@@ -161,7 +161,7 @@ def explorer_bundle(draw, *, alt, name=None, caption=None, start=None, **axes):
         f'style="max-width:100%;height:auto">{controls(axes, positions)}{figcaption(caption)}'
         f"{script(identity, 'explorer', data, 'player.js', 'explorer.js')}</figure>"
     )
-    bundle = Bundle(text_html=html, image_png=pictures.png_text(image), text_plain=alt)
+    bundle = Bundle(**{"text/html": html, **pictures.still(image), "text/plain": alt})
     require_size(
         bundle,
         f"Reduce frames or size: it has {len(frames)} frames of "

@@ -128,6 +128,11 @@ def webp(image, lossless):
     return buffer.getvalue()
 
 
+def photographic(png, image):
+    """Whether so many bytes as PNG say that the image is a photograph and not a plot."""
+    return len(png) > max(4_000, PHOTOGRAPHIC * image.width * image.height)
+
+
 def encode(image, smallest=False):
     """The image as a small data URL.
 
@@ -140,7 +145,7 @@ def encode(image, smallest=False):
     else:
         png = palette_png(image)
         choices = {"image/png": png}
-        if len(png) > max(4_000, PHOTOGRAPHIC * image.width * image.height):
+        if photographic(png, image):
             choices["image/webp"] = webp(image, lossless=False)
         elif smallest:
             reduced = Image.open(io.BytesIO(png)).convert("RGB")
@@ -152,3 +157,16 @@ def encode(image, smallest=False):
 def png_text(image):
     """Base64 of the image as palette PNG, what an ``image/png`` output holds."""
     return base64.b64encode(palette_png(image)).decode()
+
+
+def still(image):
+    """The picture of an output for where no HTML is shown: its type -> base64.
+
+    A palette PNG; of a photograph a JPEG, which needs a third of the bytes and has all colours.
+    """
+    png = palette_png(image)
+    if not photographic(png, image):
+        return {"image/png": base64.b64encode(png).decode()}
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="JPEG", quality=86, optimize=True)
+    return {"image/jpeg": base64.b64encode(buffer.getvalue()).decode()}

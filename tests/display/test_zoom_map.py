@@ -88,6 +88,35 @@ def test_wheel_and_pointer_move_it_and_a_click_names_the_neighbours(opened):
     assert opened.js(SAID) == "b.<middle>: a.north, a.east, b.south"
 
 
+LABELS = """<script>window.labels = new Map();
+const fill = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, u, v) {
+  labels.set(text, [u, v, this.measureText(text).width]);
+  return fill.call(this, text, u, v);
+};</script>"""
+
+
+def test_on_a_phone_names_are_short_apart_and_inside(browser, tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"library.package.of.a_long_name.thing_{i}" for i in range(60)]
+    many = zoom_map_bundle(rng.random((60, 2)), names, ["a"] * 60, alt="Sixty places.")
+    page = tmp_path / "map.html"
+    page.write_text('<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
+                    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+                    + LABELS + many.html, encoding="utf-8")  # fmt: skip
+    browser.open(page, width=390, wide=True)
+    browser.wait("return document.querySelector('.genai-mapbox canvas').width > 100")
+    side = browser.js("return document.querySelector('.genai-mapbox').clientWidth")
+    labels = browser.js("return [...labels]")
+    assert 4 <= len(labels) <= 10
+    for text, (u, v, width) in labels:
+        assert text.startswith("…") and text.split("_")[-1].isdigit()
+        assert u >= 0 and u + width <= side and 0 < v < side and width < side / 2
+    for i, (_, (u, v, width)) in enumerate(labels):
+        for _, (a, b, other) in labels[:i]:
+            assert u + width < a or a + other < u or abs(v - b) >= 14
+
+
 @pytest.mark.parametrize(
     "text, said",
     [("B.WEST", "b.west: no"), ("north", "a.north: "), ("orth", "a.north: "), ("zzz", "no such")],

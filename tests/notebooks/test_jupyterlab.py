@@ -15,6 +15,7 @@ import nbformat
 import numpy as np
 import pytest
 
+from genai_utils.display.drawing import drawing_bundle
 from genai_utils.display.explorer import explorer_bundle
 from genai_utils.display.stored import upgrade
 
@@ -62,13 +63,14 @@ def notebook(tmp_path_factory):
     grey = {"draw": lambda k: np.full((8, 8), k / 4), "k": [0, 1, 2, 3]}
     picture = explorer_bundle(**grey, alt="A grey square.")
     cells[list(sources).index("explorer")].outputs = [stored(picture.data)]
-    # The kernel never runs this one, so that it stays what a repository holds.
-    cells.append(nbformat.v4.new_raw_cell("The pad of the chapter, as it is stored:"))
+    # The kernel never runs these, so that they stay what a repository holds.
+    cells.append(nbformat.v4.new_raw_cell("The pad of the chapter, as it is stored, and a drawing:"))
     cells.append(nbformat.v4.new_code_cell("", outputs=[stored({"text/html": upgrade(pad)})]))
+    cells.append(nbformat.v4.new_code_cell("", outputs=[stored(drawing_bundle("attention").data)]))
     path = tmp_path_factory.mktemp("lab") / "short.ipynb"
     written = nbformat.v4.new_notebook(cells=cells, metadata=dict(chapter.metadata))
     nbformat.write(written, path)
-    return path, {name: index for index, name in enumerate([*sources, "", "pad"])}
+    return path, {name: index for index, name in enumerate([*sources, "", "pad", "drawing"])}
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +166,25 @@ def test_before_it_is_trusted_it_says_why_nothing_moves(lab):
     assert legend.split() == list("0123456789")
     swatch = "return cell.querySelector('.genai-legend i').getBoundingClientRect().width"
     assert lab.now("pad", swatch) > 5
+
+
+def test_before_it_is_trusted_a_drawing_is_told_in_words(lab):
+    """JupyterLab drops the drawing; its labels must not stand there without it, one by one."""
+    lab.cell("drawing", "return cell.querySelector('.genai-drawing')")
+    assert lab.now("drawing", "return cell.querySelectorAll('svg, style').length") == 0
+    told = lab.now("drawing", "return cell.querySelector('.genai-alt').getBoundingClientRect()")
+    assert told["height"] > 10 and told["width"] > 100
+    left = lab.now(
+        "drawing",
+        """const words = document.createTreeWalker(cell.querySelector('figure > div'), 4), seen = [];
+        while (words.nextNode()) {
+          const range = document.createRange();
+          range.selectNodeContents(words.currentNode);
+          if (range.getBoundingClientRect().width > 1) seen.push(words.currentNode.data);
+        }
+        return seen;""",
+    )
+    assert left == []
 
 
 def test_run_and_used(lab, browser):

@@ -7,6 +7,14 @@ function zoomMap(root, data) {
   const near = names.map(() => []);
   lines.forEach(([a, b]) => { near[a].push(b); near[b].push(a); });
   const order = [...near.keys()].sort((a, b) => near[b].length - near[a].length);
+  const fitted = (name, room) => { // the last parts of a dotted name that there is room for
+    const parts = name.split('.');
+    let text = name;
+    while (parts.length > 1 && pen.measureText(text).width > room) {
+      parts.shift(); text = `…${parts.join('.')}`;
+    }
+    return text;
+  };
   const draw = () => {
     waiting = false;
     const S = box.clientWidth || 600, dots = devicePixelRatio || 1;
@@ -26,14 +34,16 @@ function zoomMap(root, data) {
       pen.beginPath(); pen.arc(X[i], Y[i], i === chosen ? r + 3 : r, 0, 7); pen.fill();
     }
     [pen.font, pen.lineWidth, pen.strokeStyle] = ['12px sans-serif', 3, '#fff'];
-    const taken = [], most = zoom < 2 ? 14 : 60; // names only where no other name stands
+    const taken = [], most = zoom < 2 ? Math.min(14, S / 40) : Math.min(60, S / 12);
     for (const i of [...(near[chosen] ? [chosen, ...near[chosen].filter(seen)] : []), ...shown]) {
-      const w = pen.measureText(names[i]).width, v = Math.max(11, Y[i] + 4);
-      const u = Math.max(2, Math.min(S - w - 2, X[i] + r + 2));
       if (taken.length >= most) break;
-      if (taken.some((t) => u < t[1] && u + w > t[0] && Math.abs(v - t[2]) < 14)) continue;
+      const name = fitted(names[i], 0.45 * S), w = pen.measureText(name).width;
+      const right = X[i] + r + 2, side = right + w < S - 2 ? right : X[i] - r - 2 - w;
+      const u = Math.max(2, Math.min(S - w - 2, side)), v = Math.max(11, Math.min(S - 4, Y[i] + 4));
+      // only where no other name stands
+      if (taken.some((t) => u < t[1] + 4 && u + w + 4 > t[0] && Math.abs(v - t[2]) < 16)) continue;
       taken.push([u, u + w, v]); pen.fillStyle = '#24292f';
-      pen.strokeText(names[i], u, v); pen.fillText(names[i], u, v);
+      pen.strokeText(name, u, v); pen.fillText(name, u, v);
     }
   };
   const later = () => { if (!waiting) requestAnimationFrame(draw); waiting = true; };
