@@ -176,9 +176,7 @@ MUTANTS = {
     "shows source that has changed": lambda nb: source(nb).data.update({"text/plain": "x = 1"}),
     "shows source that has changed: python": lambda nb: unfold(source(nb)),
     "its shown source cannot be compared": lambda nb: recode(nb, r"^show_source\(.*", "None"),
-    "outputs in an older form": lambda nb: without_html(
-        nb, "\nroot.querySelectorAll('.genai-untrusted')", '<p class="genai-untrusted'
-    ),
+    "outputs in an older form": lambda nb: without_html(nb, "genai-untrusted"),
     "other words than its output": lambda nb: recode(nb, r"\balt=\"", 'alt="Changed: '),
     "outputs cannot be compared": lambda nb: next(
         c for c in nb.cells if re.search(r"^explore\(", c.source, re.MULTILINE)
