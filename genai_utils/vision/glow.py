@@ -190,7 +190,7 @@ class Glow(ImageModel):
     def log_prob(self, x, samples=16, chunk=2_000):
         """log P(x) of the grey levels from below, by importance weights: (B,), in nats.
 
-            log 1/K Σ_k p(v_k) 256^-D / q(u_k|x),   u_k ~ q(u|x),   K = samples
+        log 1/K Σ_k p(v_k) 256^-D / q(u_k|x),   u_k ~ q(u|x),   K = samples
         """
         log_w = self.log_weights(x, samples, chunk)
         return torch.logsumexp(log_w, dim=0) - math.log(len(log_w))
