@@ -17,9 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genai_utils.inputs import refusal
-
-from .flow import Cascade, Coupling, InvertibleLinear, flow_log_prob
+from .flow import Cascade, Coupling, InvertibleLinear
 
 MARGIN = 1e-5  # of the logit: infinity lies beyond
 
@@ -53,15 +51,31 @@ def squeeze(x):
     Source: Dinh et al. 2017, section 3.6; lecture item A99.
     """
     if x.shape[-2] % 2 or x.shape[-1] % 2:
-        raise refusal(
-            "x", "images of even sides to squeeze", f"{tuple(x.shape)}", "pad them, size=32"
-        )
-    return F.pixel_unshuffle(x, 2)
+        raise ValueError(f"x: expected images of even sides, got {tuple(x.shape)}; pad them.")
+    B, C, H, W = x.shape
+    blocks = x.reshape(B, C, H // 2, 2, W // 2, 2)  # (B, C, H/2, i, W/2, j)
+    return blocks.permute(0, 1, 3, 5, 2, 4).reshape(B, 4 * C, H // 2, W // 2)
 
 
 def unsqueeze(y):
     """The way back. Shapes: y (B, 4C, H, W) -> (B, C, 2H, 2W)."""
     return F.pixel_shuffle(y, 2)
+
+
+def noise_log_prob(eps, y, log_det):
+    """log q(u|x) of the noise u = sigmoid(y), y = f(ε; x), in nats.
+
+        log q(u|x) = log N(ε; 0, I) - log|det J(f)(ε)| - Σ log u(1 - u)
+
+    u(1 - u) is the slope of the sigmoid. It is taken from y, where it stays finite: far from 0, u
+    itself is 0 or 1 in floating point.
+    Shapes: eps, y (B, ...), log_det = log|det J(f)(ε)| (B,) -> (B,).
+    Source: Ho et al. 2019, section 3.1; lecture item A99.
+    """
+    log_normal = -0.5 * (eps**2 + math.log(2 * math.pi)).flatten(1).sum(dim=1)
+    slope = F.logsigmoid(y) + F.logsigmoid(-y)  # log u + log(1 - u)
+    log_det = log_det + slope.flatten(1).sum(dim=1)
+    return log_normal - log_det
 
 
 class UniformNoise(nn.Module):
@@ -74,7 +88,7 @@ class UniformNoise(nn.Module):
 class VariationalNoise(nn.Module):
     """u = sigmoid(f(ε; x)), ε ~ N(0, I), with f a small flow that is told the image.
 
-        log q(u|x) = log N(ε; 0, I) - log|det J(f)(ε)| - Σ log u(1 - u)
+        log q(u|x): see `noise_log_prob`
 
     channels: of the images. network: a function (in, out) -> module that makes the networks.
     depth: steps of matrix and coupling after the first, which scales each number by the image
@@ -99,6 +113,4 @@ class VariationalNoise(nn.Module):
         context = torch.cat([seen, self.look(seen).to(x.dtype)], dim=1)
         eps = torch.randn_like(seen)
         y, log_det = self.cascade(eps, context)
-        # of the sigmoid: log u + log(1 - u)
-        log_det = log_det + (F.logsigmoid(y) + F.logsigmoid(-y)).flatten(1).sum(dim=1)
-        return unsqueeze(torch.sigmoid(y)), flow_log_prob(eps, 0.0) - log_det
+        return unsqueeze(torch.sigmoid(y)), noise_log_prob(eps, y, log_det)

@@ -44,18 +44,21 @@ def flow_log_prob(c, log_det):
     return -0.5 * (c**2 + math.log(2 * math.pi)).flatten(1).sum(dim=1) + log_det
 
 
-def conv1x1_log_det(weight, height, width):
-    """log|det J| of a 1×1 convolution of images of height · width places, in nats.
+def conv1x1(x, weight):
+    """A 1×1 convolution: one matrix for the channels of each place, and what it does to volumes.
 
-        log|det J| = H·W·log|det W|
+        c[b, :, h, w] = W x[b, :, h, w],   log|det J| = H·W·log|det W|
 
-    W is applied at each place, so the Jacobian holds H·W copies of it on its diagonal. The
-    determinant may be negative, and its power may leave what floating point can hold: det(½ I) to
-    the power 64² is 0 in any precision, while its logarithm is -8,517.
-    Shapes: weight (C, C) -> a scalar.
-    Source: Kingma & Dhariwal 2018, eq. 10; lecture item A95, erratum N21.
+    The Jacobian holds H·W copies of W on its diagonal. Vectors (B, C) have one place. det W may be
+    negative. Its power may leave what floating point can hold: det(½ I) to the power 64² is 0, and
+    its logarithm is finite. So slogdet, and a product.
+    Shapes: x (B, C, H, W) or (B, C), weight (C, C) -> c as x, log|det J| (B,), in nats.
+    Source: Kingma & Dhariwal 2018, eqs. 9, 10; lecture item A95, erratum N21.
     """
-    return height * width * torch.linalg.slogdet(weight).logabsdet
+    c = torch.einsum("ij,bj...->bi...", weight, x)
+    places = x[0, 0].numel()
+    log_det = places * torch.linalg.slogdet(weight).logabsdet
+    return c, log_det.expand(len(x))
 
 
 def affine(x, log_scale, shift):
@@ -122,7 +125,7 @@ class InvertibleLinear(nn.Module):
     keeps it invertible (A96).
     lu: hold W as P L (U + diag(s)), with L and U triangular, P a fixed permutation: the determinant
         is the product of s then, and W is invertible as long as no s is 0.
-    Source: Kingma & Dhariwal 2018, sections 3.2 and 3.2's LU decomposition.
+    Source: Kingma & Dhariwal 2018, section 3.2.
     """
 
     def __init__(self, channels, lu=False):
@@ -151,12 +154,10 @@ class InvertibleLinear(nn.Module):
 
     def forward(self, x, context=None):
         with torch.autocast(x.device.type, enabled=False):  # in half precision W would not fit W⁻¹
+            if not self.lu:
+                return conv1x1(x, self.matrix)
             c = torch.einsum("ij,bj...->bi...", self.weight, x)
-        if self.lu:
-            log_det = _places(x) * self.log_s.sum()
-        else:
-            log_det = conv1x1_log_det(self.matrix, 1, _places(x))
-        return c, log_det.expand(len(x))
+        return c, (_places(x) * self.log_s.sum()).expand(len(x))
 
     def inverse(self, c, context=None):
         inverse, info = torch.linalg.inv_ex(self.weight.double())
