@@ -22,9 +22,8 @@ from genai_utils.display.output import (
 SIZE = (10, 7)  # of the field, around 0
 DEPTH, WIDTH, RATE, STEPS, MOST = 6, 16, 0.01, 600, 400
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css")
-SCRIPTS = (
-    "page_random.js", "page_math.js", "page_learn.js", "page_canvas.js", "page_fields.js", "flow.js",
-)  # fmt: skip
+SHARED = ("random", "math", "learn", "canvas", "fields")
+SCRIPTS = (*(f"page_{name}.js" for name in SHARED), "flow.js")
 ALT = (
     "Points on a field in two half circles, and behind them the density of a flow that learns "
     "them: at first one broad hill, later two bent ridges. Beside it the cost in nats, falling."

@@ -105,9 +105,10 @@ def test_training_makes_the_points_more_probable_than_any_normal_does(opened, na
 def test_the_density_of_the_page_adds_up_to_one(opened):
     _, run = opened()
     script = """const f = arguments[0].genaiFlow; f.learn(60);
-    const grid = [];
-    for (let i = 0; i < 241; i++) for (let j = 0; j < 241; j++) grid.push(-9 + i * 0.075, -9 + j * 0.075);
-    return f.state().flow.logProb(Float32Array.from(grid)).reduce((a, v) => a + Math.exp(v), 0) * 0.075 ** 2"""
+    const axis = Array.from({ length: 241 }, (_, i) => -9 + i * 0.075);
+    const grid = axis.flatMap((x) => axis.map((y) => [x, y]));
+    const found = f.state().flow.logProb(Float32Array.from(grid.flat()));
+    return found.reduce((a, v) => a + Math.exp(v), 0) * 0.075 ** 2"""
     assert run(script) == pytest.approx(1, abs=0.01)
 
 
