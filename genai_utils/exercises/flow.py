@@ -117,14 +117,6 @@ exercise(
 # --- conv1x1 -----------------------------------------------------------------------------------
 
 
-def _convolutions(*sizes, scale=1.0):
-    def cases(seed):
-        normal = _normal(seed)
-        return [(normal(*size), scale * normal(size[1], size[1])) for size in sizes]
-
-    return cases
-
-
 def _conv(x, weight):
     return torch.einsum("ij,bj...->bi...", weight, x)
 
@@ -133,11 +125,12 @@ def _volume(x, weight):
     return (x[0, 0].numel() * torch.linalg.slogdet(weight).logabsdet).expand(len(x))
 
 
-def _signed(sign):
-    """Matrices whose determinant has that sign."""
+def _signed(sign, *sizes):
+    """Images and matrices whose determinant has that sign."""
 
     def cases(seed):
-        made = _convolutions((3, 2, 4, 5), (4, 3, 2, 6))(seed)
+        normal = _normal(seed)
+        made = [(normal(*size), normal(size[1], size[1])) for size in sizes]
         for _, weight in made:
             if torch.det(weight) * sign < 0:
                 weight[0] *= -1
@@ -158,7 +151,7 @@ def _places_by_shape(x, weight):
 
 exercise(
     flow.conv1x1,
-    cases=_signed(1),
+    cases=_signed(1, (3, 2, 4, 5), (4, 3, 2, 6)),
     mistakes={
         "one place": (
             lambda x, weight: (_conv(x, weight), _volume(x, weight) / x[0, 0].numel()),
@@ -194,7 +187,7 @@ exercise(
     },
     clauses={
         "negative determinant": Clause(
-            _signed(-1),
+            _signed(-1, (3, 2, 4, 5), (4, 3, 2, 6)),
             "A determinant may be negative: the matrix also mirrors. The volume changes by its "
             "absolute value.",
             lambda x, weight: (
@@ -216,12 +209,12 @@ exercise(
             ),
         ),
         "vectors": Clause(
-            _convolutions((3, 2), (4, 6)),
+            _signed(1, (3, 2), (4, 6)),
             "A vector (B, C) is an image of one place: the number of places is 1.",
             _places_by_shape,
         ),
         "sizes of one": Clause(
-            _convolutions((1, 3, 2, 4), (3, 1, 4, 2), (3, 2, 1, 1)),
+            _signed(1, (1, 3, 2, 4), (3, 1, 4, 2), (3, 2, 1, 1)),
             "One image, one channel or one place changes nothing: c has the shape of x, and the "
             "log-determinant the shape (B,).",
             lambda x, weight: (_conv(x, weight).squeeze(), _volume(x, weight)),
@@ -351,7 +344,7 @@ def _quarters(x):
 
 exercise(
     dequantize.squeeze,
-    cases=_pictures((3, 2, 4, 6), (4, 3, 6, 2), (5, 1, 8, 4)),
+    cases=_pictures((3, 2, 4, 6), (4, 3, 6, 10), (5, 1, 8, 4)),
     mistakes={
         "across before down": (
             lambda x: _gathered(x, 0, 1, 5, 3, 2, 4),

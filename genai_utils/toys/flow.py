@@ -20,7 +20,8 @@ from genai_utils.display.output import (
 )
 
 SIZE = (10, 7)  # of the field, around 0
-DEPTH, WIDTH, RATE, STEPS, MOST = 6, 16, 0.01, 600, 400
+DEPTH, WIDTH = 6, 16
+RATE, CLIP, STEPS, MOST = 0.01, 0.5, 600, 400  # of the training; points at most
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css")
 SHARED = ("random", "math", "learn", "canvas", "fields")
 SCRIPTS = (*(f"page_{name}.js" for name in SHARED), "flow.js")
@@ -90,6 +91,7 @@ def bundle():
         "depth": DEPTH,
         "width": WIDTH,
         "rate": RATE,
+        "clip": CLIP,
         "steps": STEPS,
         "most": MOST,
     }

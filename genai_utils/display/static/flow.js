@@ -129,6 +129,12 @@ function planeFlow(depth, width, random) {
   return { steps, start, encode, decode, logProb, gradient };
 }
 
+// A gradient, in several arrays, is made no longer than `most`: a rare far point must not upset it.
+function shorten(gradient, most) {
+  const length = Math.sqrt(gradient.reduce((sum, part) => part.reduce((a, v) => a + v * v, sum), 0));
+  if (length > most) for (const part of gradient) part.forEach((v, i) => (part[i] = (v * most) / length));
+}
+
 function flowToy(root, data) {
   const [W, H] = data.size; // the plane: from -W/2 to W/2, and -H/2 to H/2
   const range = [-W / 2, W / 2, -H / 2, H / 2];
@@ -226,7 +232,7 @@ function flowToy(root, data) {
     random = randomNumbers((seed += 1));
     flow = planeFlow(depth, data.width, random);
     if (points.length > 2) flow.start(flatten(points));
-    movers = flow.steps.map(({ numbers, net }) => [numbers, net.parameters].map((w) => adam(w, { rate: data.rate })));
+    movers = flow.steps.map(({ numbers, net }) => [numbers, net.parameters].map((w) => adam(w, { rate: data.rate, betas: [0.9, 0.99] })));
     history = [];
     look();
     update(text ?? (points.length > 2 ? `${preset ? `${preset.question} ` : ""}Press Train.` : "Draw some points on the field."));
@@ -237,6 +243,7 @@ function flowToy(root, data) {
       const { loss, gradients } = flow.gradient(x);
       if (!Number.isFinite(loss)) return restart("The training broke off; it begins anew.");
       history.push(loss);
+      shorten(gradients.flatMap(({ numbers, net }) => [numbers, net]), data.clip);
       gradients.forEach((g, k) => (movers[k][0](g.numbers), movers[k][1](g.net)));
     }
   }
