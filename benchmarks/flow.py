@@ -80,7 +80,9 @@ def in_normflows(model):
             mix = nf.flows.Invertible1x1Conv(n)
             mix.W.data = conv.matrix.detach()
             affine = nf.flows.AffineCouplingBlock(Parameters(coupling))
-            blocks = [affine, mix, theirs, *blocks]  # theirs goes from code to image
+            block = nf.flows.GlowBlock(n, 1, use_lu=False)
+            block.flows = nn.ModuleList([affine, mix, theirs])
+            blocks = [block, *blocks]  # theirs goes from code to image
         levels.insert(0, [*blocks, nf.flows.Squeeze()])
         last = i == len(model.scales) - 1
         shape = (n if last else n // 2, side, side)
@@ -114,7 +116,7 @@ def main():
     theirs = in_normflows(ours)
     x = images(4, SMALL["size"])
     with torch.no_grad():
-        mine, found = flow_log_prob(*ours.encode(x)), theirs.log_prob(x)
+        mine, found = flow_log_prob(*ours.encode(x)), theirs.log_prob(x, None)
     print(f"log p: ours {mine.tolist()}, normflows {found.tolist()}")
     if not torch.allclose(mine, found, rtol=1e-9):
         raise SystemExit("The two do not agree.")
@@ -134,7 +136,7 @@ def main():
     tasks = {
         "train": (
             lambda: (-flow_log_prob(*ours.encode(y)).mean()).backward(),
-            lambda: (-theirs.log_prob(y).mean()).backward(),
+            lambda: (-theirs.log_prob(y, None).mean()).backward(),
         ),
         "draw": (
             torch.no_grad()(lambda: ours.decode(code)),
