@@ -1,6 +1,9 @@
 """The mathematics of flows: each identity of chapter 25 against an independent computation."""
 
+import importlib.util
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -424,3 +427,18 @@ def test_the_network_of_a_coupling_does_nothing_at_first():
     dense, conv = dense_network(2, 4, 8), conv_network(2, 4, 8, 1)
     assert dense(torch.randn(3, 2)).abs().max() == 0
     assert conv(torch.randn(3, 2, 4, 4)).abs().max() == 0
+
+
+def test_normflows_once_gave_the_same_likelihoods():
+    """The numbers are stored with their version: benchmarks/flow.py, which asks normflows."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    spec = importlib.util.spec_from_file_location("benchmark_of_flows", folder / "flow.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    stored = json.loads(benchmark.STORED.read_text(encoding="utf-8"))
+    assert stored["normflows"] == "1.7.3" and stored["model"] == benchmark.SMALL
+    model = benchmark.numbered(Glow(**benchmark.SMALL).double())
+    found = flow_log_prob(*model.encode(benchmark.images(stored["images"], 8)))
+    assert torch.allclose(
+        found, torch.tensor(stored["log_prob"], dtype=torch.float64), rtol=1e-9, atol=0
+    )
