@@ -116,7 +116,7 @@ def main():
     theirs = in_normflows(ours)
     x = images(4, SMALL["size"])
     with torch.no_grad():
-        mine, found = flow_log_prob(*ours.encode(x)), theirs.log_prob(x, None)
+        mine, found = flow_log_prob(*ours.flow(x)), theirs.log_prob(x, None)
     print(f"log p: ours {mine.tolist()}, normflows {found.tolist()}")
     if not torch.allclose(mine, found, rtol=1e-9):
         raise SystemExit("The two do not agree.")
@@ -135,7 +135,7 @@ def main():
         at += math.prod(shape)
     tasks = {
         "train": (
-            lambda: (-flow_log_prob(*ours.encode(y)).mean()).backward(),
+            lambda: (-flow_log_prob(*ours.flow(y)).mean()).backward(),
             lambda: (-theirs.log_prob(y, None).mean()).backward(),
         ),
         "draw": (

@@ -107,7 +107,7 @@ class Glow(ImageModel):
 
     # --- images and codes --------------------------------------------------------------------
 
-    def encode(self, y):
+    def flow(self, y):
         """c = g⁻¹(y) and log|det J|: y (B, C, H, W), any real numbers -> (B, D), (B,)."""
         parts, total = [], 0.0
         for i, cascade in enumerate(self.scales):
@@ -167,7 +167,7 @@ class Glow(ImageModel):
     def log_weight(self, x):
         """log p(v) - D log 256 - log q(u|x) for one draw of u: (B,), in nats."""
         y, weight, _ = self.dequantize(x)
-        return flow_log_prob(*self.encode(y)) + weight
+        return flow_log_prob(*self.flow(y)) + weight
 
     def loss(self, batch):
         """The bound on -log P(x) with one draw of the noise, in bits per dimension."""
@@ -209,7 +209,7 @@ class Glow(ImageModel):
     def code(self, x):
         """The code of images, with one draw of the noise: (B, C, H, W) -> (B, D)."""
         y, _, _ = self.dequantize(self.images(x))
-        return self.encode(y)[0]
+        return self.flow(y)[0]
 
 
 def _for_each(value, name, scales):
@@ -224,5 +224,6 @@ def recipe():
     """What `python -m genai_utils.train flow` trains: chapter 25's Glow on MNIST, for a card."""
     images = data.mnist("train").x
     batches = TensorBatches(images, batch_size=128)
-    options = {"steps": 12_000, "lr": 2e-3, "warmup": 200, "ema": 0.999, "clip": 1.0}
-    return Glow().start(images[:512]), batches, options | {"graph": True}
+    options = {"steps": 5_600, "lr": 2e-3, "warmup": 280, "ema": 0.998, "clip": 1.0}
+    model = Glow(width=96, depth=6, noise_depth=2, lu=True).start(images[:500])
+    return model, batches, options | {"graph": True}

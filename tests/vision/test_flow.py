@@ -145,7 +145,7 @@ def test_the_inverse_is_exact_to_1e_5_in_single_precision():
     x, y = 2 * torch.randn(500, 2), 2 * torch.randn(50, 1, 8, 8)
     with torch.no_grad():
         assert (flow.decode(flow.encode(x)[0]) - x).abs().max() < 1e-5 * x.abs().max()
-        assert (glow.decode(glow.encode(y)[0]) - y).abs().max() < 1e-5 * y.abs().max()
+        assert (glow.decode(glow.flow(y)[0]) - y).abs().max() < 1e-5 * y.abs().max()
 
 
 def test_a_1x1_convolution_is_one_and_its_log_det_is_hw_times_that_of_its_matrix():
@@ -295,11 +295,11 @@ def test_logit_there_and_back_with_its_log_det():
 def test_a_glow_is_a_bijection_with_the_log_det_of_its_jacobian(channels):
     model = shaken(small_glow(channels=channels, depth=[2, 1], width=[4, 6]))
     y = torch.randn(2, channels, 8, 8).double()
-    c, log_det = model.encode(y)
+    c, log_det = model.flow(y)
     assert c.shape == (2, 64 * channels)
     assert (model.decode(c) - y).abs().max() < 1e-10
     if channels == 1:
-        true = true_log_det(lambda v: model.encode(v)[0], y)
+        true = true_log_det(lambda v: model.flow(v)[0], y)
         assert torch.allclose(log_det, true, atol=1e-8)
 
 
@@ -311,7 +311,7 @@ def test_grey_levels_survive_the_way_to_real_numbers_and_back():
         assert torch.equal(model.quantize(y), x)
         assert u.min() >= 0 and u.max() <= 1
         with torch.no_grad():
-            assert torch.equal(model.quantize(model.decode(model.encode(y)[0])), x)
+            assert torch.equal(model.quantize(model.decode(model.flow(y)[0])), x)
 
 
 def test_density_of_the_noise_is_that_of_its_jacobian(monkeypatch):
@@ -438,7 +438,7 @@ def test_normflows_once_gave_the_same_likelihoods():
     stored = json.loads(benchmark.STORED.read_text(encoding="utf-8"))
     assert stored["normflows"] == "1.7.3" and stored["model"] == benchmark.SMALL
     model = benchmark.numbered(Glow(**benchmark.SMALL).double())
-    found = flow_log_prob(*model.encode(benchmark.images(stored["images"], 8)))
+    found = flow_log_prob(*model.flow(benchmark.images(stored["images"], 8)))
     assert torch.allclose(
         found, torch.tensor(stored["log_prob"], dtype=torch.float64), rtol=1e-9, atol=0
     )
