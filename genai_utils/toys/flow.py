@@ -21,7 +21,7 @@ from genai_utils.display.output import (
 
 SIZE = (10, 7)  # of the field, around 0
 DEPTH, WIDTH = 6, 16
-RATE, CLIP, STEPS, MOST = 0.01, 0.5, 600, 400  # of the training; points at most
+RATE, CLIP, STEPS, MOST = 0.005, 0.5, 900, 400  # of the training; points at most
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css")
 SHARED = ("random", "math", "learn", "canvas", "fields")
 SCRIPTS = (*(f"page_{name}.js" for name in SHARED), "flow.js")

@@ -94,12 +94,12 @@ def test_the_start_is_the_packages(opened):
 def test_training_makes_the_points_more_probable_than_any_normal_does(opened, name):
     root, run = opened()
     Select(root.find_element(By.CSS_SELECTOR, ".genai-menus select")).select_by_visible_text(name)
-    run("const f = arguments[0].genaiFlow; f.learn(400); f.look()")
+    run("const f = arguments[0].genaiFlow; f.learn(500); f.look()")
     state = run(STATE)
     x = torch.tensor(state["points"], dtype=torch.float64)
     normal = torch.distributions.MultivariateNormal(x.mean(0), torch.cov(x.T, correction=0))
     assert state["history"][-1] < -normal.log_prob(x).mean().item() - 0.25
-    assert len(state["history"]) == 400
+    assert len(state["history"]) == 500
 
 
 def test_the_density_of_the_page_adds_up_to_one(opened):

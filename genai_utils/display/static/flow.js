@@ -208,11 +208,12 @@ function flowToy(root, data) {
     Object.assign(pen, { strokeStyle: theme.line, lineWidth: 1 });
     pen.strokeRect(0.5, 0.5, width - 1, height - 1);
     if (!history.length) return;
-    const [low, high] = [Math.min(...history), Math.max(...history)];
+    // a rare jump is cut off: the fall is what is to be seen
+    const [low, high] = [Math.min(...history), Math.min(Math.max(...history), history[0] + 0.3)];
     Object.assign(pen, { strokeStyle: theme.accent, lineWidth: 2 });
     pen.beginPath();
     history.forEach((v, i) => pen.lineTo(4 + (i / Math.max(1, history.length - 1)) * (width - 8),
-      height - 6 - ((v - low) / Math.max(high - low, 1e-6)) * (height - 12)));
+      height - 6 - ((Math.min(v, high) - low) / Math.max(high - low, 1e-6)) * (height - 12)));
     pen.stroke();
   });
   function update(text) {
@@ -253,7 +254,7 @@ function flowToy(root, data) {
     stamp = performance.now();
     const frame = () => {
       if (!root.isConnected || !timer) return;
-      learn(2);
+      learn(3);
       look();
       update(`Step ${history.length}: ${minus(history.at(-1)?.toFixed(2) ?? "")} nats per point.`);
       if (!timer) return;
