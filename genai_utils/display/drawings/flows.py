@@ -43,10 +43,10 @@ def scales():
     """The scales of Glow: squeeze, bend, and let half of it go.
 
     An image of 28 by 28 places and one channel is squeezed to 14 by 14 places and four channels.
-    Eight steps follow, each of ActNorm, a 1 by 1 convolution and a coupling. Half of the channels
+    Several steps follow, each of ActNorm, a 1 by 1 convolution and a coupling. Half of the channels
     leave: 392 numbers of the code. The other half is squeezed to 7 by 7 places and eight channels,
-    eight more steps follow, and all 392 numbers join the code. In all it has 784 numbers, as many
-    as the image.
+    more steps follow, and all 392 numbers join the code. In all it has 784 numbers, as many as the
+    image.
     """
     c = Canvas(500, 300)
     image = c.grid(8, 70, [["data"] * 4] * 4, 18)
@@ -55,7 +55,7 @@ def scales():
     first = c.tensor(132, 88, 2, 2, size=18, behind=3)
     c.arrow((82, 106), (128, 106), text="squeeze", shift=(2, -34))
     c.text(first.bottom[0] + 8, 164, "4 × 14 × 14", LEAST, kind="muted")
-    steps = c.box(216, 80, 104, 54, ["8 steps", "of Glow"], "parameter")
+    steps = c.box(216, 80, 104, 54, ["steps", "of Glow"], "parameter")
     c.arrow((190, 106), steps.left)
     c.box(408, 60, 84, 190, "", "output")
     c.text(450, 130, "**c**", 20)
@@ -67,7 +67,7 @@ def scales():
     c.arrow((268, 134), (268, 178), (150, 178), (150, 188), text="the other half", shift=(104, 22))
     c.text(second.bottom[0] + 10, 262, "8 × 7 × 7", LEAST, kind="muted")
     c.text(104, 206, "squeeze", LEAST, kind="muted")
-    more = c.box(216, 204, 104, 54, ["8 steps", "of Glow"], "parameter")
+    more = c.box(216, 204, 104, 54, ["more steps", "of Glow"], "parameter")
     c.arrow((190, 228), more.left)
     c.arrow(more.right, (405, 231), text="all", shift=(0, -8))
     c.text(364, 250, "392", LEAST, kind="muted")
