@@ -39,7 +39,6 @@ from genai_utils.vision.flow import (
     flow_step,
 )
 from genai_utils.vision.glow import Glow, conv_network, recipe
-from tests.no_wait import NoWait
 
 
 @pytest.fixture(autouse=True)
@@ -365,17 +364,6 @@ def test_samples_are_grey_levels_and_temperature_0_is_one_picture():
     assert torch.equal(images, again)
     cold = model.sample(3, temperature=0)
     assert torch.equal(cold[0], cold[2])
-
-
-def test_losses_wait_for_nothing():
-    x = torch.rand(4, 1, 8, 8)
-    for model, batch in (
-        (small_glow(), x),
-        (small_glow(lu=True), x),
-        (Flow(2, 2, 8), x[:, 0, 0, :2]),
-    ):
-        with NoWait():
-            model.loss(batch).backward()
 
 
 def test_the_recipe_is_for_whole_digits(monkeypatch):
