@@ -16,6 +16,7 @@ import torch
 
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.training import Muon, TensorBatches, WindowBatches, adamw, fit, muon_groups
+from genai_utils.vision.glow import Glow
 from genai_utils.vision.pixel_models import PixelCNN
 from genai_utils.vision.vae import VAE
 
@@ -40,6 +41,14 @@ def cases(device):
             TensorBatches(x, batch_size=64),
             {"precision": "bf16", "ema": 0.999, "clip": 50.0},
         ),
+        **{
+            f"Glow 96 x 6, {kind}": (
+                Glow(28, width=96, depth=6, noise_depth=2, lu=True),
+                TensorBatches(x, batch_size=128),
+                {"precision": kind, "ema": 0.998, "clip": 1.0},
+            )
+            for kind in ("fp32", "bf16")
+        },
     }
 
 

@@ -6,11 +6,16 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 `drawings.canvas`. They follow the page's theme by themselves.
 """
 
-from genai_utils.display.drawings import images, language, structure
+from genai_utils.display.drawings import flows, images, language, structure
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
-DRAWINGS = {**structure.DRAWINGS, **language.DRAWINGS, **images.DRAWINGS}  # name -> function
+DRAWINGS = {  # name -> function
+    **structure.DRAWINGS,
+    **language.DRAWINGS,
+    **images.DRAWINGS,
+    **flows.DRAWINGS,
+}
 
 
 def drawing_bundle(name):

@@ -16,6 +16,8 @@ from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
     divergence,
+    flow,
+    glow,
     manifold,
     maskgit,
     mixture,
@@ -39,6 +41,10 @@ def generator():
 
 def images(size=8):
     return torch.rand(6, 1, size, size, generator=generator())
+
+
+def points():
+    return torch.randn(20, 2, generator=generator())
 
 
 def binary(size=8):
@@ -151,6 +157,11 @@ MODELS = {
     tangent_prop.Classifiers: [
         (lambda: tangent_prop.Classifiers([0.0, 0.1], (9, 4, 3)), tangent_batch),
         (lambda: tangent_prop.Classifiers([0.0, 0.0], (9, 4, 3)), tangent_batch),
+    ],
+    flow.Flow: [(lambda lu=lu: flow.Flow(2, 2, 8, lu=lu), points) for lu in (False, True)],
+    glow.Glow: [
+        (lambda: glow.Glow(8, depth=1, width=6, blocks=1, noise_depth=1), images),
+        (lambda: glow.Glow(8, depth=1, width=6, blocks=1, noise="uniform", lu=True), images),
     ],
     vae.VAE: [
         (lambda: vae.VAE(8, 3, 8), binary),

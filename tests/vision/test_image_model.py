@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from genai_utils import evaluation
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.vision.autoencoder import Autoencoder
+from genai_utils.vision.glow import Glow
 from genai_utils.vision.image_model import ImageModel, codes
 from genai_utils.vision.manifold import ManifoldAutoencoder
 from genai_utils.vision.maskgit import MaskGIT
@@ -32,6 +33,7 @@ MODELS = {
     "PixelCNN": lambda **more: PixelCNN(8, 4, 2, first=3, **more),
     "PixelRNN": lambda **more: PixelRNN(8, 4, 1, first=3, **more),
     "tokens": lambda: TokenImages(VQAutoencoder(8, 6, 4, 8), MaskGIT(6, 2, 16, 1, 2)),
+    "Glow": lambda **more: Glow(8, depth=1, width=4, blocks=1, noise_depth=1, **more),
 }
 GENERATORS = [name for name in MODELS if "utoencoder" not in name]
 COLOURED = {
