@@ -26,15 +26,15 @@ from .image_model import drawn
 STD = 0.01  # of each Gaussian, on a circle of radius 1
 
 
-def ring_centres(modes=8):
+def ring_centres(modes=8, device="cpu"):
     """The centres of the ring, (modes, 2), on a circle of radius 1; the first is (1, 0)."""
-    angle = 2 * math.pi * torch.arange(inputs.whole(modes, "modes")) / modes
+    angle = 2 * math.pi * torch.arange(inputs.whole(modes, "modes"), device=device) / modes
     return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
 def ring(n, modes=8, std=STD, generator=None, device="cpu"):
     """n points (n, 2) of the ring: a centre, each as likely, and normal noise of deviation std."""
-    centres = ring_centres(modes).to(device)
+    centres = ring_centres(modes, device)
     where = torch.randint(modes, (n,), generator=generator, device=device)
     return centres[where] + std * torch.randn(n, 2, generator=generator, device=device)
 

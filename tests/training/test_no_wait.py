@@ -16,9 +16,11 @@ from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
     divergence,
+    gan,
     manifold,
     maskgit,
     mixture,
+    modes,
     pixel_models,
     pixel_rnn,
     tangent_prop,
@@ -39,6 +41,10 @@ def generator():
 
 def images(size=8):
     return torch.rand(6, 1, size, size, generator=generator())
+
+
+def points():
+    return torch.randn(2, 6, 2, generator=generator())
 
 
 def binary(size=8):
@@ -125,6 +131,10 @@ MODELS = {
         (lambda: autoencoder.Autoencoder(8, 3, 8, "transposed"), images),
     ],
     divergence.LinearGenerator: [(divergence.LinearGenerator, lambda: torch.randn(7))],
+    gan.GAN: [
+        (lambda: gan.GAN(8, 4, 4, r1=1.0), images),
+        (lambda: gan.GAN(8, 4, 4, spectral=True, pack=2), lambda: (images(), "generator")),
+    ],
     manifold.ManifoldAutoencoder: [
         (lambda: manifold.ManifoldAutoencoder(8, 5, contraction=0.1, noise=0.2), images),
         (lambda: manifold.ManifoldAutoencoder(8, 5, guard="tied"), images),
@@ -139,6 +149,10 @@ MODELS = {
     ],
     mixture.BernoulliMixture: [
         (lambda: mixture.BernoulliMixture(images().clamp(0.1, 0.9)), binary)
+    ],
+    modes.PointGAN: [
+        (lambda: modes.PointGAN(2, width=4, loss="wasserstein", slope=1.0), points),
+        (lambda: modes.PointGAN(2, loss="relativistic"), lambda: (points(), "discriminator")),
     ],
     pixel_models.MaskedPixelCNN: [
         (lambda: pixel_models.MaskedPixelCNN(8, 4, 2), binary),
@@ -212,12 +226,17 @@ def test_no_loss_waits_for_the_card(make, batch, training):
     assert torch.isfinite(loss)
 
 
+def on_card(leaf):
+    """A tensor of a batch on the card; a word stays."""
+    return leaf.to("cuda") if torch.is_tensor(leaf) else leaf
+
+
 @pytest.mark.parametrize(("make", "batch"), CASES)
 def test_no_loss_takes_anything_from_the_processor(make, batch):
     """On the pretended card, where copies and the wrong device are seen as well."""
     with Card():
         torch.manual_seed(0)
-        model, batch = make().to("cuda"), tree_map(lambda x: x.to("cuda"), batch())
+        model, batch = make().to("cuda"), tree_map(on_card, batch())
         with NoWait():
             loss = train_a_step(model, batch)
         assert loss.is_cuda and all(p.grad is None or p.grad.is_cuda for p in model.parameters())
