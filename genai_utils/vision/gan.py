@@ -16,9 +16,9 @@ Huang et al. 2024 (pairs).
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
-from torch.nn.functional import softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from genai_utils import data, inputs
@@ -39,7 +39,7 @@ def discriminator_loss(real, fake):
     Shapes: scores a of data, real (..., n), and of samples, fake (..., m) -> (...).
     Source: Goodfellow et al. 2014, eq. 1; lecture item B62.
     """
-    return softplus(-real).mean(dim=-1) + softplus(fake).mean(dim=-1)
+    return F.softplus(-real).mean(dim=-1) + F.softplus(fake).mean(dim=-1)
 
 
 def generator_loss(fake, saturating=False):
@@ -52,31 +52,34 @@ def generator_loss(fake, saturating=False):
     the second the slope -1.
     Shapes: fake (..., m) -> (...). Source: Goodfellow et al. 2014, section 3; items B63, B65.
     """
-    return -softplus(fake).mean(dim=-1) if saturating else softplus(-fake).mean(dim=-1)
+    return -F.softplus(fake).mean(dim=-1) if saturating else F.softplus(-fake).mean(dim=-1)
+
+
+def pair_loss(ahead, behind):
+    """How far the first scores of pairs are from lying above the second ones, in nats.
+
+        1/n Σ_i -log sigmoid(ahead_i - behind_i)
+
+    The discriminator minimises it with data ahead of samples, the generator with samples ahead of
+    data. Only the difference counts: no score is good or bad by itself.
+    Shapes: ahead, behind (..., n), paired by place -> (...).
+    Source: Jolicoeur-Martineau 2019, section 4; Huang et al. 2024, eq. 2; lecture item B65.
+    """
+    return F.softplus(behind - ahead).mean(dim=-1)
 
 
 def _least_squares(real, fake):
-    """Squared error to the targets 1 and 0, halved. Mao et al. 2017, eq. 9."""
+    """Half the squared error to the targets 1 (data) and 0; the generator wants 1. Mao 2017."""
     discriminator = 0.5 * ((real - 1) ** 2).mean(-1) + 0.5 * (fake**2).mean(-1)
     return discriminator, 0.5 * ((fake - 1) ** 2).mean(-1)
-
-
-def _wasserstein(real, fake):
-    """Difference of mean scores; needs a bound on the slope. Arjovsky et al. 2017."""
-    return fake.mean(-1) - real.mean(-1), -fake.mean(-1)
-
-
-def _relativistic(real, fake):
-    """Which of a pair is real? Both scores of each pair count. Jolicoeur-Martineau 2019."""
-    return softplus(fake - real).mean(-1), softplus(real - fake).mean(-1)
 
 
 LOSSES = {  # name -> (scores of data, scores of samples) -> (discriminator's loss, generator's)
     "minimax": lambda real, fake: (discriminator_loss(real, fake), generator_loss(fake, True)),
     "non-saturating": lambda real, fake: (discriminator_loss(real, fake), generator_loss(fake)),
     "least squares": _least_squares,
-    "wasserstein": _wasserstein,
-    "relativistic": _relativistic,
+    "wasserstein": lambda real, fake: (fake.mean(-1) - real.mean(-1), -fake.mean(-1)),
+    "pairs": lambda real, fake: (pair_loss(real, fake), pair_loss(fake, real)),
 }
 
 

@@ -12,6 +12,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from genai_utils import inputs
@@ -39,29 +40,21 @@ def ring(n, modes=8, std=STD, generator=None, device="cpu"):
     return centres[where] + std * torch.randn(n, 2, generator=generator, device=device)
 
 
-class Covered(NamedTuple):
-    """modes: how many have a good sample. good: share of good samples. counts: good samples of
-    each mode (..., k)."""
-
-    modes: torch.Tensor
-    good: torch.Tensor
-    counts: torch.Tensor
-
-
-def count_modes(x, centres, std=STD):
+def count_modes(x, centres, std=0.01):
     """Which modes samples cover, and how many samples are good.
 
     A sample is good if it lies within 3 std of a centre. A mode is covered if at least one good
     sample lies nearest to it.
-    Shapes: x (..., n, d), centres (k, d) -> `Covered`: modes (...), good (...), counts (..., k).
+    Shapes: samples x (..., n, d), centres (k, d) -> three tensors: how many modes are covered
+    (...), the share of good samples (...), and the good samples of each mode (..., k).
     Source: Srivastava et al. 2017, section 4.1; Lin et al. 2018, section 4.1; lecture item A42.
     """
     distance = (x.unsqueeze(-2) - centres).square().sum(dim=-1).sqrt()  # (..., n, k)
     near = distance.min(dim=-1)
     good = near.values <= 3 * std  # (..., n)
-    chosen = nn.functional.one_hot(near.indices, len(centres)) * good.unsqueeze(-1)
+    chosen = F.one_hot(near.indices, len(centres)) * good.unsqueeze(-1)
     counts = chosen.sum(dim=-2)  # (..., k)
-    return Covered((counts > 0).sum(dim=-1), good.double().mean(dim=-1), counts)
+    return (counts > 0).sum(dim=-1), good.double().mean(dim=-1), counts
 
 
 # --- A digit in each channel ---------------------------------------------------------------------
@@ -191,7 +184,7 @@ class PointGAN(nn.Module):
         self.runs, self.code = inputs.whole(runs, "runs"), inputs.whole(code, "code")
         hidden = [inputs.whole(width, "width")] * inputs.whole(depth, "depth")
         self.rules = Rules(**rules)
-        self.generator = Layers(runs, [code, *hidden, 2], nn.functional.relu, gain=math.sqrt(3))
+        self.generator = Layers(runs, [code, *hidden, 2], F.relu, gain=math.sqrt(3))
         leaky = nn.LeakyReLU(0.2)
         self.discriminator = Scores(runs, [2 * self.rules.pack, *hidden, 1], leaky)
 

@@ -152,7 +152,7 @@ MODELS = {
     ],
     modes.PointGAN: [
         (lambda: modes.PointGAN(2, width=4, loss="wasserstein", slope=1.0), points),
-        (lambda: modes.PointGAN(2, loss="relativistic"), lambda: (points(), "discriminator")),
+        (lambda: modes.PointGAN(2, loss="pairs"), lambda: (points(), "discriminator")),
     ],
     pixel_models.MaskedPixelCNN: [
         (lambda: pixel_models.MaskedPixelCNN(8, 4, 2), binary),
