@@ -78,7 +78,7 @@ exercise(
             ),
         ),
         "several runs": Clause(
-            _scores(((3, 4), (3, 4)), ((2, 5), (2, 6)), ((2, 1, 3), (2, 1, 3))),
+            _scores(((3, 4), (3, 4)), ((2, 5), (2, 5)), ((2, 1, 3), (2, 1, 3))),
             "Dimensions in front are runs, each with a loss of its own: average over the last one.",
             lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
         ),
@@ -144,7 +144,7 @@ exercise(
         "counted unequally": Clause(
             _counted,
             "With sums, data count n times and samples m times: weigh p by n and q by m.",
-            lambda p, q, n=1, m=1: p / (p + q),
+            lambda p, q, n=1, m=1: torch.where(p + q == 0, 0.5, p / (p + q)),
         ),
         "where nothing is": Clause(
             _empty,
@@ -216,12 +216,18 @@ exercise(
             _samples((4,), (5,), scale=400.0),
             "A sure discriminator has scores such as -400, whose sigmoid is 0: compute from the "
             "scores. The loss is then 400, and its slope is -1.",
-            lambda fake, saturating=False: -(fake.sigmoid() + 1e-12).log().mean(-1),
+            lambda fake, saturating=False: (
+                (1 - fake.sigmoid()).log().mean(-1)
+                if saturating
+                else -(fake.sigmoid() + 1e-12).log().mean(-1)
+            ),
         ),
         "several runs": Clause(
             _samples((3, 4), (2, 1, 5)),
             "Dimensions in front are runs: average over the last one only.",
-            lambda fake, saturating=False: softplus(-fake).mean(),
+            lambda fake, saturating=False: (
+                -softplus(fake).mean() if saturating else softplus(-fake).mean()
+            ),
         ),
     },
     hints=[

@@ -309,10 +309,10 @@ def ms_autograd(x, W, b, v):
     return 0.5 * (g**2).sum(-1).mean()
 
 
-def ms_jacobian(x, W, b, v):
-    score = lambda one: torch.tanh(W @ one + b) @ v  # noqa: E731
-    g = torch.func.vmap(torch.func.grad(score))(x)
-    return (g.norm(dim=-1) ** 2).mean() / 2
+def ms_einsum(x, W, b, v):
+    inner = 1 / torch.cosh(x @ W.T + b) ** 2  # (B, h)
+    g = torch.einsum("bh,h,hd->bd", inner, v, W)
+    return torch.einsum("bd,bd->", g, g) / (2 * len(x))
 
 
 def ms_loop(x, W, b, v):
@@ -374,5 +374,5 @@ RIGHT = [
     *(("generator_loss", f) for f in (gl_logsigmoid, gl_library, gl_logaddexp)),
     *(("count_modes", f) for f in (cm_cdist, cm_norm, cm_loops)),
     *(("pair_loss", f) for f in (pl_logsigmoid, pl_library, pl_two_classes)),
-    *(("mean_steepness", f) for f in (ms_autograd, ms_jacobian, ms_loop)),
+    *(("mean_steepness", f) for f in (ms_autograd, ms_einsum, ms_loop)),
 ]  # fmt: skip
