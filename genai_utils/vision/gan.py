@@ -13,6 +13,7 @@ normalisation); Mescheder et al. 2018 (R1); Lin et al. 2018 (PacGAN); Jolicoeur-
 Huang et al. 2024 (pairs).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -139,19 +140,21 @@ def pack(x, m, axis=0):
 class Rules:
     """How a game is played.
 
-    loss: a name of LOSSES. r1, r2: weights of the gradient penalty on data and on samples;
-    slope: weight of WGAN-GP's penalty. pack: examples that the discriminator sees together.
+    loss: a name of LOSSES, or a function of the kind that stands there. r1, r2: weights of the
+    gradient penalty on data and on samples; slope: weight of WGAN-GP's penalty. pack: examples
+    that the discriminator sees together.
     Raises ValueError for another loss, a weight below 0 or a pack below 1.
     """
 
-    loss: str = "non-saturating"
+    loss: str | Callable = "non-saturating"
     r1: float = 0.0
     r2: float = 0.0
     slope: float = 0.0
     pack: int = 1
 
     def __post_init__(self):
-        inputs.one_of(self.loss, "loss", LOSSES)
+        if not callable(self.loss):
+            inputs.one_of(self.loss, "loss", LOSSES)
         inputs.whole(self.pack, "pack")
         for name in ("r1", "r2", "slope"):
             inputs.number(getattr(self, name), name, least=0)
@@ -176,7 +179,7 @@ def play(model, real, fake, turn="both", axis=0):
     """
     rules, D = model.rules, model.discriminator
     real, made, fake = (pack(x, rules.pack, axis) for x in (real, fake.detach(), fake))
-    loss, out = LOSSES[rules.loss], {}
+    loss, out = LOSSES.get(rules.loss, rules.loss), {}
     scores = D(real)
     if turn != "generator":
         out["discriminator"] = loss(scores, D(made))[0].sum()
