@@ -21,7 +21,7 @@ from genai_utils.display.output import (
 RANGE = (-1.6, 1.6, -1.6, 1.6)
 DEVIATION = 0.06  # of the data around each centre
 RECIPE = {"loss": "pairs", "gamma": 0.1, "rate": 0.004, "ratio": 1, "momentum": 0}
-COLLAPSE = {"loss": "minimax", "gamma": 0, "rate": 0.004, "ratio": 0.3, "momentum": 0.9}
+COLLAPSE = {"loss": "non-saturating", "gamma": 0, "rate": 0.006, "ratio": 0.3, "momentum": 0.9}
 GAMMAS = (0, 0.02, 0.1, 0.5, 2)
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "gan.css")
 SCRIPTS = (

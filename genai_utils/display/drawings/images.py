@@ -397,10 +397,10 @@ def gan():
     c.arrow((446, 166), (446, 258), kind="operation")
     c.text(446, 276, "*L*_{D}", 18, kind="operation")
     c.arrow((420, 272), (329, 186), kind="operation")
-    c.text(392, 214, "moves *D*", LEAST, "end", kind="operation")
+    c.text(352, 250, "moves *D*", LEAST, "end", kind="operation")
     c.text(446, 312, "*L*_{G}", 18, kind="parameter")
     c.arrow((420, 308), (100, 234), kind="parameter")
-    c.text(250, 306, "through *D*, held still: moves *G*", LEAST, kind="parameter")
+    c.text(176, 306, "through *D*, held still: moves *G*", LEAST, kind="parameter")
     return c
 
 

@@ -160,11 +160,12 @@ function ganToy(root, data) {
     const scores = D.forward(places).output;
     const middle = rules.loss === "pairs" ? scores.reduce((a, b) => a + b, 0) / scores.length : rules.loss === "least squares" ? 0.5 : 0;
     const { diverging } = ramps(theme);
-    const belief = scores.map((a) => sigmoid(a - middle));
-    drawField(pen, belief.map((p) => 0.5 - 0.8 * (p - 0.5)), rows, columns, width, height, diverging);
+    const belief = scores.map((a) => a - middle);
+    const most = Math.max(0.1, ...belief.map(Math.abs));
+    drawField(pen, belief.map((a) => 0.5 - (0.42 * Math.tanh((2 * a) / most)) / Math.tanh(2)), rows, columns, width, height, diverging);
     Object.assign(pen, { strokeStyle: theme.muted, lineWidth: 1 });
     pen.setLineDash([4, 4]);
-    drawPieces(pen, at, contour(belief, rows, columns, range, 0.5));
+    drawPieces(pen, at, contour(belief, rows, columns, range, 0));
     pen.setLineDash([]);
     pen.fillStyle = theme.dark ? "#7cc8f5" : "#0072b2";
     for (let i = 0; centres().length && i < shownData.length; i += 2) dot(pen, at.x(shownData[i]), at.y(shownData[i + 1]), 2);
@@ -174,14 +175,13 @@ function ganToy(root, data) {
     const pull = D.backward(fake, slope.b).x.map((v) => -v * fake.output.length);
     pen.fillStyle = theme.dark ? "#ff9a55" : "#d55e00";
     Object.assign(pen, { strokeStyle: theme.ink, lineWidth: 1 });
+    const long = Math.max(1e-9, ...pull.filter((_, i) => i % 2 === 0).map((v, i) => Math.hypot(v, pull[2 * i + 1])));
     const arrows = [];
     for (let i = 0; i < dots.output.length; i += 2) {
       const [x, y] = [dots.output[i], dots.output[i + 1]];
       dot(pen, at.x(x), at.y(y), 2.4);
-      if (i % 6) continue; // an arrow for every third dot
-      const long = Math.hypot(pull[i], pull[i + 1]);
-      const scale = long ? Math.min(0.3, 0.12 * long) / long : 0;
-      arrows.push([x, y, x + scale * pull[i], y + scale * pull[i + 1]]);
+      const scale = 0.3 / long; // an arrow for every third dot, the longest of all 0.3 long
+      if (i % 6 === 0) arrows.push([x, y, x + scale * pull[i], y + scale * pull[i + 1]]);
     }
     drawPieces(pen, at, arrows);
   });
