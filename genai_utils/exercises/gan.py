@@ -482,7 +482,7 @@ PREDICTIONS = (
         "The discriminator is trained until it is always right, with the generator held still. "
         "What does the generator of the minimax game learn from it?",
         "c",
-        "Where D is sure, log(1 - D) is flat: the mean slope falls from 0.40 to 2.8e-6 as data and "
+        "Where D is sure, log(1 - D) is flat: the mean slope falls from 0.40 to 4.5e-6 as data and "
         "samples move from 1 to 10 deviations apart (section 26.4).",
         choices=(
             "everything: the best teacher gives the best advice",
