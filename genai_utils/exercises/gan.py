@@ -495,8 +495,8 @@ PREDICTIONS = (
         "A recipe that finds all eight modes has four ingredients: a loss of pairs, a penalty on "
         "steep scores, no momentum, and a rate that falls. One of them is left out. Without which "
         "one are the most modes lost?",
-        "b",
-        "Without the penalty (section 26.6).",
+        "c",
+        "Without it, with the momentum 0.9 that is Adam's default (section 26.6).",
         choices=("the loss of pairs", "the penalty", "no momentum", "the falling rate"),
     ),
 )

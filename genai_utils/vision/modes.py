@@ -141,7 +141,8 @@ class RingBatches:
 class Layers(nn.Module):
     """As many perceptrons as there are runs: (runs, B, sizes[0]) -> (runs, B, sizes[-1]).
 
-    Weights begin as those of `nn.Linear` do, times `gain`.
+    Weights begin uniform in ±gain/√(inputs). With gain √6 layers of ReLUs pass on what they get at
+    its size; `nn.Linear` begins with 1.
     """
 
     def __init__(self, runs, sizes, activation, gain=1.0):
@@ -186,7 +187,7 @@ class PointGAN(nn.Module):
         self.rules = Rules(**rules)
         self.generator = Layers(runs, [code, *hidden, 2], F.relu, gain=math.sqrt(3))
         leaky = nn.LeakyReLU(0.2)
-        self.discriminator = Scores(runs, [2 * self.rules.pack, *hidden, 1], leaky)
+        self.discriminator = Scores(runs, [2 * self.rules.pack, *hidden, 1], leaky, math.sqrt(6))
 
     def check_batch(self, batch):
         """Raises TypeError or ValueError for points or turns that do not fit."""
