@@ -61,6 +61,21 @@ def test_each_player_wants_what_it_should(kind):
     assert LOSSES[kind](torch.randn(3, 5), torch.randn(3, 5))[0].shape == (3,)
 
 
+def test_pairs_are_a_classifier_of_differences():
+    ahead, behind = 3 * torch.randn(2, 6)
+    wanted = F.binary_cross_entropy_with_logits(ahead - behind, torch.ones(6))
+    torch.testing.assert_close(gan.pair_loss(ahead, behind), wanted)
+    D, G = LOSSES["pairs"](ahead, behind)
+    torch.testing.assert_close(D, wanted)
+    torch.testing.assert_close(G, gan.pair_loss(behind, ahead))
+    D, G = LOSSES["least squares"](ahead, behind)
+    torch.testing.assert_close(D, F.mse_loss(ahead, torch.ones(6)) / 2 + behind.square().mean() / 2)
+    torch.testing.assert_close(G, F.mse_loss(behind, torch.ones(6)) / 2)
+    D, G = LOSSES["wasserstein"](ahead, behind)
+    torch.testing.assert_close(D, (behind - ahead).mean())
+    torch.testing.assert_close(G, -behind.mean())
+
+
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (100, 1000)])
 def test_the_optimal_discriminator_has_no_gradient_left(n, m):
     p, q = torch.rand(6).double(), torch.rand(6).double()
@@ -185,6 +200,39 @@ def test_the_losses_of_play_are_those_of_the_scores():
     model.rules = Rules(r1=3.0, r2=5.0)
     wanted = 3 * gan.gradient_penalty(D, x) + 5 * gan.gradient_penalty(D, fake)
     torch.testing.assert_close(play(model, x, fake)["penalty"], wanted)
+
+
+@pytest.mark.parametrize("kind", ["points", "images"])
+def test_the_slope_is_asked_for_between_data_and_samples(kind, monkeypatch):
+    if kind == "points":
+        model, shape, axis = PointGAN(2, 3, width=4, slope=3.0), (2, 50, 2), 1
+    else:
+        model, shape, axis = GAN(8, 4, 4, slope=3.0), (50, 1, 8, 8), 0
+    seen = {}
+
+    def penalty(score, x, slope=0.0):
+        seen.update(x=x, slope=slope)
+        return score(x).mean(-1)
+
+    monkeypatch.setattr(gan, "gradient_penalty", penalty)
+    found = play(model, torch.zeros(shape), torch.ones(shape), axis=axis)
+    share = seen["x"].flatten(axis + 1)
+    assert seen["slope"] == 1 and (share == share[..., :1]).all()  # one share for an example
+    share = share[..., 0].flatten()
+    assert len(share.unique()) == len(share) and share.min() < 0.2 and share.max() > 0.8
+    wanted = 3 * model.discriminator(seen["x"]).mean(-1).sum()
+    torch.testing.assert_close(found["penalty"], wanted)
+
+
+def test_a_loss_of_ones_own():
+    def mine(real, fake):
+        return gan.pair_loss(real, fake), gan.pair_loss(fake, real)
+
+    losses = []
+    for loss in (mine, "pairs"):
+        torch.manual_seed(0)
+        losses.append(PointGAN(2, 2, width=4, loss=loss).loss(torch.ones(2, 6, 2))["loss"])
+    assert torch.equal(*losses)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
