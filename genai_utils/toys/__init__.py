@@ -12,6 +12,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "attention": "attention",
     "digit": "digit",
     "flow": "flow",
+    "gan": "gan",
 }
 
 

@@ -18,9 +18,11 @@ from genai_utils.vision import (
     divergence,
     flow,
     glow,
+    gan,
     manifold,
     maskgit,
     mixture,
+    modes,
     pixel_models,
     pixel_rnn,
     tangent_prop,
@@ -45,6 +47,7 @@ def images(size=8):
 
 def points():
     return torch.randn(20, 2, generator=generator())
+    return torch.randn(2, 6, 2, generator=generator())
 
 
 def binary(size=8):
@@ -131,6 +134,10 @@ MODELS = {
         (lambda: autoencoder.Autoencoder(8, 3, 8, "transposed"), images),
     ],
     divergence.LinearGenerator: [(divergence.LinearGenerator, lambda: torch.randn(7))],
+    gan.GAN: [
+        (lambda: gan.GAN(8, 4, 4, r1=1.0), images),
+        (lambda: gan.GAN(8, 4, 4, spectral=True, pack=2), lambda: (images(), "generator")),
+    ],
     manifold.ManifoldAutoencoder: [
         (lambda: manifold.ManifoldAutoencoder(8, 5, contraction=0.1, noise=0.2), images),
         (lambda: manifold.ManifoldAutoencoder(8, 5, guard="tied"), images),
@@ -145,6 +152,10 @@ MODELS = {
     ],
     mixture.BernoulliMixture: [
         (lambda: mixture.BernoulliMixture(images().clamp(0.1, 0.9)), binary)
+    ],
+    modes.PointGAN: [
+        (lambda: modes.PointGAN(2, width=4, loss="wasserstein", slope=1.0), points),
+        (lambda: modes.PointGAN(2, loss="pairs"), lambda: (points(), "discriminator")),
     ],
     pixel_models.MaskedPixelCNN: [
         (lambda: pixel_models.MaskedPixelCNN(8, 4, 2), binary),
@@ -223,12 +234,17 @@ def test_no_loss_waits_for_the_card(make, batch, training):
     assert torch.isfinite(loss)
 
 
+def on_card(leaf):
+    """A tensor of a batch on the card; a word stays."""
+    return leaf.to("cuda") if torch.is_tensor(leaf) else leaf
+
+
 @pytest.mark.parametrize(("make", "batch"), CASES)
 def test_no_loss_takes_anything_from_the_processor(make, batch):
     """On the pretended card, where copies and the wrong device are seen as well."""
     with Card():
         torch.manual_seed(0)
-        model, batch = make().to("cuda"), tree_map(lambda x: x.to("cuda"), batch())
+        model, batch = make().to("cuda"), tree_map(on_card, batch())
         with NoWait():
             loss = train_a_step(model, batch)
         assert loss.is_cuda and all(p.grad is None or p.grad.is_cuda for p in model.parameters())

@@ -368,6 +368,42 @@ def bound():
     return c
 
 
+# --- 26 Generative adversarial networks -----------------------------------------------------------
+
+
+def gan():
+    """Two players and two ways back.
+
+    Noise z goes into the generator G, which returns a sample. Data x and the sample both go into
+    the discriminator D, which answers with a score a; D is the probability of data. Below, two
+    arrows lead back: the loss of the discriminator changes D only, the loss of the generator goes
+    through D, which is held still, into G.
+    """
+    c = Canvas(500, 330)
+    c.box(6, 166, 40, 40, "**z**", role="plain")
+    c.arrow((49, 186), (70, 186))
+    c.funnel(73, 186, 54, 44, 78, "*G*", "parameter")
+    c.arrow((130, 186), (150, 186))
+    fake = c.picture(153, 151, BLURRED, 70)
+    real = c.picture(153, 40, THREE, 70)
+    c.text(fake.bottom[0], 240, "*G*(**z**)", 17)
+    c.text(real.top[0], 28, "**x**", 18)
+    c.arrow((227, 78), (292, 112))
+    c.arrow((227, 184), (292, 150))
+    c.funnel(296, 131, 66, 86, 46, "*D*", "operation")
+    c.arrow((365, 131), (392, 131))
+    c.text(446, 124, "*a* = log *p*/*q*", LEAST)
+    c.text(446, 146, "at its best", LEAST, kind="muted")
+    c.arrow((446, 166), (446, 258), kind="operation")
+    c.text(446, 276, "*L*_{D}", 18, kind="operation")
+    c.arrow((420, 272), (329, 186), kind="operation")
+    c.text(352, 250, "moves *D*", LEAST, "end", kind="operation")
+    c.text(446, 312, "*L*_{G}", 18, kind="parameter")
+    c.arrow((420, 308), (100, 234), kind="parameter")
+    c.text(176, 306, "through *D*, held still: moves *G*", LEAST, kind="parameter")
+    return c
+
+
 DRAWINGS = {
     "kl-directions": kl_directions,
     "blind-spot": blind_spot,
@@ -377,4 +413,5 @@ DRAWINGS = {
     "manifold": manifold,
     "vae": vae,
     "bound": bound,
+    "gan": gan,
 }

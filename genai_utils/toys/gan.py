@@ -1,0 +1,92 @@
+"""A GAN on points of the plane that trains in the page (chapter 26).
+
+The page plays the game of `vision.gan.play`: its losses and the penalty on steep scores, with
+gradients written out, both players at once, Adam. Nothing is trained before.
+"""
+
+import base64
+import math
+
+from genai_utils.display.figures import COLORS
+from genai_utils.display.output import (
+    Bundle,
+    escape,
+    figcaption,
+    require_size,
+    script,
+    stylesheet,
+    unique_id,
+)
+
+RANGE = (-1.6, 1.6, -1.6, 1.6)
+DEVIATION = 0.06  # of the data around each centre
+RECIPE = {"loss": "pairs", "gamma": 0.1, "rate": 0.004, "ratio": 1, "momentum": 0}
+COLLAPSE = {"loss": "non-saturating", "gamma": 0, "rate": 0.006, "ratio": 0.3, "momentum": 0.9}
+GAMMAS = (0, 0.02, 0.1, 0.5, 2)
+STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "gan.css")
+SCRIPTS = (
+    "page_random.js", "page_math.js", "page_learn.js", "page_canvas.js", "page_fields.js", "gan.js",
+)  # fmt: skip
+ALT = (
+    "Eight groups of data on a circle, and dots that a generator draws. The colour of the field "
+    "says where the discriminator believes in data; a small line at a dot shows where the "
+    "discriminator's slope pulls it."
+)
+CAPTION = (
+    "Blue: data, and where the discriminator believes in them. Orange: samples of the generator, "
+    "and where they are suspected. The lines pull samples. Dashed: where the discriminator cannot "
+    "tell. Click to put data of your own."
+)
+
+
+def sets():
+    """The sets of data: name and centres."""
+    turn = [2 * math.pi * i / 8 for i in range(8)]
+    ring = [[round(math.cos(t), 3), round(math.sin(t), 3)] for t in turn]
+    grid = [[x, y] for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    two = [[-0.8, 0], [0.8, 0]]
+    return [
+        {"name": "ring of eight", "centres": ring},
+        {"name": "nine on a grid", "centres": grid},
+        {"name": "two groups", "centres": two},
+    ]
+
+
+def _still():
+    """The field before the script runs, as a small SVG image: the centres of the ring."""
+    x0, x1, y0, y1 = RANGE
+    dots = "".join(f"M{x - x0:.3g} {y1 - y:.3g}h0" for x, y in sets()[0]["centres"])
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {x1 - x0:g} {y1 - y0:g}" '
+        f'width="480" height="480"><path d="{dots}" stroke="{COLORS["blue"]}" stroke-width=".2" '
+        f'stroke-linecap="round"/></svg>'
+    )
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def bundle():
+    """The output that `play("gan")` displays."""
+    data = {
+        "range": RANGE,
+        "deviation": DEVIATION,
+        "sets": sets(),
+        "recipe": RECIPE,
+        "collapse": COLLAPSE,
+        "gammas": GAMMAS,
+        "width": 24,
+        "batch": 64,
+        "shown": 240,
+        "perFrame": 2,
+        "seed": 3,
+    }
+    identity = unique_id(str(data))
+    html = (
+        f'<figure class="genai genai-toy genai-gan" id="{identity}" data-explorer="toy" '
+        f'data-figure="toy-gan">{stylesheet(*STYLES)}'
+        f'<div class="genai-toyrow"><div class="genai-field"><img class="dark-light" '
+        f'alt="{escape(ALT)}" src="{_still()}" width="480" height="480"></div></div>'
+        f"{figcaption(CAPTION)}{script(identity, 'ganToy', data, *SCRIPTS)}</figure>"
+    )
+    made = Bundle(text_html=html, text_plain=ALT)
+    require_size(made, "Show fewer points.")
+    return made
