@@ -137,7 +137,7 @@ class UNet(nn.Module):
     Args:
         size: side of the images; divisible by patch · 2^(levels - 1).
         channels: 1 for grey, 3 for colour.
-        width: channels of the first level; a multiple of 8.
+        width: channels of the first level; a multiple of 4.
         mults: channels of each level, as multiples of the width.
         patch: patch × patch pixels are taken together as one place with more channels; 1: none.
         classes: number of classes, or None.
@@ -147,8 +147,8 @@ class UNet(nn.Module):
     def __init__(self, size=28, channels=1, width=32, mults=(1, 2, 2), patch=1, classes=None):
         super().__init__()
         size, patch = inputs.whole(size, "size"), inputs.whole(patch, "patch")
-        if inputs.whole(width, "width") % 8:
-            raise inputs.refusal("width", "a multiple of 8", width)
+        if inputs.whole(width, "width") % 4:
+            raise inputs.refusal("width", "a multiple of 4", width)
         widths = [width * inputs.whole(m, "mults") for m in mults]
         unit = patch * 2 ** (len(widths) - 1)
         if size % unit:

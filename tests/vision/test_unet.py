@@ -95,7 +95,7 @@ def test_time_and_class_are_heard_and_none_is_a_class():
 def test_bad_sizes_are_told():
     with pytest.raises(ValueError, match="size: expected a multiple of 4 for 3 levels, got 30"):
         UNet(30)
-    with pytest.raises(ValueError, match="multiple of 8"):
-        UNet(8, width=12)
+    with pytest.raises(ValueError, match="multiple of 4"):
+        UNet(8, width=10)
     with pytest.raises(TypeError, match="mults"):
         UNet(8, mults=(1, 1.5))
