@@ -5,7 +5,9 @@ numbers of a run:
 
 - white space, comments, the repository's address;
 - cells whose output comes from the package alone (`draw("attention")`, `play("kmeans")`,
-  `predict("post-norm")`, `reveal("post-norm")`);
+  `predict("post-norm")`, `reveal("post-norm")`, `experiment("kept-width")`), and a
+  `hand_in("kept-width", None)`;
+- functions with a planted fault, and their checks: what comes after them uses `yours(…)`;
 - the docstring of a stub that is still to be filled in;
 - in `run.pick(ci=…, cpu=…, gpu=…)` the sizes of the other profiles;
 - what `book.retouch` can bring up to date in a stored output, where it is written out: the alt
@@ -19,9 +21,10 @@ import ast
 import hashlib
 import re
 
-from genai_utils.checks.stubs import docstring_of, stubs_of
+from genai_utils.checks.stubs import docstring_of, planted_in, stubs_of
 
-PACKAGE = ("draw", "play", "predict", "reveal")  # functions whose output no run has a part in
+# Functions whose output no run has a part in.
+PACKAGE = ("draw", "play", "predict", "reveal", "experiment")
 SHOWING = ("show", "explore", "latent_pad", "latent_walk", "zoom_map", "typewriter", "token_strip",
            "table")  # fmt: skip
 TEXTS = ("typewriter", "token_strip")  # their plain text is what is written, and no alt text
@@ -33,8 +36,9 @@ _ADDRESS = re.compile(r"https://[^\"'\s]+")
 def code_sha256(notebook, profile):
     """SHA-256 of the code cells, in order, as they run in one profile: "ci", "cpu" or "gpu"."""
     digest = hashlib.sha256()
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and not package_call(cell.source):
+    faults = planted_cells(notebook)
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code" and not package_call(cell.source) and index not in faults:
             text = meaning(cell.source, profile)
             digest.update(_ADDRESS.sub("<address>", text).encode() + b"\0")
     return digest.hexdigest()
@@ -42,9 +46,33 @@ def code_sha256(notebook, profile):
 
 def package_call(code):
     """("draw", "attention") for a cell that imports `draw` and calls it, and does nothing else."""
-    pattern = r"from genai_utils\.course import (\w+)\n+\1\(\"([\w-]+)\"\)"
+    pattern = r"from genai_utils\.course import (\w+)\n+\1\(\"([\w-]+)\"(, None)?\)(  #[^\n]*)?"
     found = re.fullmatch(pattern, code.strip())
-    return found.groups() if found and found[1] in PACKAGE else None
+    if not found or (found[1] != "hand_in" if found[3] else found[1] not in PACKAGE or found[4]):
+        return None
+    return found[1], found[2]
+
+
+def planted_cells(notebook):
+    """Index of a cell -> name: it does nothing but define a planted fault, or check one."""
+    found = {}
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        names = [node.name for node in planted_in(cell.source)]
+        if len(names) == 1 and re.match(rf"def {names[0]}\(", cell.source):
+            if len(ast.parse(cell.source).body) == 1:
+                found[index] = names[0]
+        elif (check := checked(cell.source)) in found.values():
+            found[index] = check
+    return found
+
+
+def checked(code):
+    """The name of the function for a cell that checks it and does nothing else, or None."""
+    lines = [line for line in code.splitlines() if line.strip() and not line.startswith("#")]
+    found = re.fullmatch(r"check\((\w+)\)", lines[0]) if len(lines) == 1 else None
+    return found and found[1]
 
 
 def meaning(code, profile):

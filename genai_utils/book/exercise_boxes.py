@@ -60,7 +60,7 @@ class ExerciseBoxes(SphinxTransform):
                     location=self.env.docname,
                 )
                 continue
-            box += self.where(known[number].name)
+            box += self.where(known[number])
             box += nodes.raw("", style + help_for(known[number]), format="html")
             style = ""  # once in a page is enough
         self.leave_out({exercise.name for exercise in known.values()})
@@ -71,13 +71,15 @@ class ExerciseBoxes(SphinxTransform):
             self.env.note_dependency(inspect.getsourcefile(exercise.reference))
             self.env.note_dependency(inspect.getsourcefile(exercise.cases))
 
-    def where(self, function):
+    def where(self, exercise):
         return paragraph(
             "Solve it in the notebook (",
             link("open it on Colab", chapters.launches(self.app.srcdir, self.env.docname)["colab"]),
             "): ",
-            nodes.literal("", f"check({function})"),
-            " there names the mistake.",
+            nodes.literal("", f"check({exercise.name})"),
+            " there says whether it is mended."
+            if exercise.planted
+            else " there names the mistake.",
             classes=["exercise-where"],
         )
 

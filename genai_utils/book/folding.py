@@ -7,8 +7,8 @@ The notebook itself keeps every line. On its page
 - the code of a cell that makes a figure or a table is folded, and that of an experiment: more than
   eight lines that are neither an exercise nor a worked number (`# NBVAL_CHECK_OUTPUT`), and the
   check right after a note on a slide; a cell with the tag `open` stays open;
-- `draw(...)`, `play(...)`, `predict(...)`, `reveal(...)` and `show_source(...)` show their output
-  alone;
+- `draw(...)`, `play(...)`, `predict(...)`, `reveal(...)`, `experiment(...)` and `show_source(...)`
+  show their output alone; a cell that hands in None is gone, since nothing is handed in on a page;
 - the cell whose metadata has `"toy": "a sentence"` is shown above the chapter's objectives, under
   that sentence; where it stood is a link to it. A latent pad opens at its `"toy_start": "x, y"`.
 """
@@ -88,8 +88,8 @@ def cleaned(code):
 
 def kind(code):
     """What a cell is: "imports", "figure", "table", "lab", "progress", ..., or ""."""
-    if package_call(code):
-        return "output alone"
+    if call := package_call(code):
+        return "nothing" if call[0] == "hand_in" else "output alone"
     try:
         tree = ast.parse(code)
     except SyntaxError:
@@ -132,6 +132,8 @@ class Folding(SphinxTransform):
             what = kind(self.code(cell))
             if what == "imports":
                 plumbing.append(cell)
+            elif what == "nothing":
+                cell.parent.remove(cell)
             elif what == "output alone":
                 cell.remove(self.input(cell))
             elif what == "progress":  # of nobody: the page is read, not solved

@@ -12,6 +12,9 @@ from genai_utils.book.nodes import duration, link, paragraph, table, where
 from genai_utils.book.results import metrics
 from genai_utils.book.slides import erratum_note
 
+# "(easy, 10 minutes). ", "(find the fault, medium, 20 minutes). "
+LEVEL = re.compile(r"\(((?:find the fault, )?\w+(?:, \d+ minutes)?)\)\.?\s*")
+
 COST = "Cost: see the run card at the end of this page."
 
 
@@ -97,7 +100,7 @@ class NotebookPage(SphinxTransform):
                 title = nodes.title("", label.rstrip("."))
                 rest = without(text, first)
                 # "> **Exercise 2.1** (easy). Write …": the difficulty goes into the title.
-                if rest and (tag := re.match(r"\((\w+(?:, \d+ minutes)?)\)\.?\s*", rest)):
+                if rest and (tag := LEVEL.match(rest)):
                     title += nodes.inline("", tag[1], classes=["tag"])
                     text[0] = nodes.Text(rest[tag.end() :])
                 box = nodes.admonition(

@@ -4,8 +4,9 @@
     python -m genai_utils.book.renew notebooks/24_vae.ipynb
 
 A stub is written anew as the library's function gives it today, and what `show_source(...)` stored
-is what it would show today. A cell that only calls `draw("…")`, `play("…")`, `predict("…")` or
-`reveal("…")` gets the output of today too, and a number. None of it changes what a run computes.
+is what it would show today. A cell that only calls `draw("…")`, `play("…")`, `predict("…")`,
+`reveal("…")` or `experiment("…")`, hands in None or checks a planted fault gets the output of
+today too, and a number. None of it changes what a run computes.
 Where a stub gets another signature, the notebook has to be run again, and this says so.
 
 Alt texts, captions, where an explorer opens and the names of a walk's stops are brought up to date
@@ -22,7 +23,7 @@ from pathlib import Path
 import nbformat
 
 from genai_utils.book import estimate
-from genai_utils.book.digest import code_sha256, package_call
+from genai_utils.book.digest import checked, code_sha256, package_call, planted_cells
 from genai_utils.book.retouch import retouched
 from genai_utils.book.running import read, write
 from genai_utils.checks import register, stubs
@@ -35,6 +36,9 @@ _BUNDLES = {
     "play": ("toys", "play_bundle"),
     "predict": ("checks.predicting", "predict_bundle"),
     "reveal": ("checks.predicting", "reveal_bundle"),
+    "experiment": ("checks.experimenting", "experiment_bundle"),
+    "check": ("checks.checking", "planted_bundle"),
+    "hand_in": ("checks.experimenting", "hand_in_bundle"),
 }
 MARK = "genai-source"  # a class of every output of show_source
 
@@ -109,9 +113,15 @@ def _thing(node, names):
 
 
 def package_outputs(notebook):
-    """(index of the cell, what it would store today, whether that is stored): draw, play, …"""
+    """(index of the cell, what it would store today, whether that is stored): draw, play, …
+
+    The check of a planted fault is one of them: it says that the fault is still there.
+    """
+    faults = planted_cells(notebook)
     for index, cell in enumerate(notebook.cells):
         call = cell.cell_type == "code" and package_call(cell.source)
+        if index in faults and checked(cell.source):
+            call = "check", faults[index]
         if call:
             kind, name = call
             home, bundle = _BUNDLES[kind]
@@ -132,7 +142,7 @@ def renewed_outputs(notebook):
         cell = notebook.cells[index]
         if not current:
             cell.outputs = [nbformat.v4.new_output("display_data", data=data)]
-            changed.append(package_call(cell.source)[1])
+            changed.append((package_call(cell.source) or ("", checked(cell.source)))[1])
     if changed:  # they may be new: the numbers of a run from top to bottom
         count = 0
         for cell in notebook.cells:
@@ -205,7 +215,7 @@ def renew(path):
     if worded:
         done.append(f"the words of {worded} outputs")
     if outputs := renewed_outputs(notebook):
-        done.append(f"drawings, toys and predictions: {', '.join(outputs)}")
+        done.append(f"drawings, toys and tasks: {', '.join(outputs)}")
     for card, was in zip(kept, fresh, strict=True):
         if was and card["code_sha256"] != code_sha256(notebook, card["profile"]):
             done.append("a stub has another signature now: run the notebook again")

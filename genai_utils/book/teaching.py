@@ -11,7 +11,7 @@ from genai_utils.checks.levels import MINUTES
 log = logging.getLogger(__name__)
 
 WORDS_A_MINUTE = 200  # of prose; formulas, code and outputs are not counted
-_LEVEL = re.compile(r"^> ?\*\*Exercise \d+\.\d+\*\* \((\w+)[,)]", re.MULTILINE)
+_LEVEL = re.compile(r"^> ?\*\*Exercise \d+\.\d+\*\* \((?:find the fault, )?(\w+)[,)]", re.MULTILINE)
 _NOT_READ = re.compile(r"\$\$.*?\$\$|\$[^$\n]*\$|`[^`]*`|\]\([^)]*\)", re.DOTALL)
 
 

@@ -7,7 +7,8 @@ diagnosis  the order of the questions that lead to a verdict: calling (how it is
 verdict    what a check found, and how that is worded
 sandbox    what a student's function is kept from doing
 predicting predict and reveal, of what the chapters declare (predictions)
-records    what was solved and predicted, and report, what is handed in
+experimenting  experiment and hand_in, of what the chapters declare (experiments)
+records    what was solved, predicted and handed in, and report, what is handed in
 stubs      from the library's function to the cell that a student fills in, and back
 
 For a course, with commands of their own:

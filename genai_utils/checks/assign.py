@@ -3,9 +3,11 @@
     python -m genai_utils.checks.assign --chapters 08 10 --out homework
     python -m genai_utils.checks.assign --exercises 8.1 10.2 --points 8.1=2 10.2=1.5 --out homework
     python -m genai_utils.checks.assign --chapters 08 --format nbgrader --out source/homework
+    python -m genai_utils.checks.assign --chapters 24 --experiments units-in-use --out homework
 
 A notebook has the chapter's set-up cell, the imports, and for each exercise its text, its formulas,
-the stub and the check. There are no solutions, no shown answers and no outputs. Beside the
+the stub and the check; for an open experiment its text and a place for the answer, which is marked
+by hand. There are no solutions, no shown answers and no outputs. Beside the
 notebooks stands `assignment.json`, which `grade` reads: keep it. A file that is there already is
 never written over.
 
@@ -23,7 +25,7 @@ from pathlib import Path
 
 import nbformat
 
-from genai_utils.checks import exports, stubs, tasks
+from genai_utils.checks import experiments, exports, stubs, tasks
 from genai_utils.inputs import number, one_of
 from genai_utils.printing import say
 
@@ -42,7 +44,40 @@ class Set:
 
     @property
     def worth(self) -> str:
-        return f"{self.points:g} point{'' if self.points == 1 else 's'}"
+        return _worth(self.points)
+
+
+@dataclass(frozen=True)
+class Open:
+    """An open experiment that is set, and what it is worth. It is marked by hand."""
+
+    chapter: str
+    experiment: experiments.Experiment
+    points: float = 1.0
+
+    @property
+    def worth(self) -> str:
+        return f"{_worth(self.points)}, marked by hand"
+
+
+def _worth(points: float) -> str:
+    return f"{points:g} point{'' if points == 1 else 's'}"
+
+
+def opened(names, points=None, folder=tasks.NOTEBOOKS) -> list[Open]:
+    """The open experiments of those names, in the order of the book.
+
+    points: name -> points, 1 where none are given. Raises tasks.NoSuchTask.
+    """
+    found = []
+    for name in dict.fromkeys(names):
+        try:
+            topic, experiment = experiments.find(name)
+        except ValueError as problem:
+            raise tasks.NoSuchTask(str(problem)) from None
+        worth = number((points or {}).get(name, 1.0), f"points of {name}", least=0)
+        found.append(Open(tasks.find(topic, folder), experiment, worth))
+    return sorted(found, key=lambda each: each.chapter)
 
 
 def chosen(chapters=(), exercises=(), points=None, folder=tasks.NOTEBOOKS) -> list[Set]:
@@ -70,16 +105,21 @@ def chosen(chapters=(), exercises=(), points=None, folder=tasks.NOTEBOOKS) -> li
     return [Set(task, worth.get(task.number, 1.0)) for task in found]
 
 
-def notebook(chapter: tasks.Chapter, sets: list[Set], form: str = "plain"):
+def notebook(chapter: tasks.Chapter, sets: list[Set], form: str = "plain", open_ones=()):
     """The notebook of an assignment on one chapter (nbformat)."""
-    total = sum(each.points for each in sets)
-    head = (
-        f"# Assignment: {chapter.title}\n\n"
-        f"{len(sets)} exercise{'s' if len(sets) > 1 else ''}, {total:g} points. Each is a function "
-        "with its body left out. Replace the `...`, run the cell, then run the check below it. You "
-        "may write helper functions in cells of their own. Keep the names of the functions."
-    )
-    if form == "plain":
+    total = sum(each.points for each in [*sets, *open_ones])
+    head = f"# Assignment: {chapter.title}\n\n{counted(sets, open_ones)}, {total:g} points."
+    if sets:
+        head += (
+            " Each exercise is a function with its body left out. Replace the `...`, run the cell, "
+            "then run the check below it. You may write helper functions in cells of their own. "
+            "Keep the names of the functions."
+        )
+    if any(each.task.exercise.planted for each in sets):
+        head += " A function whose body is there has a fault in it: find it, and mend it."
+    if open_ones:
+        head += " An open experiment has no check: write your answer, and what you did, below it."
+    if form == "plain" and sets:
         head += (
             " When this is graded, only definitions, imports and assignments are run, and the "
             "book's package is not there: write everything yourself."
@@ -99,6 +139,15 @@ def notebook(chapter: tasks.Chapter, sets: list[Set], form: str = "plain"):
             _cell("code", answer, role="answer", **about),
             _cell("code", check, role="check", **about),
         ]
+    for each in open_ones:
+        asked = each.experiment
+        text = f"## Open experiment: {asked.name} ({each.worth})\n\n{asked.question}\n\n"
+        text += f"Hand in {asked.hand_in}. About {asked.minutes} minutes."
+        about = {"experiment": asked.name, "points": each.points}
+        cells += [
+            _cell("markdown", text, role="open", **about),
+            _cell("markdown", "*Your answer:*", role="open answer", **about),
+        ]
     made = nbformat.v4.new_notebook(
         cells=cells,
         metadata={
@@ -108,10 +157,16 @@ def notebook(chapter: tasks.Chapter, sets: list[Set], form: str = "plain"):
         },
     )
     if form != "plain":
-        made = {"nbgrader": exports.nbgrader, "otter": exports.otter}[form](made, sets)
+        made = {"nbgrader": exports.nbgrader, "otter": exports.otter}[form](made, sets, open_ones)
     for place, cell in enumerate(made.cells):  # the same ids whenever it is made
         cell.id = f"cell-{place:03}"
     return made
+
+
+def counted(sets, open_ones=()) -> str:
+    """ "3 exercises, 1 open experiment"."""
+    kinds = ((len(sets), "exercise"), (len(open_ones), "open experiment"))
+    return ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for n, what in kinds if n)
 
 
 def parts(each: Set) -> tuple[str, str, str]:
@@ -129,8 +184,8 @@ def _cell(kind, source, **mark):
     return make(source, metadata={MARK: mark})
 
 
-def manifest(sets: list[Set]) -> dict:
-    """What `grade` has to know of an assignment."""
+def manifest(sets: list[Set], open_ones=()) -> dict:
+    """What `grade` has to know of an assignment, and what is marked by hand."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -143,22 +198,28 @@ def manifest(sets: list[Set]) -> dict:
             }
             for each in sets
         ],
+        "by hand": [
+            {"chapter": o.chapter, "experiment": o.experiment.name, "points": o.points}
+            for o in open_ones
+        ],
     }
 
 
-def write(sets: list[Set], out: Path, form: str = "plain", folder=tasks.NOTEBOOKS) -> list[Path]:
+def write(sets, out: Path, form: str = "plain", folder=tasks.NOTEBOOKS, open_ones=()) -> list[Path]:
     """Write the notebooks and the manifest. Returns the paths.
 
     Raises FileExistsError, before anything is written, where one of the files is there already.
     """
     one_of(form, "format", FORMATS)
     out, files = Path(out), {}
-    for name in dict.fromkeys(each.task.chapter for each in sets):
+    chapters = {each.task.chapter for each in sets} | {each.chapter for each in open_ones}
+    for name in sorted(chapters):
         mine = [each for each in sets if each.task.chapter == name]
-        made = notebook(tasks.read(name, folder), mine, form)
+        more = [each for each in open_ones if each.chapter == name]
+        made = notebook(tasks.read(name, folder), mine, form, more)
         nbformat.validate(made)
         files[out / f"{name}.ipynb"] = nbformat.writes(made) + "\n"
-    files[out / MANIFEST] = json.dumps(manifest(sets), indent=1) + "\n"
+    files[out / MANIFEST] = json.dumps(manifest(sets, open_ones), indent=1) + "\n"
     for path in files:
         if path.exists() or path.is_symlink():
             raise FileExistsError(
@@ -192,6 +253,13 @@ def main(arguments=None) -> int:
         "--exercises", nargs="+", default=[], metavar="NUMBER", help="such as 8.1 10.2"
     )
     parser.add_argument(
+        "--experiments",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="open ones, such as units-in-use",
+    )
+    parser.add_argument(
         "--points", nargs="+", default=[], type=_points, metavar="NUMBER=POINTS", help="1 if unsaid"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
@@ -201,14 +269,19 @@ def main(arguments=None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        sets = chosen(given.chapters, given.exercises, dict(given.points), given.notebooks)
-        paths = write(sets, given.out, given.format, given.notebooks)
+        worth = dict(given.points)
+        more = opened(given.experiments, worth, given.notebooks)
+        worth = {name: p for name, p in worth.items() if name not in given.experiments}
+        sets = []
+        if given.chapters or given.exercises or worth or not more:
+            sets = chosen(given.chapters, given.exercises, worth, given.notebooks)
+        paths = write(sets, given.out, given.format, given.notebooks, more)
     except (LookupError, ValueError, OSError) as problem:
         say(problem, sys.stderr)
         return 1
     for path in paths:
         say(path)
-    say(f"{len(sets)} exercises, {sum(each.points for each in sets):g} points.")
+    say(f"{counted(sets, more)}, {sum(each.points for each in [*sets, *more]):g} points.")
     return 0
 
 

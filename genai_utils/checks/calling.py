@@ -12,6 +12,7 @@ from genai_utils.checks import sandbox
 from genai_utils.checks.clues import brief_text, is_stub, text_of
 from genai_utils.checks.compare import unchanged
 from genai_utils.checks.results import brief
+from genai_utils.checks.stubs import is_planted
 from genai_utils.checks.trials import Trial
 from genai_utils.checks.verdict import ERROR, NOT_YET, TO_DO, Answer, Verdict
 
@@ -109,10 +110,21 @@ def _shown(signature) -> str:
 
 
 def still_to_do(answer: Answer) -> Verdict | None:
-    """Is its body still empty?"""
+    """Is its body still empty, or its fault still there?"""
+    if is_planted(answer.own, answer.exercise):
+        return still_planted(answer)
     if is_stub(answer.own):
         return answer.say(TO_DO, "Replace the ... with your code, run the cell, and check again.")
     return None
+
+
+def still_planted(answer: Answer) -> Verdict:
+    """What is said to the faulty version of an exercise, word for word."""
+    return answer.say(
+        TO_DO,
+        "This is still the planted version. Find what is wrong in it, mend it, run the cell, and "
+        "check again.",
+    )
 
 
 def run(answer: Answer) -> Verdict | None:

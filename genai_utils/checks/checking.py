@@ -72,9 +72,23 @@ def check(function):
     if found is not None and verdict.state != TO_DO:
         made = {"state": verdict.state, "tries": 1, "code": source_text(function)}
         notes = records.Records().change(found.topic, found.name, **made)
+    _show(_verdict_bundle(verdict, notes))
+
+
+def planted_bundle(name):
+    """The output of `check` for a planted fault as the notebook has it."""
+    from genai_utils.checks import calling
+    from genai_utils.checks.verdict import Answer
+
+    found = register.find(name)
+    return _verdict_bundle(calling.still_planted(Answer(found, found.reference)))
+
+
+def _verdict_bundle(verdict, notes=()):
     symbol, colour = SYMBOLS[verdict.state], COLOURS[verdict.state]
     sentence = " ".join([verdict.sentence, *notes])
-    _box(symbol, f"{verdict.name}: {verdict.state}", sentence, verdict.details, colour)
+    title = f"{verdict.name}: {verdict.state}"
+    return _box_bundle(symbol, title, sentence, verdict.details, colour)
 
 
 def yours(function):
@@ -132,8 +146,8 @@ def solution(function):
 def progress(export=None, name=""):
     """Show what is solved in this notebook, or in all; `export` writes a .json or .html report.
 
-    The report has a section for each chapter, with the code that was checked; `name` is who
-    hands it in.
+    The report has a section for each chapter, with the code that was checked, and the open
+    experiments with what was handed in; `name` is who hands it in.
     """
     from genai_utils.checks import report
 
@@ -146,8 +160,13 @@ def progress(export=None, name=""):
     if line := report.foretold([p for t in topics for p in foretold.get(t, {}).values()]):
         text += f"\n{line}"
         page += f"<p>{line}</p>"
+    asked = [(t, each) for t in topics for each in _experiments(t)]
+    answers = report.experiments(asked, records.Records().handed_in()[0])
+    if line := report.handed_in(answers, len(asked)):
+        text += f"\n{line}"
+        page += f"<p>{line}</p>"
     if export is not None:
-        notes.append(report.export(export, rows, name))
+        notes.append(report.export(export, rows, name, answers))
     if notes:
         text = "\n".join([text, *notes])
         page += "".join(f"<p>{html.escape(note)}</p>" for note in notes)
@@ -215,7 +234,24 @@ def _shelf(topic):
         return {}
 
 
-def _box(symbol, title, sentence, details=(), colour=NEUTRAL):
+def _experiments(topic):
+    from genai_utils.checks import experiments
+
+    try:
+        return experiments.of_topic(topic)
+    except register.UnknownExercise:
+        return ()
+
+
+def _box(*parts, **settings):
+    _show(_box_bundle(*parts, **settings))
+
+
+def _show(bundle):
+    _display(bundle.html, bundle.data["text/plain"])
+
+
+def _box_bundle(symbol, title, sentence, details=(), colour=NEUTRAL):
     text = [f"{symbol} {title}. {sentence}"]
     text += [f"  {label}:\n" + _indented(value) for label, value in details]
     rows = "".join(
@@ -230,7 +266,7 @@ def _box(symbol, title, sentence, details=(), colour=NEUTRAL):
         f'<strong><span aria-hidden="true">{symbol}</span> {html.escape(title)}.</strong> '
         f"{html.escape(sentence)}{rows}</div>"
     )
-    _display(page, "\n".join(text))
+    return Bundle(text_html=page, text_plain="\n".join(text))
 
 
 def _indented(text: str) -> str:

@@ -3,7 +3,8 @@
 An exercise counts a point for each operation of the shortest answer that we know, the library's:
 a call, an operator, a comparison, an index, a loop, a branch. Checks of input do not count. It
 counts two for each clause of its text, an edge or an option that one has to think of. Up to 12
-points it is easy, up to 20 medium, above that hard.
+points it is easy, up to 20 medium, above that hard. A function with a planted fault counts as any
+other, since all of it has to be read, and its box says that a fault is to be found.
 """
 
 import ast
@@ -12,6 +13,7 @@ from genai_utils.checks.stubs import source
 from genai_utils.display.source import only_checks
 
 MINUTES = {"easy": 10, "medium": 20, "hard": 30}
+FAULT = "find the fault, "
 EASY, MEDIUM = 12, 20  # the most points
 _OPERATIONS = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Subscript, ast.comprehension,
                ast.For, ast.While, ast.If, ast.IfExp)  # fmt: skip
@@ -32,5 +34,6 @@ def level(exercise):
 
 
 def label(exercise):
-    """What its box says: "medium, 20 minutes"."""
-    return f"{level(exercise)}, {MINUTES[level(exercise)]} minutes"
+    """What its box says: "medium, 20 minutes", or "find the fault, medium, 20 minutes"."""
+    fault = FAULT if exercise.planted else ""
+    return f"{fault}{level(exercise)}, {MINUTES[level(exercise)]} minutes"

@@ -64,14 +64,14 @@ class Prediction:
                 raise kind(
                     f'predict("{self.name}", …) expects the letter of a choice, '
                     f"{', '.join(self.letters[:-1])} or {self.letters[-1]}, in quotes; "
-                    f"got {_brief(said)}."
+                    f"got {brief(said)}."
                 )
             return letter
         if isinstance(said, bool) or not isinstance(said, Real):
             unit = f" of {self.unit}, without its unit" if self.unit else ""
             raise TypeError(
                 f'predict("{self.name}", …) expects a number{unit}, as in '
-                f'predict("{self.name}", 42); got {_brief(said)}.'
+                f'predict("{self.name}", 42); got {brief(said)}.'
             )
         if not math.isfinite(said):
             raise ValueError(f'predict("{self.name}", …) expects a finite number; got {said}.')
@@ -105,7 +105,7 @@ class Prediction:
         return f" {self.unit}" if self.unit else ""
 
 
-def _brief(value) -> str:
+def brief(value) -> str:
     if isinstance(value, str | Real):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:57]}..."
@@ -127,22 +127,27 @@ def find(name) -> tuple[str, Prediction]:
     The chapter that was started is searched first, so that no other one is loaded.
     Raises TypeError or ValueError for a name that is none.
     """
+    return named(name, of_topic, "prediction")
+
+
+def named(name, shelf_of, what):
+    """The topic, and the entry of that name among the shelves of all topics."""
     from genai_utils.run import current
 
     if not isinstance(name, str):
-        raise TypeError(f'The name of a prediction is a text, as in predict("recall-far"); got '
-                        f"{_brief(name)}.")  # fmt: skip
+        raise TypeError(f"The name of a{'n' * (what[0] in 'aeiou')} {what} is a text in quotes; "
+                        f"got {brief(name)}.")  # fmt: skip
     run = current()
     here = register.topic_of(run.name) if run else ""
     known = []
     for topic in sorted(register.topics(), key=lambda topic: topic != here):
         try:
-            shelf = of_topic(topic)
+            shelf = shelf_of(topic)
         except register.UnknownExercise:  # a chapter whose packages are missing hides no other
             continue
-        for prediction in shelf:
-            if prediction.name == name:
-                return topic, prediction
-            known.append(prediction.name)
+        for entry in shelf:
+            if entry.name == name:
+                return topic, entry
+            known.append(entry.name)
     near = difflib.get_close_matches(name, known, n=3) or known
-    raise ValueError(f"There is no prediction {name!r}. Near it: {', '.join(near) or '(none)'}.")
+    raise ValueError(f"There is no {what} {name!r}. Near it: {', '.join(near) or '(none)'}.")

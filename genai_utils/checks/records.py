@@ -1,4 +1,4 @@
-"""Keeps what a student has solved and predicted, where the platform keeps such things.
+"""Keeps what a student has solved, predicted and handed in, where the platform keeps such things.
 
 One JSON file for all notebooks. `GENAI_PROGRESS` names another file (or a folder for it); on Colab
 it lies in the mounted Drive, else beside the notebook; on Kaggle beside the notebook. Nothing is
@@ -22,13 +22,16 @@ import filelock
 import platformdirs
 
 FORMAT = "genai-from-scratch progress"
-VERSION = 2  # 2 has predictions, which an earlier version of this book would drop
+# 2 has predictions, 3 what was handed in: an earlier version of this book would drop them.
+VERSION = 3
 FAILURES = (OSError, RuntimeError, ValueError)  # of a disk, of a missing home, of an odd path
 FIELDS = {
     "state": str, "solved": str, "last": str, "tries": int, "hints": int, "solution": bool,
     "code": str,
 }  # fmt: skip
 PREDICTED = {"said": str, "shown": bool, "right": bool, "last": str}
+HANDED_IN = {"kind": str, "said": str, "note": str, "last": str, "earlier": list}
+PARTS = {"notebooks": FIELDS, "predictions": PREDICTED, "handed_in": HANDED_IN}
 FLEETING = (
     "Your progress is kept in this runtime only and ends with it: mount your Drive, or write it "
     'out with progress("report.json").'
@@ -54,8 +57,8 @@ class Records:
         return self._content()["notebooks"]
 
     def _content(self) -> dict:
-        """All that is kept: "notebooks", and "predictions" by notebook and name."""
-        path, nothing = self.path, {"notebooks": {}, "predictions": {}}
+        """All that is kept: each of the PARTS, by notebook and name."""
+        path, nothing = self.path, {part: {} for part in PARTS}
         try:
             text = path.read_text(encoding="utf-8-sig")  # an editor may put a mark before it
         except FileNotFoundError:
@@ -68,10 +71,8 @@ class Records:
             content = json.loads(text)
             if content["format"] != FORMAT or not isinstance(content["version"], int):
                 raise ValueError
-            kept = {
-                "notebooks": _shelves(content["notebooks"], FIELDS),
-                "predictions": _shelves(content.get("predictions", {}), PREDICTED),
-            }
+            content["notebooks"]  # which every version has
+            kept = {part: _shelves(content.get(part, {}), fields) for part, fields in PARTS.items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._set_aside()
             return nothing
@@ -118,6 +119,20 @@ class Records:
 
         return self._change(merge)
 
+    def hand_in(self, notebook: str, name: str, **found) -> list[str]:
+        """Keep the answer to an open experiment, and return notes. An earlier one is kept, too."""
+
+        def merge(kept):
+            shelf = kept["handed_in"].setdefault(notebook, {})
+            record = shelf.setdefault(name, _clean({}, HANDED_IN))
+            if all(record[key] == value for key, value in found.items()):
+                return
+            if record["said"]:
+                record["earlier"].append({k: v for k, v in record.items() if k != "earlier"})
+            record.update(found, last=_now())
+
+        return self._change(merge)
+
     def _change(self, merge) -> list[str]:
         """Let `merge` change what is kept, and write it."""
         if os.environ.get("GENAI_PUBLISH") == "1":
@@ -143,6 +158,10 @@ class Records:
     def predictions(self) -> tuple[dict, list[str]]:
         """notebook -> name -> what was predicted, and the notes."""
         return self._part("predictions")
+
+    def handed_in(self) -> tuple[dict, list[str]]:
+        """notebook -> name -> the answer to an open experiment, and the notes."""
+        return self._part("handed_in")
 
     def _part(self, name):
         try:

@@ -42,6 +42,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 SHELF = "genai_utils.exercises"  # the package that holds one file of exercises per notebook
+PLANTED = "the planted fault"  # its name among the mistakes
 REGISTER: dict[str, dict[str, Exercise]] = {}  # topic ("vae") -> function name -> exercise
 
 
@@ -93,6 +94,9 @@ class Exercise:
                 are right: `lambda v: v * v[0].sign()` for a vector up to its sign
     rtol        relative tolerance of the comparison
     limit       seconds that one check may take
+    planted     a faulty version of the reference, whose one fault is to be found: the notebook
+                shows its body in place of `...`. Same arguments, no docstring of its own
+    symptom     with it: what the fault does, in a sentence for who has not mended it yet
     """
 
     reference: Callable
@@ -105,6 +109,8 @@ class Exercise:
     limit: float = 10.0
     topic: str = ""
     clauses: Mapping[str, Clause] = field(default_factory=dict)
+    planted: Callable | None = None
+    symptom: str = ""
 
     @property
     def name(self) -> str:
@@ -145,6 +151,8 @@ class Exercise:
             raise TypeError(f"cases of {self.name} must be a function: seed -> argument tuples")
         if isinstance(self.hints, str):
             raise TypeError(f"hints of {self.name} must be a list of sentences, not one string")
+        if self.planted is not None:
+            self._plant()
         for name, entry in self.mistakes.items():
             if not (isinstance(entry, tuple) and len(entry) == 2 and callable(entry[0])):
                 raise TypeError(
@@ -163,6 +171,18 @@ class Exercise:
                 raise ValueError(f"{self.name} has no argument {name!r}; it has {parameters}")
         if self.grad and self.canonical is not None:
             raise ValueError(f"{self.name}: grad and canonical cannot be combined")
+
+    def _plant(self):
+        """The planted fault is a mistake with a name: who rewrites it so is told its symptom."""
+        planted, wanted = self.planted, list(inspect.signature(self.reference).parameters)
+        if not inspect.isfunction(planted) or planted.__doc__:
+            raise TypeError(f"planted of {self.name} must be a plain function without a docstring")
+        if list(inspect.signature(planted).parameters) != wanted:
+            raise ValueError(f"planted of {self.name} must have the arguments {wanted}")
+        if not isinstance(self.symptom, str) or not self.symptom.strip():
+            raise TypeError(f"{self.name} has a planted fault: say its symptom in a sentence")
+        named = {PLANTED: (lambda *given: planted(*given), self.symptom), **self.mistakes}
+        object.__setattr__(self, "mistakes", named)
 
     def arguments(self, seed: int) -> list[tuple]:
         """The argument tuples of the ordinary cases for one seed, in order."""

@@ -61,6 +61,33 @@ def foretold(predictions: list[dict]) -> str:
     return f"{number} made; of {len(shown)} revealed {sum(p['right'] for p in shown)} came true."
 
 
+def experiments(asked, kept: dict) -> list[dict]:
+    """One row per open experiment that was handed in; asked: pairs (topic, experiment)."""
+    found = []
+    for topic, experiment in asked:
+        record = kept.get(topic, {}).get(experiment.name, {})
+        if record.get("said"):
+            found.append(
+                {
+                    "experiment": experiment.name,
+                    "topic": topic,
+                    "question": experiment.question,
+                    "kind": record["kind"],
+                    "handed in": record["said"],
+                    "unit": experiment.unit if record["kind"] == "number" else "",
+                    "note": record["note"],
+                    "on": record["last"][:10],
+                    "earlier answers": len(record["earlier"]),
+                }
+            )
+    return found
+
+
+def handed_in(found: list[dict], asked: int) -> str:
+    """'1 of 3 open experiments handed in.'; nothing where none was."""
+    return f"{len(found)} of {asked} open experiments handed in." if found else ""
+
+
 def _cells(row: dict) -> list[str]:
     symbols = {"to do": "○", "correct": "✓", "not yet": "✗", "error": "!"}
     state = f"{symbols.get(row['state'], '')} {row['state']}"
@@ -91,7 +118,22 @@ def by_chapter(table: list[dict]) -> dict[str, list[dict]]:
     }
 
 
-def as_page(table: list[dict], name: str, now: str) -> str:
+def _answer(row: dict) -> str:
+    """An open experiment in the page."""
+    if row["kind"] == "figure":
+        alt = escape(row["note"] or f"The figure handed in for {row['experiment']}.")
+        said = f'<img src="{escape(row["handed in"])}" alt="{alt}" style="max-width:100%">'
+    else:
+        said = f"<p><b>{escape(row['handed in'])} {escape(row['unit'])}</b></p>"
+    note = f"<p>{escape(row['note'])}</p>" if row["note"] else ""
+    again = f", after {row['earlier answers']} other" if row["earlier answers"] else ""
+    return (
+        f"<h3>{escape(row['experiment'])}</h3><p>{escape(row['question'])}</p>{said}{note}"
+        f"<p>Handed in on {escape(row['on'])}{again}.</p>"
+    )
+
+
+def as_page(table: list[dict], name: str, now: str, answers: list[dict] = ()) -> str:
     """The report as a page: a section for each chapter, and below it the code that was checked."""
     sections = []
     for chapter, mine in by_chapter(table).items():
@@ -102,6 +144,8 @@ def as_page(table: list[dict], name: str, now: str) -> str:
             if row["code"]
         ]
         sections.append(f"<h2>{escape(chapter)}</h2>\n{as_html(mine)}\n{''.join(code)}")
+    if answers:
+        sections.append("<h2>Open experiments</h2>\n" + "\n".join(map(_answer, answers)))
     who = f"<p>Name: {escape(name)}</p>\n" if name else ""
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{MARK}</title>\n'
@@ -111,7 +155,7 @@ def as_page(table: list[dict], name: str, now: str) -> str:
     )
 
 
-def export(path, table: list[dict], name: str = "") -> str:
+def export(path, table: list[dict], name: str = "", answers: list[dict] = ()) -> str:
     """Write the report as .json or .html, and return the sentence that says how it went."""
     if not isinstance(name, str):
         return f"name expects a text such as 'Ada Lovelace'; got {type(name).__name__}."
@@ -126,9 +170,9 @@ def export(path, table: list[dict], name: str = "") -> str:
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     if path.suffix == ".json":
         content = {"format": MARK, "written": now, "name": name, "summary": summary(table)}
-        content["exercises"] = table
+        content["exercises"], content["experiments"] = table, list(answers)
     else:
-        content = as_page(table, name, now)
+        content = as_page(table, name, now, answers)
     try:
         if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
             return f"{path} is there already and is no report of this book. Nothing was written."

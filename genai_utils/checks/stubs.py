@@ -2,10 +2,11 @@
 
     python -m genai_utils.checks.stubs 24_vae          prints the stub cells of a notebook
 
-A stub is the reference's own signature and docstring, and a body of `...`. A solved notebook has
-the reference's source in that place. Both run among the notebook's own names, so a reference may
-use only the names in NAMES, which the notebook imports before its first exercise; a test holds
-every exercise to this.
+A stub is the reference's own signature and docstring, and a body of `...`; where a fault is to be
+found (`planted` of an exercise), the faulty body, under a comment that says so. A solved notebook
+has the reference's source in that place. All run among the notebook's own names, so a reference
+may use only the names in NAMES, which the notebook imports before its first exercise; a test
+holds every exercise to this.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import inspect
 import re
 import sys
 import textwrap
+import types
 
 from genai_utils.checks import register
 from genai_utils.printing import say
@@ -28,6 +30,9 @@ NAMES = {
     "F": "import torch.nn.functional as F",
     "Tensor": "from torch import Tensor",
 }
+
+
+PLANTED = "# One thing in this function is wrong. Find it and mend it."
 
 
 def source(reference) -> str:
@@ -48,8 +53,37 @@ def stub(exercise, notebook: str | None = None) -> str:
     body = _definition(text).body
     if not _is_docstring(body[0]):
         raise ValueError(f"{_definition(text).name} needs a docstring: it tells what to write")
-    kept = text.splitlines()[: body[0].end_lineno]
-    return "\n".join(kept) + "\n" + " " * body[0].col_offset + "...\n"
+    kept, space = text.splitlines()[: body[0].end_lineno], " " * body[0].col_offset
+    if planted := getattr(exercise, "planted", None):
+        faulty = source(planted)
+        first = _definition(faulty).body[0].lineno
+        return "\n".join([*kept, space + PLANTED, *faulty.splitlines()[first - 1 :]]) + "\n"
+    return "\n".join(kept) + "\n" + space + "...\n"
+
+
+def is_planted(function, exercise) -> bool:
+    """Is it the faulty version of the exercise, as its notebook has it? By the byte code."""
+    code = getattr(function, "__code__", None)
+    if exercise.planted is None or not isinstance(code, types.CodeType):
+        return False
+    # Python compiles a call of what the same text imports in another way.
+    alone = stub(exercise)
+    made = [compile(t, "stub", "exec") for t in (alone, "\n".join([*NAMES.values(), alone]))]
+    codes = [c for m in made for c in m.co_consts if isinstance(c, types.CodeType)]
+    return any(_same_code(code, each) for each in codes)
+
+
+def _same_code(a: types.CodeType, b: types.CodeType) -> bool:
+    """Do they do the same? Texts, such as the docstring, do not count."""
+    if (a.co_code, a.co_names, a.co_varnames) != (b.co_code, b.co_names, b.co_varnames):
+        return False
+    pairs = list(zip(a.co_consts, b.co_consts, strict=False))
+    return len(a.co_consts) == len(b.co_consts) and all(
+        _same_code(x, y)
+        if isinstance(x, types.CodeType) and isinstance(y, types.CodeType)
+        else x == y or isinstance(x, str) and isinstance(y, str)
+        for x, y in pairs
+    )
 
 
 def foreign_names(reference) -> set[str]:
@@ -64,16 +98,34 @@ def foreign_names(reference) -> set[str]:
 
 
 def stubs_in(code: str) -> list[ast.FunctionDef]:
-    """The functions of a code cell whose body is still to be written."""
+    """The functions of a code cell whose body is still to be written, or to be mended."""
     try:
         tree = ast.parse(code)
     except SyntaxError:  # %magics
         return []
-    return stubs_of(tree)
+    planted = [node.name for node in planted_in(code)]
+    return [
+        n
+        for n in tree.body
+        if isinstance(n, ast.FunctionDef) and (_is_empty(n) or n.name in planted)
+    ]
+
+
+def planted_in(code: str) -> list[ast.FunctionDef]:
+    """The functions of a code cell that have a planted fault."""
+    if PLANTED not in code:
+        return []
+    lines = code.splitlines()
+    return [
+        n
+        for n in ast.parse(code).body
+        if isinstance(n, ast.FunctionDef)
+        and any(line.strip() == PLANTED for line in lines[n.lineno : n.end_lineno])
+    ]
 
 
 def stubs_of(tree: ast.Module) -> list[ast.FunctionDef]:
-    """The same, of a cell that is parsed already."""
+    """Those of a parsed cell that are still to be written."""
     return [n for n in tree.body if isinstance(n, ast.FunctionDef) and _is_empty(n)]
 
 

@@ -11,7 +11,9 @@ from genai_utils.checks import register, stubs
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 BOX = re.compile(
-    r"^> ?\*\*Exercise (\d+\.\d+)\*\* \((\w+)(?:, \d+ minutes)?\)\.\s*(.*(?:\n>.*)*)", re.MULTILINE
+    r"^> ?\*\*Exercise (\d+\.\d+)\*\* \(((?:find the fault, )?\w+)(?:, \d+ minutes)?\)\.\s*"
+    r"(.*(?:\n>.*)*)",
+    re.MULTILINE,
 )
 FORMULA = re.compile(r"\$\$.*?\$\$", re.DOTALL)
 TAG = re.compile(r"\\tag\{(\d+\.\d+)\}")

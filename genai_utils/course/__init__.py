@@ -34,6 +34,8 @@ _HOME = {
     "yours": "checks.checking",
     "predict": "checks.predicting",
     "reveal": "checks.predicting",
+    "experiment": "checks.experimenting",
+    "hand_in": "checks.experimenting",
 }
 
 __all__ = list(_HOME)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.experiments import Experiment
 from genai_utils.checks.predictions import Prediction
 from genai_utils.language import bert
 
@@ -573,6 +574,147 @@ exercise(
         "M may be 0: (labels != -100).sum().clamp(min=1).",
     ],
     grad=True,
+)
+
+
+# --- text_vectors: find the fault ----------------------------------------------------------------
+
+
+def text_vectors(x, w_q, w_k, w_v, real):
+    """One vector for each text of a padded batch: a layer of attention, then the mean.
+
+        out_b = mean over the real t of  sum over the real s of  weights_bts v_bs
+
+    The weights are softmax(q kᵀ / √d) over the real tokens of the text; the mean goes over these,
+    too. So padding has no part in the result, whatever stands there and however much there is.
+    Shapes: x (B, T, d); w_q, w_k, w_v (d, d); real (B, T) bool, in each row at least one True
+    -> (B, d). Source: Devlin et al. 2019; lecture item A23.
+    """
+    q, k, v = x @ w_q, x @ w_k, x @ w_v  # (B, T, d)
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (B, T, T)
+    scores = scores.masked_fill(~real[:, None, :], torch.finfo(scores.dtype).min)
+    seen = scores.softmax(dim=-1) @ v
+    count = real.sum(dim=-1, keepdim=True)
+    return (seen * real[:, :, None]).sum(dim=1) / count
+
+
+def _rows_hidden(x, w_q, w_k, w_v, real):
+    q, k, v = x @ w_q, x @ w_k, x @ w_v  # (B, T, d)
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (B, T, T)
+    scores = scores.masked_fill(~real[:, :, None], torch.finfo(scores.dtype).min)
+    seen = scores.softmax(dim=-1) @ v
+    count = real.sum(dim=-1, keepdim=True)
+    return (seen * real[:, :, None]).sum(dim=1) / count
+
+
+def _pooled(x, w_q, w_k, w_v, real, hide=None, scale=None, weights=None, count=None):
+    q, k, v = x @ w_q, x @ w_k, x @ w_v
+    scores = q @ k.mT / (scale or q.shape[-1]) ** 0.5
+    hidden = -torch.inf if hide is None else hide
+    scores = scores + torch.where(real, 0.0, hidden)[:, None]
+    seen = scores.softmax(-1) @ v
+    each = real if weights is None else weights
+    total = real.sum(1) if count is None else count
+    return torch.einsum("bt,btd->bd", each.to(x.dtype), seen) / total.view(-1, 1)
+
+
+def _padded(*sizes, padding=1.0):
+    """Texts of different lengths in one batch; what stands in the padding is no zero."""
+
+    def cases(seed):
+        g = torch.Generator().manual_seed(seed)
+        made = []
+        for B, T, d in sizes:
+            x = torch.randn(B, T, d, generator=g)
+            matrices = [torch.randn(d, d, generator=g) / d**0.5 for _ in range(3)]
+            length = torch.randint(1, T + 1, (B,), generator=g)
+            length[0] = max(1, T // 2)
+            real = torch.arange(T) < length[:, None]
+            made.append((torch.where(real[..., None], x, padding * x), *matrices, real))
+        return made
+
+    return cases
+
+
+exercise(
+    text_vectors,
+    cases=_padded((3, 6, 4), (4, 5, 7), (5, 8, 3)),
+    planted=_rows_hidden,
+    symptom="Add padding behind a text, and its vector changes: its tokens still look at padding.",
+    mistakes={
+        "padding in the mean": (
+            lambda x, w_q, w_k, w_v, real: _pooled(
+                x, w_q, w_k, w_v, real, weights=torch.ones_like(real), count=real.sum(1)
+            ),
+            "The attention is right now, but the mean takes in what stands at padding: leave the "
+            "last line as it was.",
+        ),
+        "mean over all places": (
+            lambda x, w_q, w_k, w_v, real: _pooled(
+                x, w_q, w_k, w_v, real, count=torch.full((len(x),), x.shape[1])
+            ),
+            "You divide by all T places. The mean is over the real tokens of each text.",
+        ),
+        "the wrong ones hidden": (
+            lambda x, w_q, w_k, w_v, real: _pooled(
+                x, w_q, w_k, w_v, ~real, hide=-1e30, weights=real, count=real.sum(1)
+            ),
+            "You hide the real tokens, and what is looked at is padding: `real` is True where a "
+            "token may be looked at, so ~real is what to hide.",
+        ),
+    },
+    clauses={
+        "large scores": Clause(
+            _padded((3, 5, 4), (4, 6, 3), padding=30.0),
+            "Padding gets the weight 0 whatever its score: fill in the lowest number there is, and "
+            "do not just subtract something.",
+            lambda x, w_q, w_k, w_v, real: _pooled(x, w_q, w_k, w_v, real, hide=-20.0),
+        ),
+        "sizes of one": Clause(
+            _padded((1, 5, 3), (4, 1, 3), (1, 1, 4)),
+            "One text or one token changes nothing: the shape is (B, d).",
+            lambda x, w_q, w_k, w_v, real: _pooled(x, w_q, w_k, w_v, real).squeeze(0),
+        ),
+    },
+    hints=[
+        "Padding must not matter, so there is a test: take one text, append a token whose `real` "
+        "is False, and compare the two vectors.",
+        "Which line lets padding in: the scores, or the mean? Print the weights of the first text "
+        "as a table: rows look, columns are looked at.",
+        "scores[b, t, s] is how much t looks at s. What is to be hidden is an s.",
+    ],
+    grad=["x", "w_q", "w_k", "w_v"],
+)
+
+
+# --- open experiments ----------------------------------------------------------------------------
+
+EXPERIMENTS = (
+    Experiment(
+        "context-that-helps",
+        question="How far does your BERT read? Take the hidden places of section 9.6, and let the "
+        "model see only the w tokens to the left and the w to the right of each: everything "
+        "farther away becomes [MASK]. Hide one place at a time, so that no place is another's "
+        "context. No training is needed.",
+        hand_in="the smallest w at which the accuracy is within one percentage point of that with "
+        "all of the text",
+        good=(
+            "The accuracy at several w, from 0 (nothing seen: compare it with the unigram) to the "
+            "whole text, at the same places.",
+            "A number of places that is large enough: the standard error of an accuracy, "
+            "√(p (1 − p) / n), is well below the one point that decides.",
+            "A remark that a text of masks is nothing that the model was trained on, and a second "
+            "way to take the context away (cutting the text off) as a check.",
+            "A sentence on what the number does not say: that a word farther away is not used on "
+            "average does not mean that it is never used; one such place, if there is one.",
+        ),
+        minutes=45,
+        kind="number",
+        unit="tokens",
+        between=(1, 64),
+        beyond="Is w counted on each side? At w = 0 the model should do about as well as the "
+        "unigram, and with the whole text as in section 9.7.",
+    ),
 )
 
 

@@ -5,6 +5,7 @@ import math
 import torch
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.experiments import Experiment
 from genai_utils.checks.predictions import Prediction
 from genai_utils.language import transformer
 
@@ -572,6 +573,152 @@ exercise(
             _squeezed,
         ),
     },
+)
+
+
+# --- multi_head: find the fault ------------------------------------------------------------------
+
+
+def multi_head(x, w_in, w_out, heads):
+    """Causal self-attention with several heads, as one batch of matrix products.
+
+        [Q K V] = x W_in,   head i = attention(Q_i, K_i, V_i),   out = [head_1 … head_h] W_out
+
+    Head i works on the i-th d/h columns of Q, K and V, and no token sees a later one.
+    Shapes: x (B, T, d), w_in (d, 3d), w_out (d, d), heads a divisor of d -> (B, T, d).
+    Source: Vaswani et al. 2017, section 3.2.2; lecture items A22, A23.
+    """
+    B, T, d = x.shape
+    q, k, v = (
+        part.reshape(B, T, heads, d // heads).transpose(1, 2)  # (B, h, T, d/h)
+        for part in (x @ w_in).chunk(3, dim=-1)
+    )
+    scores = q @ k.transpose(-2, -1) / math.sqrt(d // heads)  # (B, h, T, T)
+    later = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
+    weights = scores.masked_fill(later, -math.inf).softmax(dim=-1)
+    return (weights @ v).transpose(1, 2).reshape(B, T, d) @ w_out
+
+
+def _merged_wrongly(x, w_in, w_out, heads):
+    B, T, d = x.shape
+    q, k, v = (
+        part.reshape(B, T, heads, d // heads).transpose(1, 2)  # (B, h, T, d/h)
+        for part in (x @ w_in).chunk(3, dim=-1)
+    )
+    scores = q @ k.transpose(-2, -1) / math.sqrt(d // heads)  # (B, h, T, T)
+    later = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
+    weights = scores.masked_fill(later, -math.inf).softmax(dim=-1)
+    return (weights @ v).reshape(B, T, d) @ w_out
+
+
+def _several_heads(x, w_in, w_out, heads, scale=None, diagonal=1, split=None, penalty=-math.inf):
+    B, T, d = x.shape
+
+    def cut(part):
+        if split == "interleaved":
+            return part.reshape(B, T, d // heads, heads).permute(0, 3, 1, 2)
+        if split == "in place":
+            return part.reshape(B, heads, T, d // heads)
+        return part.reshape(B, T, heads, d // heads).transpose(1, 2)
+
+    q, k, v = (cut(part) for part in (x @ w_in).chunk(3, dim=-1))
+    scores = q @ k.transpose(-2, -1) / math.sqrt(scale or d // heads)
+    later = x.new_zeros(T, T).masked_fill(x.new_ones(T, T).triu(diagonal) > 0, penalty)
+    out = (scores + later).softmax(-1) @ v
+    if split == "interleaved":
+        return out.permute(0, 2, 3, 1).reshape(B, T, d) @ w_out
+    return out.transpose(1, 2).reshape(B, T, d) @ w_out
+
+
+def _layers(*sizes, scale=1.0):
+    def cases(seed):
+        g = _generator(seed)
+        return [
+            (
+                scale * torch.randn(B, T, d, generator=g),
+                torch.randn(d, 3 * d, generator=g) / math.sqrt(d),
+                torch.randn(d, d, generator=g) / math.sqrt(d),
+                heads,
+            )
+            for B, T, d, heads in sizes
+        ]
+
+    return cases
+
+
+exercise(
+    multi_head,
+    cases=_layers((3, 5, 8, 2), (4, 7, 12, 3), (5, 4, 6, 1)),
+    planted=_merged_wrongly,
+    symptom="With one head all is right. With two, an edit of the last token changes what comes "
+    "out at the first: what the heads give is put together in a wrong order.",
+    mistakes={
+        "split in place": (
+            lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, heads, split="in place"),
+            "Now the split is wrong: a head gets some tokens whole and others not at all. Cut the "
+            "columns, (B, T, h, d/h), and only then exchange T and h.",
+        ),
+        "divided by the width": (
+            lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, heads, x.shape[-1]),
+            "You divide by √d. A head's queries have d/h numbers, so √(d/h) was right.",
+        ),
+        "its own token hidden": (
+            lambda x, w_in, w_out, heads: _several_heads(
+                x, w_in, w_out, heads, diagonal=0, penalty=-1e30
+            ),
+            "You hide a token from itself. It may see itself and all before it: triu(1) was right.",
+        ),
+    },
+    clauses={
+        "large scores": Clause(
+            _layers((2, 4, 6, 2), (3, 5, 8, 4), scale=9.0),
+            "What comes later gets the weight 0 whatever its score: fill in minus infinity, and "
+            "do not just subtract something.",
+            lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, heads, penalty=-30.0),
+        ),
+        "sizes of one": Clause(
+            _layers((1, 4, 6, 2), (3, 1, 4, 2), (1, 1, 6, 3)),
+            "One sequence or one token keeps its dimension: the shape is (B, T, d).",
+            lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, heads).squeeze(0),
+        ),
+    },
+    hints=[
+        "A causal layer has a test: change the last token, and nothing before it may change. Try "
+        "it with heads=1 and with heads=2.",
+        "With one head nothing leaks. So the mask is right, and something goes wrong where heads "
+        "are split or put together. Write the shapes beside the lines.",
+        "weights @ v has the shape (B, h, T, d/h). A reshape keeps the order of the numbers: which "
+        "dimension has to stand right before the last one, so that a token's heads are neighbours?",
+    ],
+    grad=True,
+)
+
+
+# --- open experiments ----------------------------------------------------------------------------
+
+EXPERIMENTS = (
+    Experiment(
+        "longer-than-trained",
+        question="The recall of section 8.7 was trained on sequences of one length. What happens "
+        "at lengths that the model has never seen? Train the transformer with rotary, with "
+        'sinusoidal and with no positions (`positions="rotary"`, "sinusoidal", "none"), then ask '
+        "each on sequences up to four times as long, with as many facts as before.",
+        hand_in="a figure: right answers against the length of the test sequence, one curve for "
+        "each kind of positions, over three seeds",
+        good=(
+            "The trained length and the share of guessing are marked, and the axes have units.",
+            "All kinds have the same size, steps and batches; the curves show the mean of three "
+            "seeds and how far the seeds lie apart.",
+            "The number of facts and the gaps asked for are the same at each length, or the text "
+            "says what else changes with the length.",
+            "It keeps apart what is seen (where each curve falls) and what is supposed (why): "
+            "larger angles than any in training, positions never seen, more tokens to share the "
+            "attention.",
+            "It names a measurement that would tell two of these reasons apart.",
+        ),
+        minutes=60,
+        kind="figure",
+    ),
 )
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.experiments import Experiment
 from genai_utils.checks.predictions import Prediction
 from genai_utils.vision import vae
 
@@ -499,6 +500,131 @@ exercise(
         "x.clamp(min=floor) is the maximum of each number and the floor.",
     ],
     grad=["kl"],
+)
+
+
+# --- log_weights: find the fault -----------------------------------------------------------------
+
+
+def log_weights(log_p_x, mu, logvar, c):
+    """The log-weights of K codes for each image, which the bound (24.9) averages.
+
+        log w_k = log P(x|c_k) + log P(c_k) - log Q(c_k|x)
+        P(c) = N(0, I),   Q(c|x) = N(mu, diag(σ²)),   logvar = log σ²
+
+    Shapes: log_p_x (K, B), which is log P(x|c); mu, logvar (B, k); c (K, B, k) -> (K, B), in
+    nats. Right for a σ however small.
+    Source: Burda et al. 2016, eq. 8; lecture item A89.
+    """
+    log_prior = -0.5 * (c**2 + math.log(2 * math.pi)).sum(dim=-1)
+    log_q = -0.5 * ((c - mu) ** 2 / logvar.exp() + logvar + math.log(2 * math.pi)).sum(dim=-1)
+    return log_p_x + log_prior - log_q
+
+
+def _half_of_a_half(log_p_x, mu, logvar, c):
+    log_prior = -0.5 * (c**2 + math.log(2 * math.pi)).sum(dim=-1)
+    log_q = -0.5 * ((c - mu) ** 2 / logvar.exp() + logvar / 2 + math.log(2 * math.pi)).sum(dim=-1)
+    return log_p_x + log_prior - log_q
+
+
+def _log_normal(c, mu, logvar):
+    return torch.distributions.Normal(mu, (logvar / 2).exp()).log_prob(c).sum(-1)
+
+
+def _log_w(log_p_x, mu, logvar, c):
+    return log_p_x + _log_normal(c, c.new_zeros(()), c.new_zeros(())) - _log_normal(c, mu, logvar)
+
+
+def _drawn_codes(*sizes, shift=0.0, around=1.0):
+    """Codes of the encoder's normal, with its log-variances near `shift`."""
+
+    def cases(seed):
+        normal, made = _normal(seed), []
+        for K, B, k in sizes:
+            mu, logvar = around * normal(B, k), normal(B, k) + shift
+            made.append((normal(K, B) - 3, mu, logvar, mu + (logvar / 2).exp() * normal(K, B, k)))
+        return made
+
+    return cases
+
+
+exercise(
+    log_weights,
+    cases=_drawn_codes((3, 4, 2), (5, 3, 6), (6, 5, 3)),
+    planted=_half_of_a_half,
+    symptom="Where σ is 1 all is right. The smaller σ is, the larger the weights come out, until "
+    "the bound lies above log P(x): the density of the code under Q is wrong.",
+    mistakes={
+        "prior left out": (
+            lambda log_p_x, mu, logvar, c: log_p_x - _log_normal(c, mu, logvar),
+            "The prior P(c) is missing now. A code that it makes improbable weighs less.",
+        ),
+        "Q added": (
+            lambda log_p_x, mu, logvar, c: (
+                _log_w(log_p_x, mu, logvar, c) + 2 * _log_normal(c, mu, logvar)
+            ),
+            "You add log Q. What is drawn often has to weigh less: the weight divides by Q.",
+        ),
+        "normalisation left out": (
+            lambda log_p_x, mu, logvar, c: _log_w(log_p_x, mu, logvar, c) - logvar.sum(-1) / 2,
+            "The density of Q has lost its factor 1/σ for each unit: a narrow normal is high.",
+        ),
+        "normalisation doubled": (
+            lambda log_p_x, mu, logvar, c: _log_w(log_p_x, mu, logvar, c) + logvar.sum(-1) / 2,
+            "Now the factor 1/σ counts twice. logvar is log σ²; half of it is log σ.",
+        ),
+    },
+    clauses={
+        "however narrow": Clause(
+            _drawn_codes((3, 4, 2), (4, 2, 5), shift=-30.0, around=0.0),
+            "σ may be very small: put no bound on it, and add nothing to it.",
+            lambda log_p_x, mu, logvar, c: _log_w(log_p_x, mu, logvar.clamp(min=-20), c),
+        ),
+        "sizes of one": Clause(
+            _drawn_codes((1, 4, 3), (3, 1, 2), (4, 2, 1), (1, 1, 3)),
+            "One code, one image or one unit changes nothing: the shape is (K, B).",
+            lambda log_p_x, mu, logvar, c: _log_w(log_p_x, mu, logvar, c).squeeze(),
+        ),
+    },
+    hints=[
+        "A weight has a test: average many exp(log w) of codes from Q for a model whose P(x) is "
+        "known. The smallest such model has log P(x|c) = 0 for all c; what should the mean be?",
+        "Do it with σ = 1 and with σ = 0.1, and mu = 0. Only one of the two comes out as it "
+        "should, so look at what depends on σ.",
+        "log N(c; μ, σ²) = -½ ((c - μ)²/σ² + log σ² + log 2π). Compare term by term, and mind "
+        "what stands inside the bracket.",
+    ],
+    grad=True,
+)
+
+
+# --- open experiments ----------------------------------------------------------------------------
+
+EXPERIMENTS = (
+    Experiment(
+        "units-in-use",
+        question="A VAE need not use all of its code. Train the small VAE of section 24.1 with "
+        '2, 5, 10, 20, 40 and 80 code units, `train_small("k units", code=k)`, all else equal, '
+        "and count the active units of each: those whose mean varies over the test images by more "
+        "than 0.01, as in section 24.9.",
+        hand_in="the number of active units of the model with 80",
+        good=(
+            "A table or a figure over all six widths: active units, the two terms of the bound and "
+            "the bound itself, on test images.",
+            "Three seeds at least at the width that the conclusion rests on, and their spread.",
+            "Another threshold than 0.01, such as 0.001 or 0.1, to see whether the count hangs on "
+            "it; a histogram of the variances shows it at once.",
+            "An explanation by the two terms: what an unused unit costs, and what a further unit "
+            "would have to bring.",
+            "A sentence on what is not shown: whether a longer training would use more of them.",
+        ),
+        minutes=60,
+        kind="number",
+        unit="units",
+        between=(5, 60),
+        beyond="Is it the variance of the encoder's mean over the images, `mu.var(0)`, that you "
+        "compare with 0.01, and not that of the drawn codes, which is near 1 in dead units, too?",
+    ),
 )
 
 

@@ -3,7 +3,8 @@
 import nbformat
 import pytest
 
-from genai_utils.book.digest import code_sha256, meaning, package_call
+from genai_utils.book.digest import code_sha256, meaning, package_call, planted_cells
+from genai_utils.checks.stubs import PLANTED
 
 STUB = '''\
 def mean(x):
@@ -41,6 +42,21 @@ def test_cells_whose_output_comes_from_the_package_alone_are_left_out():
                   'draw("attention")', draw.replace("import draw", "import play")):  # fmt: skip
         assert package_call(other) is None
         assert code_sha256(notebook(other), "cpu") != code_sha256(notebook(), "cpu")
+
+
+FAULT = f"def mean(x):\n    {PLANTED}\n    return x.sum()"
+
+
+def test_a_planted_fault_and_its_check_are_left_out():
+    check = "check(mean)\n# hint('mean')"
+    tasks = notebook("x = 1", FAULT, check, FAULT.replace("sum", "max"), "y = 2")
+    assert planted_cells(tasks) == {2: "mean", 3: "mean", 4: "mean"}
+    assert code_sha256(tasks, "cpu") == code_sha256(notebook("x = 1", "y = 2"), "cpu")
+    for code in (FAULT.replace(PLANTED, "# mine"), "y = 3\n" + FAULT, FAULT + "\ny = 3"):
+        assert planted_cells(notebook(code, check)) == {}  # the check of what a run has made
+        assert code_sha256(notebook(code), "cpu") != code_sha256(notebook(), "cpu")
+    for code in ("check(other)", "check(mean)\nz = 1", "z = mean(x)", "check(mean, 1)"):
+        assert 2 not in planted_cells(notebook(FAULT, code))
 
 
 def same(one, other, profile="cpu"):

@@ -46,6 +46,9 @@ LONG = "\n".join(f"x{i} = {i}" for i in range(9))
         ("show_source(f)\nshow_source(g)", "output alone"),
         ("x = 1\nshow_source(f)", ""),
         ('from genai_utils.course import draw\n\ndraw("attention")', "output alone"),
+        ('from genai_utils.course import experiment\n\nexperiment("width")', "output alone"),
+        ('from genai_utils.course import hand_in\n\nhand_in("width", None)  # yours', "nothing"),
+        ('from genai_utils.course import hand_in\n\nhand_in("width", 3)', ""),
         (LONG, "experiment"),
         (f"# NBVAL_CHECK_OUTPUT\n{LONG}", ""),
         (LONG.rpartition("\n")[0], ""),
@@ -81,6 +84,8 @@ def page(tmp_path_factory):
         nbformat.v4.new_markdown_cell("## The figure"),
         cell("show(the_figure)", "<b>figure-1</b>"),
         cell('from genai_utils.course import draw\n\ndraw("attention")', "<b>drawing-1</b>"),
+        cell('from genai_utils.course import experiment\n\nexperiment("w")', "<b>asked-1</b>"),
+        cell('from genai_utils.course import hand_in\n\nhand_in("w", None)', "<b>waits-1</b>"),
         cell("explore(a_toy)", "<b>toy-1</b>", toy="Move it."),
         cell("print(seen)  # noqa"),
         nbformat.v4.new_markdown_cell("> **Erratum Y05.** It says x."),
@@ -113,6 +118,7 @@ def test_the_code_of_a_figure_is_folded_and_a_drawing_has_none(page):
     assert before.rfind("<details") > before.rfind("</details>")
     assert "drawing-1" in page and "attention" not in page
     assert "seen" in page and "noqa" not in page
+    assert "asked-1" in page and "waits-1" not in page and "hand_in" not in page
 
 
 def test_a_check_of_a_slide_is_folded_an_open_cell_is_not_and_progress_is_nobodys(page):

@@ -5,7 +5,7 @@ import pytest
 
 from genai_utils.book.digest import code_sha256
 from genai_utils.book.renew import Stale, main, renew, stale_sources
-from genai_utils.checks import stubs
+from genai_utils.checks import checking, stubs
 from genai_utils.checks.shown import shown_bundle
 from genai_utils.vision import vae
 
@@ -80,3 +80,32 @@ def test_what_cannot_be_renewed_is_said_and_left(path, work, told, capsys):
         renew(path)
     assert main([str(path)]) == 1 and told in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_the_tasks_of_a_chapter_are_inserted_without_a_run(path, capsys):
+    stub = stubs.stub("log_weights", "24_vae").rstrip()
+    ask = 'from genai_utils.course import experiment\n\nexperiment("units-in-use")'
+    wait = 'from genai_utils.course import hand_in\n\nhand_in("units-in-use", None)  # yours'
+    old = stub.replace("log_prior", "log_p")
+
+    def insert(nb):
+        for code in (old, "check(log_weights)", ask, wait):
+            nb.cells.append(nbformat.v4.new_code_cell(code))
+
+    change(path, insert)
+    assert renew(path) == [
+        "stubs: log_weights",
+        "drawings, toys and tasks: log_weights, units-in-use, units-in-use",
+    ]
+    nb = nbformat.read(path, as_version=4)
+    assert nb.cells[4].source == stub and nb.cells[4].outputs == []
+    assert nb.metadata["genai"]["code_sha256"] == code_sha256(nb, "cpu")
+    told, asked, waits = (cell.outputs[0].data["text/plain"] for cell in nb.cells[5:])
+    assert "still the planted version" in told and "to do" in waits
+    assert asked.startswith("Open experiment (60 minutes)")
+    names = {}
+    exec("\n".join(stubs.NAMES.values()) + "\n" + stub, names)
+    capsys.readouterr()
+    checking.check(names["log_weights"])  # as a run says it
+    assert capsys.readouterr().out.strip() == told
+    assert renew(path) == []

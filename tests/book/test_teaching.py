@@ -31,10 +31,11 @@ def test_exercises_count_by_their_level():
     prose = [
         "> **Exercise 2.1** (easy, 10 minutes). A.",
         "> **Exercise 2.2** (hard). B.\n\nText (medium).",
+        "> **Exercise 2.3** (find the fault, medium, 20 minutes). C.",
     ]
     chapter = SimpleNamespace(prose=prose)
-    assert teaching.levels(chapter) == ["easy", "hard"]
-    assert teaching.exercise_minutes(chapter) == 40
+    assert teaching.levels(chapter) == ["easy", "hard", "medium"]
+    assert teaching.exercise_minutes(chapter) == 60
 
 
 @pytest.mark.parametrize("name", BOOK.chapters)

@@ -20,6 +20,7 @@ import torch
 from genai_utils.checks import register, stubs
 from genai_utils.checks.compare import unchanged
 from genai_utils.checks.diagnosis import SEEDS, diagnose
+from genai_utils.checks.results import read
 
 ROOT = Path(__file__).parents[2]
 ALL = [each for topic in register.topics() for each in register.load(topic).values()]
@@ -64,7 +65,9 @@ every_clause = pytest.mark.parametrize(
 @every_exercise
 def test_stub_is_to_do(exercise):
     stub = with_notebook_names(stubs.stub(exercise), exercise.name)
-    assert diagnose(exercise, stub).state == "to do"
+    verdict = diagnose(exercise, stub)
+    assert verdict.state == "to do"
+    assert ("planted version" in verdict.sentence) == bool(exercise.planted)
     assert stub.__doc__ == exercise.reference.__doc__
 
 
@@ -74,6 +77,29 @@ def test_the_librarys_source_pasted_in_is_correct(exercise):
     pasted = with_notebook_names(stubs.source(exercise.reference), exercise.name)
     for seeds in (SEEDS, *OTHER_SEEDS):
         assert diagnose(exercise, pasted, seeds).state == "correct"
+
+
+@pytest.mark.parametrize("exercise", [e for e in ALL if e.planted], ids=ids)
+def test_a_planted_fault_is_plausible(exercise):
+    """It runs, gives what has the right form and the wrong numbers, and is in one place."""
+    assert stubs.foreign_names(exercise.planted) == set()
+    planted = with_notebook_names(stubs.stub(exercise), exercise.name)
+    for given in exercise.arguments(SEEDS[0]):
+        right, wrong = read(exercise.reference(*given)), read(planted(*given))
+        assert [t.shape for t in right.tensors] == [t.shape for t in wrong.tensors]
+        assert [t.dtype for t in right.tensors] == [t.dtype for t in wrong.tensors]
+        assert all(t.isfinite().all() for t in wrong.tensors)
+    lines = set(stubs.stub(exercise).splitlines())
+    right = stubs.source(exercise.reference).splitlines()
+    assert len(lines - set(right)) == 2, "the comment, and one line that is faulty"
+
+
+@pytest.mark.parametrize("exercise", [e for e in ALL if e.planted], ids=ids)
+def test_a_planted_fault_that_was_only_rewritten_is_told_its_symptom(exercise):
+    first, rest = stubs.stub(exercise).split(stubs.PLANTED)
+    body = rest.replace("    return ", "    mine = ") + "    return mine\n"
+    verdict = diagnose(exercise, with_notebook_names(first + body, exercise.name))
+    assert (verdict.state, verdict.sentence) == ("not yet", exercise.symptom)
 
 
 @every_mistake
@@ -152,7 +178,8 @@ def test_there_are_enough_exercises_and_answers(topic):
     wrong = Counter(name for name, _ in tables(topic).WRONG)
     right = Counter(name for name, _ in tables(topic).RIGHT)
     for name in shelf:
-        assert wrong[name] >= 8, f"{name}: too few wrong answers"
+        wanted = 3 if shelf[name].planted else 8  # wrong repairs: most of the function stands
+        assert wrong[name] >= wanted, f"{name}: too few wrong answers"
         assert right[name] >= 3, f"{name}: too few right answers"
         assert shelf[name].clauses, f"{name}: no clause of its docstring is declared"
 

@@ -248,3 +248,81 @@ def test_otter_itself_makes_a_notebook_for_students(tmp_path):
     assert "must_be_correct" not in nbformat.writes(student) and "SOLUTION" not in sources
     tests = student.metadata["otter"]["tests"]
     assert tests["q8_1"]["points"] == 1
+
+
+# --- planted faults and open experiments --------------------------------------------------------
+
+
+def faulty():
+    """The assignment of a planted fault, as if its chapter's notebook set it as 24.6."""
+    task = tasks.Task("24_vae", "24.6", "log_weights", "find the fault, hard", "24.8", "Mend.", ())
+    return assign.Set(task, 2.0)
+
+
+def open_one():
+    return assign.opened(["units-in-use"], {"units-in-use": 3.0})
+
+
+def test_an_assignment_shows_the_faulty_body_and_no_other():
+    notebook = assign.notebook(tasks.read("24_vae"), [faulty()])
+    answer = by_role(notebook, "answer")[0].source
+    assert answer == stubs.stub(faulty().task.exercise).rstrip() and stubs.PLANTED in answer
+    right = set(stubs.source(faulty().task.exercise.reference).splitlines()) - set(
+        answer.split("\n")
+    )
+    assert len(right) == 1 and right.pop() not in nbformat.writes(notebook)
+    assert "has a fault in it" in by_role(notebook, "head")[0].source
+
+
+@pytest.mark.parametrize(
+    ("form", "begin", "end"),
+    [("nbgrader", "### BEGIN SOLUTION", "### END SOLUTION"),
+     ("otter", "# BEGIN SOLUTION", "# END SOLUTION")],
+)  # fmt: skip
+def test_the_lecturers_version_keeps_the_fault_outside_of_the_marks(form, begin, end):
+    notebook = assign.notebook(tasks.read("24_vae"), [faulty()], form)
+    answer = by_role(notebook, "answer")[0].source
+    shown, solution = answer.split(begin)
+    assert shown.rstrip() == stubs.stub(faulty().task.exercise).rstrip()
+    names = {}
+    exec("\n".join(stubs.NAMES.values()) + "\n" + answer, names)
+    assert diagnose(faulty().task.exercise, names["log_weights"]).state == "correct"
+    assert solution.rstrip().endswith(end)
+
+
+def test_an_open_experiment_is_asked_and_its_good_points_are_not_told():
+    notebook = assign.notebook(tasks.read("24_vae"), [], open_ones=open_one())
+    text, place = by_role(notebook, "open")[0].source, by_role(notebook, "open answer")[0].source
+    asked = open_one()[0].experiment
+    assert text.startswith("## Open experiment: units-in-use (3 points, marked by hand)")
+    assert asked.question in text and asked.hand_in in text and place == "*Your answer:*"
+    assert not any(point in nbformat.writes(notebook) for point in asked.good)
+    assert "1 open experiment, 3 points" in by_role(notebook, "head")[0].source
+
+
+def test_the_lecturers_versions_have_it_marked_by_hand():
+    asked = open_one()[0].experiment
+    notebook = assign.notebook(tasks.read("24_vae"), [], "nbgrader", open_one())
+    cell = by_role(notebook, "open answer")[0]
+    meta = cell.metadata["nbgrader"]
+    assert (meta["grade"], meta["solution"], meta["points"]) == (True, True, 3.0)
+    assert all(point in cell.source for point in asked.good)
+    assert cell.source.startswith("### BEGIN SOLUTION") and cell.source.endswith("### END SOLUTION")
+    notebook = assign.notebook(tasks.read("24_vae"), [], "otter", open_one())
+    raw = [c.source for c in notebook.cells if c.cell_type == "raw"]
+    assert "# BEGIN QUESTION\nname: units_in_use\nmanual: true\npoints: 3" in raw
+    assert raw[-3:] == ["# BEGIN SOLUTION", "# END SOLUTION", "# END QUESTION"]
+
+
+def test_the_command_sets_an_open_experiment_and_grading_passes_over_it(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--experiments", "units-in-use", "--points", "units-in-use=3", "24.1=2"]
+    assert assign.main([*arguments, "--exercises", "24.1", "--out", str(out)]) == 0
+    assert "1 exercise, 1 open experiment, 5 points." in capsys.readouterr().out
+    manifest = json.loads((out / "assignment.json").read_text())
+    assert manifest["by hand"] == [
+        {"chapter": "24_vae", "experiment": "units-in-use", "points": 3.0}
+    ]
+    assert [e["number"] for e in manifest["exercises"]] == ["24.1"]
+    assert assign.main(["--experiments", "units-in-us", "--out", str(tmp_path / "no")]) == 1
+    assert "Near it: units-in-use" in capsys.readouterr().err

@@ -116,7 +116,65 @@ def loops_loss(logits, labels):
     return total / max(n, 1)
 
 
+TV = "text_vectors"
+
+
+def tv_one_by_one(x, w_q, w_k, w_v, real):
+    found = []
+    for text, there in zip(x, real, strict=True):
+        t = text[there]
+        found.append(F.scaled_dot_product_attention(t @ w_q, t @ w_k, t @ w_v).mean(0))
+    return torch.stack(found)
+
+
+def tv_library(x, w_q, w_k, w_v, real):
+    seen = F.scaled_dot_product_attention(x @ w_q, x @ w_k, x @ w_v, attn_mask=real.unsqueeze(1))
+    return torch.where(real.unsqueeze(-1), seen, 0.0).sum(1) / real.sum(1).unsqueeze(1)
+
+
+def tv_weights_first(x, w_q, w_k, w_v, real):
+    """The mean over the queries is taken of the weights."""
+    q, k, v = (x.double() @ w.double() for w in (w_q, w_k, w_v))
+    scores = torch.einsum("btd,bsd->bts", q, k) / x.shape[-1] ** 0.5
+    weights = scores.where(real[:, None], -torch.inf).softmax(2)
+    share = real.double() / real.sum(1, keepdim=True)
+    return torch.einsum("bt,bts,bsd->bd", share, weights, v)
+
+
+def tv_unmasked(x, w_q, w_k, w_v, real):
+    seen = F.scaled_dot_product_attention(x @ w_q, x @ w_k, x @ w_v)
+    return (seen * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+
+def tv_zeroed_values(x, w_q, w_k, w_v, real):
+    """Padding has the value 0, but still takes its share of the weights."""
+    seen = F.scaled_dot_product_attention(x @ w_q, x @ w_k, (x @ w_v) * real[..., None])
+    return (seen * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+
+def tv_zeroed_scores(x, w_q, w_k, w_v, real):
+    """A score of 0 is no weight of 0."""
+    q, k, v = x @ w_q, x @ w_k, x @ w_v
+    scores = (q @ k.mT / q.shape[-1] ** 0.5) * real[:, None]
+    return ((scores.softmax(-1) @ v) * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+
+def tv_after_the_softmax(x, w_q, w_k, w_v, real):
+    """Hidden after the softmax: the weights no longer sum to one."""
+    q, k, v = x @ w_q, x @ w_k, x @ w_v
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) * real[:, None]
+    return ((weights @ v) * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+
+def tv_over_queries(x, w_q, w_k, w_v, real):
+    """The softmax goes over those who look."""
+    q, k, v = x @ w_q, x @ w_k, x @ w_v
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~real[:, :, None], -1e30)
+    return ((scores.softmax(1) @ v) * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+
 RIGHT = [
+    *((TV, f) for f in (tv_one_by_one, tv_library, tv_weights_first)),
     ("longest_match", recursive_match),
     ("longest_match", match_by_regular_expression),
     ("pack_pair", pack_with_lists),
@@ -128,6 +186,8 @@ RIGHT = [
 
 
 WRONG = [
+    *((TV, f) for f in (tv_unmasked, tv_zeroed_values, tv_zeroed_scores)),
+    *((TV, f) for f in (tv_after_the_softmax, tv_over_queries)),
     ("longest_match", lambda letters, pieces: recursive_match(letters, pieces) + 1),
     ("longest_match", lambda letters, pieces: recursive_match(letters, pieces).clamp(min=0)),
     ("longest_match", lambda letters, pieces: recursive_match(letters, pieces).flip(0)),

@@ -352,7 +352,7 @@ def test_a_corrupt_file_is_moved_aside_and_that_is_said(content, fresh, capsys):
 
 
 def test_a_file_of_a_newer_version_is_left_alone(fresh, capsys):
-    newer = '{"format": "genai-from-scratch progress", "version": 3, "notebooks": {}}'
+    newer = '{"format": "genai-from-scratch progress", "version": 4, "notebooks": {}}'
     (fresh / "progress.json").write_text(newer)
     check(right()), progress()
     assert capsys.readouterr().out.count("newer version") == 2

@@ -23,8 +23,10 @@ def longer(x, dim):
     return total
 
 
-def exercise(reference, clauses=0):
-    return SimpleNamespace(reference=reference, clauses=dict.fromkeys(range(clauses)))
+def exercise(reference, clauses=0, planted=None):
+    return SimpleNamespace(
+        reference=reference, clauses=dict.fromkeys(range(clauses)), planted=planted
+    )
 
 
 def test_points_count_operations_and_clauses_and_no_checks():
@@ -40,6 +42,10 @@ def test_points_count_operations_and_clauses_and_no_checks():
 )  # fmt: skip
 def test_levels_begin_where_the_rule_says(clauses, label):
     assert levels.label(exercise(short, clauses)) == label
+
+
+def test_a_planted_fault_is_said_and_counts_as_the_function_does():
+    assert levels.label(exercise(longer, planted=short)) == "find the fault, easy, 10 minutes"
 
 
 def test_the_book_has_exercises_of_all_levels():

@@ -2,9 +2,10 @@
 
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from genai_utils.checks import register, stubs
+from genai_utils.checks import Exercise, register, stubs
 from genai_utils.checks.clues import is_stub
 
 from .toys import NORMS, SHIFT, matrices, row_norms
@@ -60,7 +61,7 @@ def test_source_is_the_whole_function():
 
 def test_foreign_names():
     def clean(x: stubs.NAMES, n=1):
-        y = [torch.ones(i) for i in range(n)]  # noqa: F821
+        y = [torch.ones(i) for i in range(n)]
         return math.sqrt(len(y)) + np.sum(y) + F.relu(x) + clean(x)  # noqa: F821
 
     clean.__annotations__ = {}
@@ -112,3 +113,59 @@ def test_command_line_prints_every_stub_of_a_notebook(toys, capsys):
     assert stubs.main([]) == 2 and stubs.main(["99_none"]) == 2
     error = capsys.readouterr().err
     assert "usage:" in error and "'99_none'" in error
+
+
+def row_norms_squared(x):
+    total = (x**2).sum(1)  # its root is missing
+    return torch.clamp(total, min=0.0)
+
+
+def rooted(x):
+    """The lengths."""
+    total = (x**2).sum(1)
+    return torch.clamp(total, min=0.0).sqrt()
+
+
+FAULTY = Exercise(rooted, cases=matrices, planted=row_norms_squared, symptom="It is too long.")
+
+
+def made(code, name, *before):
+    names = {}
+    exec("\n".join([*before, code]), names)
+    return names[name]
+
+
+def test_a_stub_with_a_planted_fault_has_the_faulty_body_under_a_mark(toys):
+    stub = stubs.stub(FAULTY)
+    assert stub == (
+        f'def rooted(x):\n    """The lengths."""\n    {stubs.PLANTED}\n'
+        "    total = (x**2).sum(1)  # its root is missing\n"
+        "    return torch.clamp(total, min=0.0)\n"
+    )
+    assert [n.name for n in stubs.stubs_in(f"import torch\n{stub}")] == ["rooted"]
+    assert stubs.stubs_in(stubs.source(rooted)) == []
+
+
+def test_the_planted_version_is_known_and_what_differs_is_not():
+    stub = stubs.stub(FAULTY)
+    for before in ((), ("import torch",), stubs.NAMES.values()):  # which change the byte code
+        assert stubs.is_planted(made(stub, "rooted", *before), FAULTY)
+    same = stub.replace(stubs.PLANTED, "# mine").replace("The lengths.", "What I think.")
+    assert stubs.is_planted(made(same, "rooted", "import torch"), FAULTY)
+    for other in (stub.replace("min=0.0", "min=0.1"), stub.replace("0.0)", "0.0).sqrt()")):
+        assert not stubs.is_planted(made(other, "rooted", "import torch"), FAULTY)
+    assert not stubs.is_planted(made(stub, "rooted"), NORMS) and not stubs.is_planted(3, FAULTY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"planted": row_norms, "symptom": "It is."}, TypeError),  # it has a docstring
+        ({"planted": lambda y: y, "symptom": "It is."}, ValueError),
+        ({"planted": row_norms_squared}, TypeError),
+        ({"planted": 3, "symptom": "It is."}, TypeError),
+    ],
+)
+def test_a_broken_planted_fault_is_refused(settings, error):
+    with pytest.raises(error):
+        Exercise(rooted, cases=matrices, **settings)

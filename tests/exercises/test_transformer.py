@@ -106,7 +106,66 @@ def dictionary_induction(ids, weights):
     return total / max(n, 1)
 
 
+MH = "multi_head"
+
+
+def mh_loop(x, w_in, w_out, heads):
+    q, k, v = (x @ w_in).split(x.shape[-1], -1)
+    parts = []
+    for a, b, c in zip(*(m.chunk(heads, -1) for m in (q, k, v)), strict=True):
+        parts.append(torch.nn.functional.scaled_dot_product_attention(a, b, c, is_causal=True))
+    return torch.cat(parts, -1) @ w_out
+
+
+def mh_einsum(x, w_in, w_out, heads):
+    B, T, d = x.shape
+    q, k, v = (x @ w_in).view(B, T, 3, heads, d // heads).unbind(2)
+    scores = torch.einsum("bthe,bshe->bhts", q, k) * (d // heads) ** -0.5
+    scores = scores + torch.full((T, T), -torch.inf).triu(1)
+    return torch.einsum("bhts,bshe->bthe", scores.softmax(-1), v).flatten(2) @ w_out
+
+
+def mh_double(x, w_in, w_out, heads):
+    B, T, d = x.shape
+    x, w_in, w_out = x.double(), w_in.double(), w_out.double()
+    q, k, v = ((x @ w).unflatten(-1, (heads, -1)).mT.mT.swapaxes(1, 2) for w in w_in.chunk(3, 1))
+    e = (q @ k.mT / (d / heads) ** 0.5).exp() * torch.ones(T, T).tril()
+    return (e / e.sum(-1, keepdim=True) @ v).swapaxes(1, 2).flatten(2) @ w_out
+
+
+def mh_split_too(x, w_in, w_out, heads):
+    """Both the split and the merge without an exchange: right shapes, tokens mixed."""
+    B, T, d = x.shape
+    q, k, v = (m.reshape(B, heads, T, d // heads) for m in (x @ w_in).chunk(3, -1))
+    a = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return a.reshape(B, T, d) @ w_out
+
+
+def mh_last_two(x, w_in, w_out, heads):
+    """The merge exchanges the wrong two dimensions."""
+    B, T, d = x.shape
+    q, k, v = (m.reshape(B, T, heads, -1).transpose(1, 2) for m in (x @ w_in).chunk(3, -1))
+    a = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return a.transpose(2, 3).reshape(B, T, d) @ w_out
+
+
+def mh_interleaved(x, w_in, w_out, heads):
+    """Heads are merged number by number, not part by part."""
+    B, T, d = x.shape
+    q, k, v = (m.reshape(B, T, heads, -1).transpose(1, 2) for m in (x @ w_in).chunk(3, -1))
+    a = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return a.permute(0, 2, 3, 1).reshape(B, T, d) @ w_out
+
+
+def mh_no_mask(x, w_in, w_out, heads):
+    B, T, d = x.shape
+    q, k, v = (m.reshape(B, T, heads, -1).transpose(1, 2) for m in (x @ w_in).chunk(3, -1))
+    a = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    return a.transpose(1, 2).reshape(B, T, d) @ w_out
+
+
 RIGHT = [
+    *((MH, f) for f in (mh_loop, mh_einsum, mh_double)),
     ("attention", library_attention),
     ("rotary", complex_rotary),
     ("rotary", matrix_rotary),
@@ -117,6 +176,7 @@ RIGHT = [
 
 
 WRONG = [
+    *((MH, f) for f in (mh_split_too, mh_last_two, mh_interleaved, mh_no_mask)),
     ("attention", loop_attention),
     ("attention", einsum_attention),
     ("local_mask", band),

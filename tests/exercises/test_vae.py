@@ -493,7 +493,52 @@ def fb_zero_floor(kl, floor):
 
 RP, KL, LL = "reparameterize", "gaussian_kl", "bernoulli_log_likelihood"
 IW, FB = "iwae_bound", "free_bits"
+LW = "log_weights"
+
+
+def lw_distributions(log_p_x, mu, logvar, c):
+    q = Independent(Normal(mu, logvar.mul(0.5).exp()), 1)
+    p = Independent(Normal(torch.zeros_like(mu), 1.0), 1)
+    return log_p_x + p.log_prob(c) - q.log_prob(c)
+
+
+def lw_without_constant(log_p_x, mu, logvar, c):
+    """log 2π stands in both densities."""
+    return log_p_x + 0.5 * ((c - mu) ** 2 * (-logvar).exp() + logvar - c**2).sum(-1)
+
+
+def lw_loops(log_p_x, mu, logvar, c):
+    rows = []
+    for k in range(len(c)):
+        eps = (c[k].double() - mu) / (logvar.double() / 2).exp()
+        unit = eps**2 / 2 - c[k].double() ** 2 / 2 + logvar / 2
+        rows.append(log_p_x[k] + unit.sum(-1))
+    return torch.stack(rows)
+
+
+def lw_no_normalisation(log_p_x, mu, logvar, c):
+    return log_p_x + 0.5 * ((c - mu) ** 2 / logvar.exp() - c**2).sum(-1)
+
+
+def lw_sigma_in_the_square(log_p_x, mu, logvar, c):
+    return log_p_x + 0.5 * ((c - mu) ** 2 / (logvar / 2).exp() + logvar - c**2).sum(-1)
+
+
+def lw_quarter(log_p_x, mu, logvar, c):
+    return log_p_x + 0.5 * ((c - mu) ** 2 / logvar.exp() + logvar / 4 - c**2).sum(-1)
+
+
+def lw_minus(log_p_x, mu, logvar, c):
+    return log_p_x + 0.5 * ((c - mu) ** 2 / logvar.exp() - logvar - c**2).sum(-1)
+
+
+def lw_kl(log_p_x, mu, logvar, c):
+    """The mean over Q of the two densities, not their value at the code that was drawn."""
+    return log_p_x - 0.5 * (logvar.exp() - 1 - logvar + mu**2).sum(-1)
+
+
 RIGHT = [
+    *((LW, f) for f in (lw_distributions, lw_without_constant, lw_loops)),
     *((RP, f) for f in (rp_distribution, rp_einsum, rp_loops, rp_double)),
     *((KL, f) for f in (kl_distributions, kl_einsum, kl_loops, kl_double)),
     *((LL, f) for f in (ll_distribution, ll_softplus, ll_logsigmoid, ll_loops, ll_double)),
@@ -512,6 +557,7 @@ RIGHT = [
     *((FB, f) for f in (fb_negative,)),
 ]
 WRONG = [
+    *((LW, f) for f in (lw_no_normalisation, lw_sigma_in_the_square, lw_quarter, lw_minus, lw_kl)),
     *((RP, f) for f in (rp_own_noise, rp_detached, rp_sampled, rp_softplus, rp_quarter)),
     (RP, rp_base_two),
     *((KL, f) for f in (kl_of_the_other_order, kl_no_one, kl_mu_not_squared, kl_root, kl_column)),

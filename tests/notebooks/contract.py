@@ -9,15 +9,17 @@ from html.parser import HTMLParser
 from genai_utils.book import estimate
 from genai_utils.book.cards import excess, on_card
 from genai_utils.book.chapters import Chapter
-from genai_utils.book.digest import code_sha256
+from genai_utils.book.digest import code_sha256, package_call, planted_cells
 from genai_utils.book.renew import Stale, package_outputs, stale_sources, stale_words, upgraded
 from genai_utils.book.retouch import Unlike
-from genai_utils.checks import levels, register, stubs
+from genai_utils.checks import experiments, levels, register, stubs
+from genai_utils.checks.stubs import planted_in
 
 LIMIT = 1_500_000  # bytes of a stored notebook
 LINES = 18  # of a code cell, without its blank ones
 FIRST_LINES = 25  # in the chapters that were written first, until they are gone over
 FIRST = {*range(1, 11), *range(19, 25)}
+WITHOUT_TASKS = FIRST - {8, 9, 24}  # chapters whose planted fault and open experiment are to come
 
 SETUP = """\
 # Set-up: the same in every notebook. It installs the book's package only where it is missing.
@@ -144,9 +146,42 @@ def stubs_are_current(chapter, book, address):
     """Each stub is what the library's function gives today: its signature and its docstring."""
     for cell in chapter.code_cells:
         name = re.match(r"def (\w+)\(", cell.source)
-        stub = name and cell.source.rstrip().endswith("\n    ...")
-        if stub and cell.source.rstrip() != stubs.stub(name[1], chapter.name).rstrip():
+        stub = name and (cell.source.rstrip().endswith("\n    ...") or planted_in(cell.source))
+        if not stub:
+            continue
+        try:
+            wanted = stubs.stub(name[1], chapter.name).rstrip()
+        except register.UnknownExercise:
+            yield f"{name[1]} is no exercise of its file of exercises"
+            continue
+        if cell.source.rstrip() != wanted:
             yield f"the stub of {name[1]} is not the library's: python -m genai_utils.book.renew"
+
+
+def two_more_kinds(chapter, book, address):
+    """A planted fault with its check, and an open experiment; what is declared is set, once."""
+    try:
+        faults = [e.name for e in register.load(chapter.name).values() if e.planted]
+        asked = [e.name for e in experiments.of_topic(register.topic_of(chapter.name))]
+    except register.UnknownExercise:
+        faults, asked = [], []
+    if int(chapter.name[:2]) not in WITHOUT_TASKS:
+        if not faults:
+            yield "it has no planted fault: exercise(…, planted=…)"
+        if not asked:
+            yield "it has no open experiment: EXPERIMENTS of its exercises"
+    cells = [cell.source for cell in chapter.code_cells]
+    set_here = [node.name for code in cells for node in planted_in(code)]
+    if set_here != faults:
+        yield f"it sets the planted faults {set_here}; its exercises declare {faults}"
+    alone = list(planted_cells(chapter.notebook).values())
+    for name in set_here:
+        if alone.count(name) != 2:
+            yield f"the planted {name}, and check({name}) after it, need cells of their own"
+    calls = [call for call in map(package_call, cells) if call]
+    for kind in ("experiment", "hand_in"):
+        if (called := [name for what, name in calls if what == kind]) != asked:
+            yield f"{kind}(…) is called for {called}; its exercises declare {asked}"
 
 
 def levels_follow_the_rule(chapter, book, address):
@@ -290,6 +325,7 @@ RULES = (
     parts,
     toy,
     stubs_are_current,
+    two_more_kinds,
     levels_follow_the_rule,
     sources_are_current,
     words_are_current,

@@ -11,7 +11,8 @@ import yaml
 
 from genai_utils.book.chapters import Book, Chapter, address
 from genai_utils.book.digest import code_sha256
-from tests.notebooks.contract import cells, problems
+from genai_utils.checks import stubs
+from tests.notebooks.contract import cells, problems, two_more_kinds
 
 ROOT = Path(__file__).parents[2]
 BOOK = Book(ROOT)
@@ -67,6 +68,15 @@ def markdown(nb, old, new, count=1):
 
 def code(nb, index=-1):
     return [cell for cell in nb.cells if cell.cell_type == "code"][index]
+
+
+FAULT = stubs.stub("log_weights", "24_vae").rstrip()
+ASKED = 'from genai_utils.course import experiment\n\nexperiment("units-in-use")'
+HANDED_IN = 'from genai_utils.course import hand_in\n\nhand_in("units-in-use", None)'
+
+
+def add_code(nb, text):
+    nb.cells.append(nbformat.v4.new_code_cell(text))
 
 
 def the_toy(nb):
@@ -151,6 +161,10 @@ MUTANTS = {
     ),
     "has no check": lambda nb: recode(nb, r"^check\(", "print("),
     "by the rule it is": lambda nb: markdown(nb, r"\((easy|medium|hard), ", "(trivial, "),
+    "it sets the planted faults": lambda nb: add_code(nb, FAULT),
+    "need cells of their own": lambda nb: add_code(nb, FAULT),
+    "experiment(…) is called for": lambda nb: add_code(nb, ASKED),
+    "hand_in(…) is called for": lambda nb: add_code(nb, HANDED_IN),
     "how to get a hint": lambda nb: [
         cell.update(source=cell.source.replace("hint(", "help(")) for cell in nb.cells
     ],
@@ -219,3 +233,15 @@ def test_cells_of_new_chapters_are_shorter(name, lines, long, tmp_path):
     nbformat.write(notebook, path)
     found = list(cells(Chapter(path), BOOK, ADDRESS))
     assert bool(found) == long and all(f"has {lines} lines, at most" in each for each in found)
+
+
+@pytest.mark.parametrize("name", ["26_gan", "10_gpt", "24_vae"])
+def test_new_chapters_and_three_others_have_two_more_kinds_of_task(name, tmp_path):
+    path = tmp_path / f"{name}.ipynb"
+    codes = [FAULT, "check(log_weights)", ASKED, HANDED_IN] if name == "24_vae" else []
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in codes]), path
+    )
+    found = list(two_more_kinds(Chapter(path), BOOK, ADDRESS))
+    wanted = ["has no planted fault", "has no open experiment"] if name == "26_gan" else []
+    assert len(found) == len(wanted) and all(w in f for w, f in zip(wanted, found, strict=True))
