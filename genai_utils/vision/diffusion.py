@@ -129,7 +129,7 @@ def step_mean(x_t, eps, bar, before):
     """
     alpha = bar / before
     part = per_example((1 - alpha) / (1 - bar).sqrt(), x_t)
-    return (x_t - part * eps) / per_example(alpha, x_t).sqrt()
+    return (x_t - part * eps) / per_example(alpha.sqrt(), x_t)
 
 
 def ddim_step(x_t, eps, bar, earlier, eta=0.0, z=None):
