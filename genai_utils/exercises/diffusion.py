@@ -1,4 +1,4 @@
-"""Exercises of notebook 27_diffusion: noise in one step, the way back, long steps, a wish, a line."""
+"""Exercises of notebook 27_diffusion: noise, the way back, long steps, a wish, a line."""
 
 import torch
 
@@ -212,7 +212,8 @@ exercise(
     hints=[
         "α_t is not given, but ᾱ_t = α_t ᾱ_{t-1}, so it is bar / before.",
         "Compute the two factors and the variance as rows of B numbers, then reshape the factors.",
-        "of_x_t = alpha.sqrt() * (1 - before) / (1 - bar); of_x = before.sqrt() * (1 - alpha) / (1 - bar).",
+        "of_x_t = alpha.sqrt() * (1 - before) / (1 - bar), and "
+        "of_x = before.sqrt() * (1 - alpha) / (1 - bar).",
     ],
     grad=True,
 )
@@ -315,7 +316,7 @@ exercise(
         ),
         "any shape": Clause(
             _leaps(0.5, shapes=OTHERS),
-            "x_t may have any number of axes; the B numbers of bar and earlier belong to its first.",
+            "x_t may have any number of axes; bar and earlier belong to its first.",
             lambda x_t, eps, bar, earlier, eta=0.0, z=None: _leap(
                 x_t, eps, bar, earlier, eta, z, each=_as_images
             ),
@@ -389,10 +390,10 @@ exercise(
 
 def _line_ends(seed):
     normal, _ = _random(seed)
-    return [(normal(2, 1, 2, 2), normal(2, 1, 2, 2), torch.tensor([0.0, 1.0]))]
+    return [(normal(2, 1, 2, 2), torch.tensor([0.0, 1.0]), normal(2, 1, 2, 2))]
 
 
-def _line(x, eps, u, each=_each):
+def _line(x, u, eps, each=_each):
     u = each(u, x)
     return (1 - u) * x + u * eps, eps - x
 
@@ -402,23 +403,23 @@ exercise(
     cases=_noise_cases(IMAGES),
     mistakes={
         "velocity towards the data": (
-            lambda x, eps, u: (_line(x, eps, u)[0], x - eps),
+            lambda x, u, eps: (_line(x, u, eps)[0], x - eps),
             "Your velocity points from noise to data. u grows towards the noise, so dx/du = ε - x.",
         ),
         "ends exchanged": (
-            lambda x, eps, u: (_line(x, eps, 1 - u)[0], eps - x),
+            lambda x, u, eps: (_line(x, 1 - u, eps)[0], eps - x),
             "At u = 0 you have the noise. u = 0 are the data, u = 1 is the noise.",
         ),
         "roots as in DDPM": (
-            lambda x, eps, u: (diffusion.noised(x, 1 - u, eps), eps - x),
+            lambda x, u, eps: (diffusion.noised(x, 1 - u, eps), eps - x),
             "These are DDPM's roots: a circle, on which the variance stays. The line has none.",
         ),
         "velocity times u": (
-            lambda x, eps, u: (_line(x, eps, u)[0], _each(u, x) * (eps - x)),
+            lambda x, u, eps: (_line(x, u, eps)[0], _each(u, x) * (eps - x)),
             "You multiplied the velocity by u. Along a straight line it is the same everywhere.",
         ),
         "the place as velocity": (
-            lambda x, eps, u: (_line(x, eps, u)[0], eps),
+            lambda x, u, eps: (_line(x, u, eps)[0], eps),
             "Your velocity is the noise alone. Differentiate (1 - u) x + u ε: the first term "
             "gives -x.",
         ),
@@ -427,12 +428,12 @@ exercise(
         "both ends": Clause(
             _line_ends,
             "u = 0 gives the data and u = 1 the noise, exactly.",
-            lambda x, eps, u: _line(x, eps, u.clamp(0.02, 0.98)),
+            lambda x, u, eps: _line(x, u.clamp(0.02, 0.98), eps),
         ),
         "any shape": Clause(
             _noise_cases(OTHERS),
             "x may have any number of axes; the B numbers of u belong to its first.",
-            lambda x, eps, u: _line(x, eps, u, _as_images),
+            lambda x, u, eps: _line(x, u, eps, _as_images),
         ),
     },
     hints=[

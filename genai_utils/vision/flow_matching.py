@@ -23,12 +23,12 @@ from .unet import UNet, for_sampling, recorded
 SCALE = 1_000  # what the network is told: u = 1 is its time 1,000, as DDPM's T
 
 
-def straight(x, eps, u):
+def straight(x, u, eps):
     """A place on the straight line from data to noise, and the velocity there.
 
         x_u = (1 - u) x + u ε,   v = dx_u / du = ε - x
 
-    Shapes: x (B, …), eps ~ N(0, I) of the same shape, u (B,) in [0, 1] -> x_u, v (B, …).
+    Shapes: x (B, …), u (B,) in [0, 1], eps ~ N(0, I) of the shape of x -> x_u, v (B, …).
     The velocity is the same all along the line. Source: Liu et al. 2023, eq. 1.
     """
     u = per_example(u, x)
@@ -83,7 +83,7 @@ class RectifiedFlow(ImageModel):
         if y is not None:
             y = class_or_none(y, self.classes, self.dropped)
         u = torch.rand(len(x), device=x.device)
-        x_u, v = straight(2 * x - 1, torch.randn_like(x), u)
+        x_u, v = straight(2 * x - 1, u, torch.randn_like(x))
         loss = F.mse_loss(self.net(x_u, SCALE * u, y).float(), v)
         return {"loss": loss, "mse": loss}
 

@@ -19,10 +19,10 @@ def small(**options):
 def test_a_line_goes_from_data_to_noise_at_one_velocity():
     x, eps = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
     u = torch.tensor([0.0, 0.25, 1.0])
-    place, v = straight(x, eps, u)
+    place, v = straight(x, u, eps)
     assert torch.equal(place[0], x[0]) and torch.equal(place[2], eps[2])
     assert torch.allclose(place[1], 0.75 * x[1] + 0.25 * eps[1])
-    later, _ = straight(x, eps, u + 0.01)
+    later, _ = straight(x, u + 0.01, eps)
     assert torch.allclose((later - place) / 0.01, v, atol=1e-3)
 
 

@@ -384,8 +384,8 @@ def diffusion():
     ink = {"#": 1.0, "+": 0.0, ".": -1.0}
     clean = np.array([[ink[letter] for letter in row] for row in THREE])
     eps = rng.normal(size=clean.shape)
-    side, gap = 72, 35
-    left = [8 + k * (side + gap - 2) for k in range(5)]
+    side = 68
+    left = [8 + 104 * k for k in range(5)]
     boxes = []
     for x, bar in zip(left, (1.0, 0.85, 0.55, 0.25, 0.0), strict=True):
         noisy = np.sqrt(bar) * clean + np.sqrt(1 - bar) * eps
@@ -420,7 +420,7 @@ def unet():
     levels = (("28 × 28", "32", 52, 86), ("14 × 14", "64", 142, 64), ("7 × 7", "64", 232, 46))
     sides = []
     for k, (places, channels, y, height) in enumerate(levels):
-        x = 66 + 52 * k
+        x = 60 + 46 * k
         one = c.box(x, y, 30 + 6 * k, height, role="parameter", round=3)
         other = c.box(500 - x - 30 - 6 * k, y, 30 + 6 * k, height, role="parameter", round=3)
         sides.append((one, other))
