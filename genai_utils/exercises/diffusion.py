@@ -29,7 +29,7 @@ def _as_images(value, x):
     return value.reshape(-1, 1, 1, 1) if x.ndim == 4 else value.mean()
 
 
-IMAGES, OTHERS = ((3, 1, 4, 4), (5, 2, 3, 3)), ((4,), (3, 2), (6, 5))
+IMAGES, OTHERS = ((3, 1, 4, 5), (5, 2, 3, 4)), ((4,), (3, 2), (6, 5))
 
 # --- noised --------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ exercise(
         "bar has the shape (B,). To multiply x (B, C, H, W) it must be (B, 1, 1, 1).",
         "bar = bar.reshape(-1, *[1] * (x.ndim - 1)); then bar.sqrt() * x + (1 - bar).sqrt() * eps.",
     ],
-    grad=True,
+    grad=["x", "eps"],
 )
 
 # --- posterior -----------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ exercise(
         "of_x_t = alpha.sqrt() * (1 - before) / (1 - bar), and "
         "of_x = before.sqrt() * (1 - alpha) / (1 - bar).",
     ],
-    grad=True,
+    grad=["x", "x_t"],
 )
 
 # --- ddim_step -----------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ exercise(
         "The factors of eps and z are √(1 - ᾱ_s - σ²) and σ.",
         "Return before z is used where eta == 0. Rounding may leave -1e-8 under a root: clamp it.",
     ],
-    grad=True,
+    grad=["x_t", "eps"],
 )
 
 # --- guided --------------------------------------------------------------------------------------
@@ -336,7 +336,8 @@ exercise(
 def _guidance(*scales):
     def cases(seed):
         normal, _ = _random(seed)
-        return [(normal(3, 1, 2, 2), normal(3, 1, 2, 2), scale) for scale in scales]
+        sizes = ((3, 1, 2, 4), (4, 2, 3, 5))
+        return [(normal(*s), normal(*s), w) for w, s in zip(scales, sizes * 2, strict=False)]
 
     return cases
 
@@ -358,17 +359,12 @@ exercise(
             "You added the prediction without a class. It is taken off: what is exaggerated is "
             "the difference of the two.",
         ),
-        "one too few": (
-            lambda none, one, w: w * (one - none) + none + 0 * one,
-            "You began at the prediction without a class. Begin at the one with it: "
-            "ε(y) + w (ε(y) - ε).",
-        ),
     },
     clauses={
         "no guidance": Clause(
             _guidance(0, 0.0),
             "w = 0 gives the prediction with the class, unchanged.",
-            lambda none, one, w: (1 + w) * one - w * none if w else (one + none) / 2,
+            lambda none, one, w: diffusion.guided(none, one, w) if w else (one + none) / 2,
         ),
         "no scale below 0": Clause(
             _guidance(-0.5, -1),
@@ -441,7 +437,7 @@ exercise(
         "The velocity is the derivative of the place by u.",
         "Return the pair (1 - u) * x + u * eps and eps - x.",
     ],
-    grad=True,
+    grad=["x", "eps"],
 )
 
 # --- step_kl: find the fault ---------------------------------------------------------------------

@@ -11,6 +11,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "softmax": "softmax",
     "attention": "attention",
     "digit": "digit",
+    "denoise": "denoise",
 }
 
 

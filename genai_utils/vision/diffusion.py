@@ -88,7 +88,7 @@ def noised(x, bar, eps):
     -> x_t (B, …).
     Source: Ho et al. 2020, eq. 4; lecture items A101, B67.
     """
-    bar = per_example(bar, x)
+    bar = bar.reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, …, 1)
     return bar.sqrt() * x + (1 - bar).sqrt() * eps
 
 
@@ -102,9 +102,11 @@ def posterior(x, x_t, bar, before):
     (B,). At t = 1, before = 1: the mean is x_0, the variance 0.
     Source: Ho et al. 2020, eqs. 6-7; lecture item A104, erratum N04.
     """
+    shape = (-1, *[1] * (x.ndim - 1))
     alpha = bar / before
-    of_x_t, of_x = alpha.sqrt() * (1 - before) / (1 - bar), before.sqrt() * (1 - alpha) / (1 - bar)
-    mean = per_example(of_x_t, x) * x_t + per_example(of_x, x) * x
+    of_x_t = alpha.sqrt() * (1 - before) / (1 - bar)
+    of_x = before.sqrt() * (1 - alpha) / (1 - bar)
+    mean = of_x_t.reshape(shape) * x_t + of_x.reshape(shape) * x
     return mean, (1 - before) / (1 - bar) * (1 - alpha)
 
 
@@ -143,11 +145,12 @@ def ddim_step(x_t, eps, bar, earlier, eta=0.0, z=None):
     step with the variance of `posterior`; ᾱ_s = 1 gives x̂_0.
     Source: Song et al. 2021, eqs. 12 and 16.
     """
-    x = denoised(x_t, eps, bar)
+    shape = (-1, *[1] * (x_t.ndim - 1))
     variance = eta**2 * (1 - earlier) / (1 - bar) * (1 - bar / earlier)
-    kept = per_example((1 - earlier - variance).clamp(min=0).sqrt(), x_t)
-    x_s = per_example(earlier.sqrt(), x_t) * x + kept * eps
-    return x_s if eta == 0 else x_s + per_example(variance.sqrt(), x_t) * z
+    kept = (1 - earlier - variance).clamp(min=0).sqrt()  # rounding may leave it below 0
+    x = (x_t - (1 - bar).sqrt().reshape(shape) * eps) / bar.sqrt().reshape(shape)
+    x_s = earlier.sqrt().reshape(shape) * x + kept.reshape(shape) * eps
+    return x_s if eta == 0 else x_s + variance.sqrt().reshape(shape) * z
 
 
 def guided(eps_none, eps_class, scale):
@@ -158,7 +161,8 @@ def guided(eps_none, eps_class, scale):
     w = 0 asks for nothing more than the class. Shapes: both (B, …) -> (B, …). Raises ValueError
     for a scale below 0. Source: Ho & Salimans 2022, eq. 6.
     """
-    inputs.number(scale, "scale", least=0)
+    if not scale >= 0:
+        raise ValueError(f"scale: expected a finite number of at least 0, got {scale}.")
     return (1 + scale) * eps_class - scale * eps_none
 
 

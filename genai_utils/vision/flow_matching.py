@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from genai_utils import inputs
 
-from .diffusion import class_or_none, guided, per_example
+from .diffusion import class_or_none, guided
 from .image_model import ImageModel, drawn
 from .unet import UNet, for_sampling, recorded
 
@@ -31,7 +31,7 @@ def straight(x, u, eps):
     Shapes: x (B, …), u (B,) in [0, 1], eps ~ N(0, I) of the shape of x -> x_u, v (B, …).
     The velocity is the same all along the line. Source: Liu et al. 2023, eq. 1.
     """
-    u = per_example(u, x)
+    u = u.reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, …, 1)
     return (1 - u) * x + u * eps, eps - x
 
 
