@@ -69,7 +69,7 @@ def load():
 
 
 def exported(net):
-    """Names and shapes of all weights, and the weights in half precision, as the page takes them."""
+    """Names and shapes of all weights, and all of them in half precision, for the page."""
     state = net.state_dict()
     flat = torch.cat([weight.flatten() for weight in state.values()]).numpy()
     half = base64.b64encode(flat.astype(np.dtype("<f2")).tobytes()).decode()
@@ -112,9 +112,9 @@ def bundle():
     measured = record["test"]
     caption = (
         f"The chapter's U-Net, {record['parameters']:,} weights, trained on {record['images']:,} "
-        f"MNIST digits of {SIDE} × {SIDE} pixels; guidance w = 1. Of digits that were asked for, in "
-        f"25 steps and without guidance, a judge reads {100 * measured['right']:.1f} % as such; of "
-        f"real digits made as coarse {100 * measured['real']:.1f} %."
+        f"MNIST digits of {SIDE} × {SIDE} pixels; guidance w = 1. Of digits that were asked for, "
+        f"in 25 steps and without guidance, a judge reads {100 * measured['right']:.1f} % as "
+        f"such; of real digits made as coarse {100 * measured['real']:.1f} %."
     )
     identity = unique_id(half)
     html = (

@@ -1,6 +1,9 @@
 """The mathematics of diffusion: each identity of chapter 27 against an independent computation."""
 
+import importlib.util
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -214,6 +217,20 @@ def test_the_best_noise_is_the_score_of_the_mixture():
     score = torch.autograd.grad(log_q.sum(), x)[0]
     found = mixture_noise(x.detach(), bar, means, std, weights)
     assert torch.allclose(found, -(1 - bar).sqrt()[:, None] * score, atol=1e-10)
+
+
+def test_diffusers_once_gave_the_same_numbers():
+    """They are stored with their version: `python benchmarks/diffusion.py --store`."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    spec = importlib.util.spec_from_file_location("benchmark", folder / "diffusion.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    stored = json.loads((folder / "diffusion_diffusers.json").read_text(encoding="utf-8"))
+    found = benchmark.ours()
+    assert f"diffusers=={stored['diffusers']}" in (folder / "requirements.txt").read_text()
+    assert found.keys() == stored["numbers"].keys() and len(found) == 10
+    for name, values in found.items():
+        assert values == pytest.approx(stored["numbers"][name], abs=1e-4), name  # theirs: float32
 
 
 # --- The chain -----------------------------------------------------------------------------------
