@@ -96,6 +96,7 @@ def bundle():
         "width": SETTINGS["width"],
         "levels": len(SETTINGS["mults"]),
         "heads": net.attention.heads,
+        "groups": net.norm.num_groups,
         "classes": SETTINGS["classes"],
         "shapes": shapes,
         "weights": half,

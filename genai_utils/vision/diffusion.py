@@ -223,11 +223,10 @@ class Diffusion(nn.Module):
     def eps(self, x_t, t, y=None, guidance=0.0, net=None):
         """The predicted noise, as the network has it, or guided towards the class y."""
         net = self.net if net is None else net
-        dtype = next(net.parameters()).dtype
         if y is None or guidance == 0:
-            return net(x_t.to(dtype), t, y).to(x_t.dtype)
+            return net(x_t, t, y).to(x_t.dtype)
         none = torch.full_like(y, net.condition.classes)
-        both = net(torch.cat([x_t, x_t]).to(dtype), torch.cat([t, t]), torch.cat([none, y]))
+        both = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([none, y]))
         return guided(*both.to(x_t.dtype).chunk(2), guidance)
 
     def loss(self, x, y=None):

@@ -90,11 +90,10 @@ class RectifiedFlow(ImageModel):
     def velocity(self, x, u, y=None, guidance=0.0, net=None):
         """v(x_u, u), guided towards the class y where it is asked for: x (B, C, H, W), u (B,)."""
         net = self.net if net is None else net
-        dtype = next(net.parameters()).dtype
         if y is None or guidance == 0:
-            return net(x.to(dtype), SCALE * u, y).to(x.dtype)
+            return net(x, SCALE * u, y).to(x.dtype)
         none = torch.full_like(y, self.classes)
-        both = net(torch.cat([x, x]).to(dtype), SCALE * torch.cat([u, u]), torch.cat([none, y]))
+        both = net(torch.cat([x, x]), SCALE * torch.cat([u, u]), torch.cat([none, y]))
         return guided(*both.to(x.dtype).chunk(2), guidance)
 
     def noise(self, n, generator=None):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from genai_utils.vision.unet import Attention, Block, PixelNorm, PointNet, UNet, time_features
+from genai_utils.vision.unet import Attention, Block, Norm, PointNet, UNet, time_features
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +32,13 @@ def test_times_are_told_by_waves_of_many_lengths():
     assert not torch.allclose(found[1], found[0])
 
 
-def test_a_pixels_channels_are_normalised_as_by_layer_norm():
-    norm, x = PixelNorm(5), torch.randn(2, 5, 3, 3)
-    other = nn.LayerNorm(5)
-    expected = other(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    assert torch.allclose(norm(x), expected, atol=1e-6)
+def test_groups_of_channels_are_normalised_and_keep_their_type():
+    norm, x = Norm(8), 3 * torch.randn(2, 8, 3, 3) + 1
+    grouped = norm(x).reshape(2, 4, 18)
+    assert grouped.mean(2).abs().max() < 1e-5
+    assert torch.allclose(grouped.var(2, correction=0), torch.ones(2, 4), atol=1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert norm(x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_blocks_let_pass_what_comes_until_they_have_learned():
@@ -89,7 +91,7 @@ def test_time_and_class_are_heard_and_none_is_a_class():
         assert not torch.allclose(net(x, t + 5, y), base)
         assert not torch.allclose(net(x, t, y.flip(0)), base)
         assert torch.equal(net(x, t), net(x, t, torch.tensor([3, 3])))
-        assert torch.allclose(net(x[1:], t[1:], y[1:]), base[1:], atol=1e-5)  # row by row
+        assert torch.allclose(net(x[1:], t[1:], y[1:]), base[1:], atol=1e-4)  # row by row
 
 
 def test_bad_sizes_are_told():

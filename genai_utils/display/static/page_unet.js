@@ -15,7 +15,7 @@ function namedWeights(shapes, half) {
 
 // weights -> eps(x, t, y): the predicted noise (1, side, side) of an image at time t, 0 … 1,000, for
 // the class y, or where y = classes for none. levels: of the U-Net.
-function unet(weights, { side, width, levels, heads }) {
+function unet(weights, { side, width, levels, heads, groups }) {
   const [silu] = activations.silu;
   const both = (name) => [weights[`${name}.weight`], weights[`${name}.bias`]];
   const inLine = (name, x) => linear(x, ...both(name));
@@ -29,14 +29,22 @@ function unet(weights, { side, width, levels, heads }) {
     const step = { from: [channels, from, from], to: [out, to, to], kernel: [kernel, kernel], stride: [stride, stride], padding: [padding, padding] };
     return convolve(x, step, weight, bias);
   }
-  // (channels, places) -> (places, channels), or back.
-  function turned(x, channels) {
-    const places = x.length / channels;
-    return x.map((_, i) => x[(i % channels) * places + Math.floor(i / channels)]);
-  }
+  // Each group of channels to mean 0 and variance 1, then scaled and shifted channel by channel.
   function norm(name, x) {
     const [weight, bias] = both(name);
-    return turned(layerNorm(turned(x, weight.length), weight, bias), x.length / weight.length);
+    const [places, size] = [x.length / weight.length, x.length / groups];
+    const found = new Float32Array(x.length);
+    for (let first = 0; first < x.length; first += size) {
+      let [mean, variance] = [0, 0];
+      for (let i = first; i < first + size; i++) mean += x[i] / size;
+      for (let i = first; i < first + size; i++) variance += (x[i] - mean) ** 2 / size;
+      const scale = 1 / Math.sqrt(variance + 1e-5);
+      for (let i = first; i < first + size; i++) {
+        const c = Math.floor(i / places);
+        found[i] = (x[i] - mean) * scale * weight[c] + bias[c];
+      }
+    }
+    return found;
   }
   function block(name, x, condition) {
     let h = conv(`${name}.conv_in`, norm(`${name}.norm_in`, x).map(silu));
