@@ -71,11 +71,10 @@ class RectifiedFlow(ImageModel):
 
     def __init__(
         self, size=28, channels=1, classes=None, dropped=0.1, net=None, width=32, mults=(1, 2, 2),
-        patch=1,
     ):  # fmt: skip
         super().__init__(size, channels, classes)
         self.dropped = inputs.number(dropped, "dropped", least=0, most=1)
-        self.net = UNet(size, channels, width, mults, patch, classes) if net is None else net
+        self.net = UNet(size, channels, width, mults, classes) if net is None else net
 
     def loss(self, batch):
         """‖v - v(x_u, u)‖², the mean over all numbers, u uniform in [0, 1]."""

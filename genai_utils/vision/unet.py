@@ -134,30 +134,29 @@ class UNet(nn.Module):
     bridges carry where exactly each edge was. One network serves all times t.
 
     Args:
-        size: side of the images; divisible by patch · 2^(levels - 1).
+        size: side of the images; divisible by 2^(levels - 1).
         channels: 1 for grey, 3 for colour.
         width: channels of the first level; a multiple of 4.
         mults: channels of each level, as multiples of the width.
-        patch: patch × patch pixels are taken together as one place with more channels; 1: none.
         classes: number of classes, or None.
     Shapes: x (B, C, H, W), t (B,), y (B,) or None -> (B, C, H, W).
     """
 
-    def __init__(self, size=28, channels=1, width=32, mults=(1, 2, 2), patch=1, classes=None):
+    def __init__(self, size=28, channels=1, width=32, mults=(1, 2, 2), classes=None):
         super().__init__()
-        size, patch = inputs.whole(size, "size"), inputs.whole(patch, "patch")
+        size = inputs.whole(size, "size")
         if inputs.whole(width, "width") % 4:
             raise inputs.refusal("width", "a multiple of 4", width)
         widths = [width * inputs.whole(m, "mults") for m in mults]
-        unit = patch * 2 ** (len(widths) - 1)
+        unit = 2 ** (len(widths) - 1)
         if size % unit:
             raise inputs.refusal(
                 "size", f"a multiple of {unit} for {len(widths)} levels", size,
                 "use fewer levels (mults), or pad the images",
             )  # fmt: skip
-        self.patch, d = patch, 4 * width
+        d = 4 * width
         self.condition = Condition(width, classes)
-        self.first = nn.Conv2d(channels * patch**2, width, 3, padding=1)
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         for before, c in zip([width, *widths], widths, strict=False):
             self.down.append(Block(before, c, d))
@@ -171,14 +170,14 @@ class UNet(nn.Module):
             self.grow.append(nn.Conv2d(after, after, 3, padding=1))
         self.grow[-1] = nn.Identity()  # the finest level
         self.norm = Norm(width)
-        self.last = zeroed(nn.Conv2d(width, channels * patch**2, 3, padding=1))
+        self.last = zeroed(nn.Conv2d(width, channels, 3, padding=1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x, t, y=None):
         condition = self.condition(t, y)
         with torch.autocast(x.device.type, enabled=False):  # bf16 would round little noise away
-            h = self.first(F.pixel_unshuffle(x.to(self.first.weight.dtype), self.patch))
-        h = h.to(condition.dtype)  # (B, width, H / patch, W / patch)
+            h = self.first(x.to(self.first.weight.dtype))
+        h = h.to(condition.dtype)  # (B, width, H, W)
         bridges = []
         for block, shrink in zip(self.down, self.shrink, strict=True):
             h = block(h, condition)
@@ -190,7 +189,7 @@ class UNet(nn.Module):
             h = block(torch.cat([h, bridges.pop()], dim=1), condition)
             if not isinstance(grow, nn.Identity):
                 h = grow(F.interpolate(h, scale_factor=2.0, mode="nearest"))
-        return F.pixel_shuffle(self.last(F.silu(self.norm(h))), self.patch)
+        return self.last(F.silu(self.norm(h)))
 
 
 class PointNet(nn.Module):

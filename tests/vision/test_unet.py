@@ -61,7 +61,7 @@ def test_attention_is_the_librarys():
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"mults": (1, 2)}, {"patch": 2, "mults": (1, 2)}, {"channels": 3}, {"mults": (1,)},
+    {}, {"mults": (1, 2)}, {"channels": 3}, {"mults": (1,)},
 ])  # fmt: skip
 def test_a_unet_keeps_the_shape_and_is_zero_at_first(options):
     net = UNet(16, width=8, **options)
