@@ -23,7 +23,7 @@ from torch import nn
 from genai_utils import inputs
 
 from .image_model import ImageModel, drawn
-from .unet import UNet, for_sampling, recorded
+from .unet import UNet, for_sampling, only_counted, recorded
 
 # --- How much noise, and when --------------------------------------------------------------------
 
@@ -279,6 +279,8 @@ class Diffusion(nn.Module):
                                  "set eta, which makes the steps DDIM's")  # fmt: skip
         guidance = inputs.number(guidance, "guidance", least=0)
         eta = None if eta is None else inputs.number(eta, "eta", least=0, most=1)
+        if only_counted():
+            return x, dict.fromkeys(keep, x)
         net = for_sampling(self.net)
 
         def one(x, t, s, z, *y):
@@ -332,6 +334,7 @@ class Diffusion(nn.Module):
         computed and scaled up; None: at all. Less time, the same mean, some noise.
         """
         draws = self.T if draws is None else inputs.whole(draws, "draws", most=self.T)
+        draws = 1 if only_counted() else draws
         edges = torch.linspace(0, self.T, draws + 1).round().long().tolist()
         total = self.fixed_term(x)
         for low, high in zip(edges, edges[1:], strict=False):

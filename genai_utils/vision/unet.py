@@ -12,6 +12,7 @@ attention); Vaswani et al. 2017 (sines); Ho & Salimans 2022 (a class "none").
 
 import copy
 import math
+import os
 
 import torch
 import torch.nn.functional as F
@@ -223,6 +224,11 @@ def for_sampling(net):
     net = copy.deepcopy(net).to(torch.bfloat16).eval()
     net.first.float()  # it sees the image itself
     return net
+
+
+def only_counted():
+    """Whether a run only counts what it would train (`execute --estimate`): then none is drawn."""
+    return os.environ.get("GENAI_ESTIMATE") == "1"
 
 
 def recorded(function, *tensors):

@@ -186,7 +186,7 @@ def test_one_draws_into_the_noise(toy, width):
     choose(browser, "pen", "wipe it black")
     canvas.send_keys(Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_UP, Keys.SPACE)
     frames(browser)
-    assert (np.array(state(browser)["x"]) == -1.3).sum() >= 4
+    assert np.isclose(state(browser)["x"], -1.3).sum() >= 4
 
 
 def test_without_its_script_the_toy_shows_noise_and_a_digit():

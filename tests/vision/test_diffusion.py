@@ -399,3 +399,16 @@ def test_bad_input_is_told():
         model.bound(2 * x - 1)
     with pytest.raises(ValueError, match="multiple of 4"):
         DDPM(30, mults=(1, 2, 2))
+
+
+def test_where_only_training_is_counted_nothing_is_drawn(monkeypatch):
+    model = small()
+    calls = []
+    monkeypatch.setattr(model.chain.net, "forward", lambda x, *rest: calls.append(1) or x)
+    monkeypatch.setenv("GENAI_ESTIMATE", "1")
+    assert model.sample(3).shape == (3, 1, 8, 8) and calls == []
+    x, kept = model.chain.walk(model.noise(2), keep=(5, 0))
+    assert set(kept) == {5, 0} and kept[5].shape == x.shape
+    monkeypatch.delenv("GENAI_ESTIMATE")
+    model.sample(3, steps=2)
+    assert len(calls) == 2
