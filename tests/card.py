@@ -416,6 +416,7 @@ def _patches():
     import torch._dynamo  # keeps lists of torch's functions: here, the real ones
 
     from genai_utils.training import graphs
+    from genai_utils.vision import unet
 
     _device_constructors()  # the same
     for place, new in ((torch.Tensor, TENSOR), (torch, TORCH), (torch.cuda, CUDA)):
@@ -429,6 +430,8 @@ def _patches():
     on_cuda = lambda device: device.type == "cuda"  # noqa: E731
     yield from _wherever_imported("can_capture", graphs.can_capture, on_cuda)
     yield from _wherever_imported("GraphStep", graphs.GraphStep, _listening)
+    plain = lambda function, *tensors: function  # noqa: E731
+    yield from _wherever_imported("recorded", unet.recorded, plain)
     yield _accelerate_looks_anew()
 
 

@@ -13,6 +13,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "digit": "digit",
     "flow": "flow",
     "gan": "gan",
+    "denoise": "denoise",
 }
 
 

@@ -2,6 +2,7 @@
 
     python -m genai_utils.toys.make digit
     python -m genai_utils.toys.make attention           see make_attention
+    python -m genai_utils.toys.make denoise             see make_denoise
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -21,7 +22,7 @@ from genai_utils import data
 from genai_utils.data import shipped
 from genai_utils.inputs import path
 from genai_utils.printing import say
-from genai_utils.toys import digit, make_attention
+from genai_utils.toys import digit, make_attention, make_denoise
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
 
@@ -111,15 +112,17 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("toy", choices=["digit", "attention"])
+    parser.add_argument("toy", choices=["digit", "attention", "denoise"])
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
-    os.environ["ACCELERATE_USE_CPU"] = "true"
+    if options.toy != "denoise":
+        os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
-        maker = {"digit": make, "attention": make_attention.make}[options.toy]
+        makers = {"digit": make, "attention": make_attention.make, "denoise": make_denoise.make}
+        maker = makers[options.toy]
         payload, record = maker(options.steps, progress=True)
         file = out / f"{options.toy}.safetensors"
         shipped.write(file, payload, record)
@@ -128,6 +131,8 @@ def main(arguments=None):
         return 1
     if options.toy == "digit":
         reached = f"{-record['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)"
+    elif options.toy == "denoise":
+        reached = f"{100 * record['test']['right']:.1f} % of the digits asked for are read as such"
     else:
         reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
     say(f"{file}: {record['bytes']:,} bytes, {reached}")

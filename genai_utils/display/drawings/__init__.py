@@ -6,4 +6,5 @@ language     chapters 8 to 10
 images       chapters 19 to 24
 flows        chapter 25
 images       chapters 19 to 24, and 26
+images       chapters 19 to 27
 """

@@ -1,4 +1,4 @@
-"""Chapters 19 to 24: divergences, pixels, codes, sheets and bounds."""
+"""Chapters 19 to 27: divergences, pixels, codes, sheets, bounds and noise."""
 
 import numpy as np
 
@@ -401,6 +401,83 @@ def gan():
     c.text(446, 312, "*L*_{G}", 18, kind="parameter")
     c.arrow((420, 308), (100, 234), kind="parameter")
     c.text(176, 306, "through *D*, held still: moves *G*", LEAST, kind="parameter")
+# --- 27 Diffusion --------------------------------------------------------------------------------
+
+
+def diffusion():
+    """Noise is added by a rule, and taken away by a network.
+
+    Five pictures of a three in a row, with more and more noise from left to right: x 0, then x t-1,
+    x t, and x T, which is noise alone. Arrows above lead to the right, from data to noise: Q, a
+    rule, nothing to learn. Arrows below lead to the left: P theta, a network that takes a little of
+    the noise away, and adds fresh noise z. A long arrow on top leads from x 0 to x t in one step.
+    """
+    c = Canvas(500, 258)
+    rng = np.random.default_rng(3)
+    ink = {"#": 1.0, "+": 0.0, ".": -1.0}
+    clean = np.array([[ink[letter] for letter in row] for row in THREE])
+    eps = rng.normal(size=clean.shape)
+    side = 68
+    left = [8 + 104 * k for k in range(5)]
+    boxes = []
+    for x, bar in zip(left, (1.0, 0.85, 0.55, 0.25, 0.0), strict=True):
+        noisy = np.sqrt(bar) * clean + np.sqrt(1 - bar) * eps
+        shade = np.clip((noisy + 1.6) / 3.2, 0, 1) if bar < 1 else (noisy + 1) / 2
+        boxes.append(c.grid(x, 96, shade.tolist(), side / 8, role="plain"))
+    for box, name in zip(
+        boxes, ("**x**_{0}", "", "**x**_{*t*−1}", "**x**_{*t*}", "**x**_{*T*}"), strict=True
+    ):
+        c.text(box.bottom[0], 194, name, 18)
+    for one, other in zip(boxes, boxes[1:], strict=False):
+        c.arrow((one.right[0] + 4, 118), (other.left[0] - 4, 118), kind="data")
+        c.arrow((other.left[0] - 4, 148), (one.right[0] + 4, 148), kind="output")
+    c.arrow((boxes[0].top[0], 90), (boxes[0].top[0], 62), (boxes[3].top[0], 62),
+            (boxes[3].top[0], 90), kind="data")  # fmt: skip
+    c.text(250, 26, "*Q*: a rule adds noise, nothing is learned", kind="data")
+    c.text(202, 50, "√*ᾱ*_{*t*} **x**_{0} + √(1 − *ᾱ*_{*t*}) **ε**, in one step", LEAST)
+    c.text(250, 224, "*P*_{*θ*}: a network takes a little noise away", kind="output")
+    c.text(250, 248, "and adds fresh noise σ_{*t*} **z**", LEAST, kind="muted")
+    return c
+
+
+def unet():
+    """A U-Net: down to coarse levels and up again, with bridges.
+
+    A noisy picture x t comes in at the upper left, 28 by 28 places with 32 channels. Two steps down
+    lead to 14 by 14 places with 64 channels and to 7 by 7 with 64, where attention joins all of
+    them. Two steps up on the right lead back to 28 by 28, and out comes the noise. Dashed bridges
+    carry each level from the left side to the same level on the right. The time t, and the class y
+    where there is one, are told to every block.
+    """
+    c = Canvas(500, 330)
+    levels = (("28 × 28", "32", 52, 86), ("14 × 14", "64", 142, 64), ("7 × 7", "64", 232, 46))
+    sides = []
+    for k, (places, channels, y, height) in enumerate(levels):
+        x = 60 + 46 * k
+        one = c.box(x, y, 30 + 6 * k, height, role="parameter", round=3)
+        other = c.box(500 - x - 30 - 6 * k, y, 30 + 6 * k, height, role="parameter", round=3)
+        sides.append((one, other))
+        if k < 2:
+            c.arrow((one.right[0] + 3, one.centre[1]), (other.left[0] - 3, other.centre[1]),
+                    kind="muted", dashed=True)  # fmt: skip
+            c.text(250, one.centre[1] - 10, f"{places}, {channels} channels", LEAST, kind="muted")
+    deep, back = sides[2]
+    middle = c.box(216, 238, 68, 34, "attend", role="operation", size=LEAST)
+    c.arrow((deep.right[0] + 3, 255), (middle.left[0] - 2, 255))
+    c.arrow((middle.right[0] + 2, 255), (back.left[0] - 3, 255))
+    c.text(250, 226, "7 × 7, 64", LEAST, kind="muted")
+    for (one, other), (low, high) in zip(sides, sides[1:], strict=False):
+        c.arrow((one.bottom[0], one.y + one.height + 2), (one.bottom[0], low.centre[1]),
+                (low.left[0] - 2, low.centre[1]))  # fmt: skip
+        c.arrow((high.right[0] + 2, high.centre[1]), (other.bottom[0], high.centre[1]),
+                (other.bottom[0], other.y + other.height + 3))  # fmt: skip
+    first, last = sides[0]
+    c.arrow((30, 95), (first.left[0] - 2, 95))
+    c.arrow((last.right[0] + 2, 95), (470, 95))
+    c.text(18, 100, "**x**_{*t*}", 18)
+    c.text(484, 100, "**ε**", 18)
+    c.text(250, 26, "bridges: where things are", kind="muted")
+    c.text(250, 312, "*t* and *y* are told to every block", LEAST, kind="muted")
     return c
 
 
@@ -414,4 +491,6 @@ DRAWINGS = {
     "vae": vae,
     "bound": bound,
     "gan": gan,
+    "diffusion": diffusion,
+    "unet": unet,
 }

@@ -1,0 +1,99 @@
+"""Rectified flow: lines, solvers, the velocity of known data, the one-step student."""
+
+import pytest
+import torch
+
+from genai_utils.training import fit
+from genai_utils.vision.flow_matching import OneStep, RectifiedFlow, euler, heun, pairs, straight
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def small(**options):
+    return RectifiedFlow(8, width=8, mults=(1, 2), **options)
+
+
+def test_a_line_goes_from_data_to_noise_at_one_velocity():
+    x, eps = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
+    u = torch.tensor([0.0, 0.25, 1.0])
+    place, v = straight(x, u, eps)
+    assert torch.equal(place[0], x[0]) and torch.equal(place[2], eps[2])
+    assert torch.allclose(place[1], 0.75 * x[1] + 0.25 * eps[1])
+    later, _ = straight(x, u + 0.01, eps)
+    assert torch.allclose((later - place) / 0.01, v, atol=1e-3)
+
+
+def exact(m, s):
+    """The best velocity for data N(m, s² I): E[ε - x | x_u], both normal."""
+
+    def velocity(x, u):
+        u = u[:, None]
+        v = (1 - u) ** 2 * s**2 + u**2
+        gap = x - (1 - u) * m
+        return u / v * gap - m - (1 - u) * s**2 / v * gap
+
+    return velocity
+
+
+@pytest.mark.parametrize("solver, order", [(euler, 1), (heun, 2)])
+def test_solvers_find_where_the_flow_ends_with_their_order(solver, order):
+    m, s = 0.5, 0.4
+    x = torch.randn(500, 1).double()
+    end = m + s * x  # the flow between two normals is the line between equal quantiles
+    errors = [(solver(exact(m, s), x, n) - end).abs().max().item() for n in (32, 64, 128)]
+    assert errors[0] < 0.1
+    for a, b in zip(errors, errors[1:], strict=False):
+        assert a / b == pytest.approx(2**order, rel=0.25)
+
+
+def test_solvers_refuse_no_steps():
+    for solver in (euler, heun):
+        with pytest.raises(ValueError, match="steps"):
+            solver(exact(0, 1), torch.randn(3, 1), 0)
+
+
+def test_training_lowers_the_loss_and_samples_are_images():
+    model = small(classes=4)
+    y = torch.arange(64) % 4
+    x = torch.rand(4, 1, 8, 8).round()[y]
+    fitted = fit(model, lambda step: (x, y), 60, lr=3e-3, progress=False)
+    assert fitted.history["loss"][-1] < 0.7 * fitted.history["loss"][0]
+    g = torch.Generator
+    images = model.sample(5, y=1, generator=g().manual_seed(1), steps=4)
+    assert images.shape == (5, 1, 8, 8) and images.min() >= 0 and images.max() <= 1
+    assert torch.equal(images, model.sample(5, y=1, generator=g().manual_seed(1), steps=4))
+    pushed = model.sample(5, y=1, generator=g().manual_seed(1), steps=4, guidance=2.0)
+    assert not torch.equal(pushed, images)
+    with pytest.raises(ValueError, match="without classes"):
+        small().sample(2, guidance=1.0)
+    with pytest.raises(ValueError, match="guidance"):
+        model.sample(2, guidance=-1.0)
+
+
+def test_the_student_learns_where_the_teacher_ends():
+    teacher = small()
+    x = torch.rand(64, 1, 8, 8).round()
+    fit(teacher, lambda step: x, 80, lr=3e-3, progress=False)
+    noise, ends = pairs(teacher, 64, 8, torch.Generator().manual_seed(3))
+    assert noise.shape == ends.shape == x.shape
+    again, _ = pairs(teacher, 64, 8, torch.Generator().manual_seed(3), chunk=10)
+    assert torch.equal(again, noise)
+    student = OneStep(teacher)
+
+    def error():
+        walked = (student.walk(noise, 1) + 1) / 2
+        return (walked - ends).square().mean().item()
+
+    before = error()
+    weights = [p.clone() for p in teacher.parameters()]
+    fit(student, lambda step: (noise, ends), 150, lr=3e-3, progress=False)
+    assert error() < 0.5 * before
+    assert all(torch.equal(a, b) for a, b in zip(weights, teacher.parameters(), strict=True))
+    assert student.sample(3).shape == (3, 1, 8, 8)
+    with pytest.raises(ValueError, match="a pair"):
+        student.loss(noise)
+    with pytest.raises(ValueError, match="pixels"):
+        student.check_batch((noise, noise))
