@@ -3,8 +3,6 @@
 canvas       the pen: boxes, arrows, tensors, text
 structure    chapters 1 to 7 and the page of one idea
 language     chapters 8 to 10
-images       chapters 19 to 24
-flows        chapter 25
-images       chapters 19 to 24, and 26
 images       chapters 19 to 27
+flows        chapter 25
 """
