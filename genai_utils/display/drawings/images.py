@@ -401,6 +401,9 @@ def gan():
     c.text(446, 312, "*L*_{G}", 18, kind="parameter")
     c.arrow((420, 308), (100, 234), kind="parameter")
     c.text(176, 306, "through *D*, held still: moves *G*", LEAST, kind="parameter")
+    return c
+
+
 # --- 27 Diffusion --------------------------------------------------------------------------------
 
 
