@@ -494,9 +494,11 @@ PREDICTIONS = (
         "what-cures-collapse",
         "A recipe that finds all eight modes has four ingredients: a loss of pairs, a penalty on "
         "steep scores, no momentum, and a rate that falls. One of them is left out. Without which "
-        "one are the most modes lost?",
-        "c",
-        "Without it, with the momentum 0.9 that is Adam's default (section 26.6).",
+        "one are the fewest samples good?",
+        "d",
+        "At a constant rate 20.6 ± 12.3 % of the samples are good, and 4 runs of 10 find all eight "
+        "modes. With momentum 0.9 it is 63.2 ± 17.8 % and 5 of 10; without the penalties "
+        "87.5 ± 6.1 % and 10 of 10; without pairs 90.8 ± 1.9 % and 10 of 10 (section 26.6).",
         choices=("the loss of pairs", "the penalty", "no momentum", "the falling rate"),
     ),
 )

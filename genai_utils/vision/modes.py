@@ -105,7 +105,8 @@ def count_stacks(labels, classes=10):
     """
     base = classes ** torch.arange(labels.shape[1], device=labels.device)
     kinds = classes ** labels.shape[1]
-    share = torch.bincount((labels * base).sum(dim=1), minlength=kinds).double() / max(len(labels), 1)
+    counts = torch.bincount((labels * base).sum(dim=1), minlength=kinds).double()
+    share = counts / max(len(labels), 1)
     kl = torch.xlogy(share, share * kinds).sum()
     return Stacked(int((share > 0).sum()), kl.item())
 
