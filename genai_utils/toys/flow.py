@@ -4,8 +4,6 @@ The page computes what `vision.flow.Flow` computes: steps of ActNorm, a matrix a
 coupling, their log-determinants, and the gradients of -log P(x), written out by hand.
 """
 
-import base64
-
 import numpy as np
 
 from genai_utils.display.figures import COLORS
@@ -18,6 +16,7 @@ from genai_utils.display.output import (
     stylesheet,
     unique_id,
 )
+from genai_utils.toys.still import dotted
 
 SIZE = (10, 7)  # of the field, around 0
 DEPTH, WIDTH = 6, 16
@@ -71,14 +70,8 @@ def _inside(points):
 
 
 def _still(points):
-    """The field before the script runs, as a small SVG image: the points of the first set."""
-    dots = "".join(f"M{x + SIZE[0] / 2:.4g} {SIZE[1] / 2 - y:.4g}h0" for x, y in points)
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE[0]} {SIZE[1]}" width="640" '
-        f'height="448"><path d="{dots}" stroke="{COLORS["orange"]}" stroke-width=".12" '
-        f'stroke-linecap="round"/></svg>'
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    """The field before the script runs: the points of the first set."""
+    return dotted(points, -SIZE[0] / 2, SIZE[1] / 2, SIZE, 640, COLORS["orange"], 0.12)
 
 
 def bundle():

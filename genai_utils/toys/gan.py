@@ -4,7 +4,6 @@ The page plays the game of `vision.gan.play`: its losses and the penalty on stee
 gradients written out, both players at once, Adam. Nothing is trained before.
 """
 
-import base64
 import math
 
 from genai_utils.display.figures import COLORS
@@ -17,6 +16,7 @@ from genai_utils.display.output import (
     stylesheet,
     unique_id,
 )
+from genai_utils.toys.still import dotted
 
 RANGE = (-1.6, 1.6, -1.6, 1.6)
 DEVIATION = 0.06  # of the data around each centre
@@ -53,15 +53,10 @@ def sets():
 
 
 def _still():
-    """The field before the script runs, as a small SVG image: the centres of the ring."""
-    x0, x1, y0, y1 = RANGE
-    dots = "".join(f"M{x - x0:.3g} {y1 - y:.3g}h0" for x, y in sets()[0]["centres"])
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {x1 - x0:g} {y1 - y0:g}" '
-        f'width="480" height="480"><path d="{dots}" stroke="{COLORS["blue"]}" stroke-width=".2" '
-        f'stroke-linecap="round"/></svg>'
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    """The field before the script runs: the centres of the ring."""
+    left, right, bottom, top = RANGE
+    centres, size = sets()[0]["centres"], (right - left, top - bottom)
+    return dotted(centres, left, top, size, 480, COLORS["blue"], 0.2)
 
 
 def bundle():

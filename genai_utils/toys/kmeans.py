@@ -4,8 +4,6 @@ The page computes what `structure.clustering` computes: `assign` with `refill`, 
 step at a time. The points of the four sets are made here, with a seed.
 """
 
-import base64
-
 import numpy as np
 
 from genai_utils.display.figures import COLORS
@@ -18,6 +16,7 @@ from genai_utils.display.output import (
     stylesheet,
     unique_id,
 )
+from genai_utils.toys.still import dotted
 
 SIZE = (10, 7)  # of the field, in units of the points
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css")
@@ -95,14 +94,8 @@ def presets():
 
 
 def _still(points):
-    """The field before the script runs, as a small SVG image: the points of the first set."""
-    dots = "".join(f"M{x:g} {SIZE[1] - y:.4g}h0" for x, y in points)
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE[0]} {SIZE[1]}" width="640" '
-        f'height="448"><path d="{dots}" stroke="{COLORS["blue"]}" stroke-width=".12" '
-        f'stroke-linecap="round"/></svg>'
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    """The field before the script runs: the points of the first set."""
+    return dotted(points, 0, SIZE[1], SIZE, 640, COLORS["blue"], 0.12)
 
 
 def bundle():

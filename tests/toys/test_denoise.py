@@ -74,7 +74,8 @@ def test_what_the_caption_says_was_measured(loaded):
     coarse = data.Images(denoise.coarse(test.x), test.y)
     found = make_denoise.measured(model, coarse, evaluation.load_judge(28, "mnist"))
     for name, value in found.items():
-        assert value == pytest.approx(record["test"][name], abs=0.01)
+        # Another processor rounds differently, and a walk of 25 steps may end as another digit.
+        assert value == pytest.approx(record["test"][name], abs=0.03 if name == "right" else 0.01)
     caption = denoise.bundle().html.partition("<figcaption>")[2]
     assert f"{100 * record['test']['right']:.1f} % as such" in caption
 
