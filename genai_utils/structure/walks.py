@@ -70,7 +70,8 @@ class Graph:
         """P = D^-1 A as a sparse matrix (n, n); an isolated node's row is zero."""
         values = self.weights / self.degrees[self.tails]
         places, shape = torch.stack([self.tails, self.indices]), (self.n, self.n)
-        return torch.sparse_coo_tensor(places, values, shape, check_invariants=False)
+        # Checked, since PyTorch 2.11 warns of what is not.
+        return torch.sparse_coo_tensor(places, values, shape, check_invariants=True)
 
 
 def from_edges(edges: Tensor, n: int | None = None, weights: Tensor | None = None) -> Graph:
