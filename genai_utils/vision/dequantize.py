@@ -79,7 +79,7 @@ def noise_log_prob(eps, y, log_det):
 
 
 class UniformNoise(nn.Module):
-    """u uniform in [0, 1), whatever the image: log q(u|x) = 0."""
+    """u uniform in [0, 1), by the global generator, whatever the image: log q(u|x) = 0."""
 
     def forward(self, x):
         return torch.rand_like(x), x.new_zeros(len(x))
@@ -92,7 +92,7 @@ class VariationalNoise(nn.Module):
 
     channels: of the images. network: a function (in, out) -> module that makes the networks.
     depth: steps of matrix and coupling after the first, which scales each number by the image
-        alone. context: channels that describe the image.
+        alone. context: channels that describe the image. The noise comes from the global generator.
     Source: Ho et al. 2019, section 3.1; lecture item A99.
     """
 

@@ -369,7 +369,7 @@ def mixture_noise(x_t, bar, means, std, weights=None):
 
 
 def class_or_none(y, none, share):
-    """Labels y (B,), of which a random share is `none`: the network learns both (guidance)."""
+    """Labels y (B,), of which a random share, by the global generator, is `none` (guidance)."""
     return torch.where(torch.rand(len(y), device=y.device) < share, none, y)
 
 

@@ -175,7 +175,8 @@ def play(model, real, fake, turn="both", axis=0):
     model: has `generator`, `discriminator` and `rules`. Each player's loss is computed with the
     other held still: the discriminator's on samples without a gradient, the generator's with the
     weights of D as constants. So one backward pass of their sum gives each the gradient of its own.
-    turn: "both" at once, or the one whose turn it is. axis: where the batch stands.
+    turn: "both" at once, or the one whose turn it is. axis: where the batch stands. Places between
+    data and samples, for `slope`, are drawn by the global generator.
     """
     rules, D = model.rules, model.discriminator
     real, made, fake = (pack(x, rules.pack, axis) for x in (real, fake.detach(), fake))

@@ -12,8 +12,8 @@ from genai_utils.checks import register
 SHELF = register.load("09_bert")
 
 
-def test_there_are_four_each_with_hints_and_named_mistakes():
-    assert list(SHELF) == ["longest_match", "pack_pair", "apply_mask", "cloze_loss"]
+def test_there_are_five_each_with_hints_and_named_mistakes():
+    assert list(SHELF) == ["longest_match", "pack_pair", "apply_mask", "cloze_loss", "text_vectors"]
     for one in SHELF.values():
         assert len(one.hints) >= 2 and len(one.mistakes) >= 4
 

@@ -15,8 +15,10 @@ from genai_utils.language import bert, fill_in, gpt, transformer
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
+    diffusion,
     divergence,
     flow,
+    flow_matching,
     gan,
     glow,
     manifold,
@@ -47,6 +49,9 @@ def images(size=8):
 
 def points():
     return torch.randn(20, 2, generator=generator())
+
+
+def rings():
     return torch.randn(2, 6, 2, generator=generator())
 
 
@@ -100,6 +105,7 @@ GPT = gpt.GPTConfig(11, 9, 1, 4, 16, dropout=0.1)
 LM = transformer.TransformerLM
 
 # Every model of the package, in all its variants: how to make it, and a batch of it.
+SMALL = {"width": 8, "mults": (1, 2)}  # of a U-Net
 MODELS = {
     JudgeNet: [(lambda: JudgeNet(8, 8), lambda: (images(), torch.arange(6), images()))],
     bert.PreTraining: [(lambda: bert.PreTraining(BERT), pairs)],
@@ -154,8 +160,8 @@ MODELS = {
         (lambda: mixture.BernoulliMixture(images().clamp(0.1, 0.9)), binary)
     ],
     modes.PointGAN: [
-        (lambda: modes.PointGAN(2, width=4, loss="wasserstein", slope=1.0), points),
-        (lambda: modes.PointGAN(2, loss="pairs"), lambda: (points(), "discriminator")),
+        (lambda: modes.PointGAN(2, width=4, loss="wasserstein", slope=1.0), rings),
+        (lambda: modes.PointGAN(2, loss="pairs"), lambda: (rings(), "discriminator")),
     ],
     pixel_models.MaskedPixelCNN: [
         (lambda: pixel_models.MaskedPixelCNN(8, 4, 2), binary),
@@ -168,6 +174,17 @@ MODELS = {
     tangent_prop.Classifiers: [
         (lambda: tangent_prop.Classifiers([0.0, 0.1], (9, 4, 3)), tangent_batch),
         (lambda: tangent_prop.Classifiers([0.0, 0.0], (9, 4, 3)), tangent_batch),
+    ],
+    diffusion.DDPM: [
+        (lambda: diffusion.DDPM(8, T=20, **SMALL), images),
+        (lambda: diffusion.DDPM(8, classes=3, T=30, schedule="linear", **SMALL), labelled),
+    ],
+    flow_matching.RectifiedFlow: [(lambda: flow_matching.RectifiedFlow(8, **SMALL), images)],
+    flow_matching.OneStep: [
+        (
+            lambda: flow_matching.OneStep(flow_matching.RectifiedFlow(8, **SMALL)),
+            lambda: (images(), images()),
+        ),
     ],
     flow.Flow: [(lambda lu=lu: flow.Flow(2, 2, 8, lu=lu), points) for lu in (False, True)],
     glow.Glow: [
@@ -182,7 +199,12 @@ MODELS = {
     vq.VQAutoencoder: [(lambda: vq.VQAutoencoder(8, 4, 4, 8, patience=2), images)],
     vq.TokenImages: [(written, images)],
 }
-FRAMES = {ImageModel, PixelModel, transformer.LanguageModel}  # what others are built upon
+FRAMES = {
+    ImageModel,
+    PixelModel,
+    diffusion.Diffusion,
+    transformer.LanguageModel,
+}  # what others are built upon
 CASES = [
     pytest.param(*case, id=f"{kind.__name__}-{i}")
     for kind, cases in MODELS.items()

@@ -28,6 +28,8 @@ SEEDS = {
     ("judge_net.py", "learn"),  # inside kept_random_state
     ("make.py", "learn"),  # the same, for a toy
     ("make_attention.py", "train"),
+    ("make_denoise.py", "learn"),
+    ("make_denoise.py", "measured"),
     ("checkpoint.py", "set_rng_state"),  # gives back
     ("checkpoint.py", "kept_random_state"),
     ("state.py", "RunState.restore"),  # inside fit
