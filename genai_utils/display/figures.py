@@ -87,7 +87,7 @@ def image_bundle(image, alt, caption=None, name=None):
     html = (
         f'<figure class="genai genai-figure"{attribute("data-figure", name)}>'
         f"{stylesheet('figure.css')}"
-        f'<img class="dark-light" alt="{escape(alt)}" src="{pictures.encode(image)}" '
+        f'<img class="dark-light" alt="{escape(alt)}" src="{pictures.encode(image, smallest=True)}" '
         f'width="{width}" height="{height}" style="max-width:100%;height:auto">'
         f"{figcaption(caption)}</figure>"
     )

@@ -662,6 +662,11 @@ exercise(
             lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, heads, x.shape[-1]),
             "You divide by √d. A head's queries have d/h numbers, so √(d/h) was right.",
         ),
+        "one head for all": (
+            lambda x, w_in, w_out, heads: _several_heads(x, w_in, w_out, 1),
+            "Nothing leaks any more, but this is one head of width d. Keep the h heads apart until "
+            "their outputs stand side by side.",
+        ),
         "its own token hidden": (
             lambda x, w_in, w_out, heads: _several_heads(
                 x, w_in, w_out, heads, diagonal=0, penalty=-1e30
