@@ -84,10 +84,11 @@ def figure_bundle(fig, alt, caption=None, name=None):
 def image_bundle(image, alt, caption=None, name=None):
     """One ``<figure>`` with a PIL image drawn at :data:`pictures.DPI`."""
     width, height = (round(side * pictures.CSS_DPI / pictures.DPI) for side in image.size)
+    source = pictures.encode(image, smallest=True)
     html = (
         f'<figure class="genai genai-figure"{attribute("data-figure", name)}>'
         f"{stylesheet('figure.css')}"
-        f'<img class="dark-light" alt="{escape(alt)}" src="{pictures.encode(image, smallest=True)}" '
+        f'<img class="dark-light" alt="{escape(alt)}" src="{source}" '
         f'width="{width}" height="{height}" style="max-width:100%;height:auto">'
         f"{figcaption(caption)}</figure>"
     )
