@@ -521,7 +521,7 @@ PREDICTIONS = (
         "likelihood of fresh points gain by the nine further ones?",
         "a",
         "The two differ by less than 0.001 nats: ten matrices in a row are one matrix, and one "
-        "makes a normal distribution of a normal distribution (section 25.4).",
+        "makes a normal distribution of a normal distribution (section 25.5).",
         choices=("nothing", "about a tenth of a nat", "more than a nat"),
     ),
     Prediction(
@@ -530,8 +530,9 @@ PREDICTIONS = (
         "temperature 0.7. How does the share of samples that the judge recognises change?",
         "a",
         "From 57.4 % to 60.5 %, in one training of four minutes (section 25.8). That is a small "
-        "rise: the standard error is one to two percentage points. What cold codes lose stands in "
-        "the same table: at 0.5 the samples are alike, and recall is the lowest.",
+        "rise: each share has a standard error of one to two percentage points, so another draw "
+        "may show none. What cold codes lose stands in the same table: at 0.5 the samples show "
+        "the fewest classes, and recall is the lowest.",
         choices=(
             "it rises",
             "it stays within two percentage points",

@@ -160,7 +160,8 @@ class InvertibleLinear(nn.Module):
         return c, (_places(x) * self.log_s.sum()).expand(len(x))
 
     def inverse(self, c, context=None):
-        inverse, info = torch.linalg.inv_ex(self.weight.double())
+        with torch.autocast(c.device.type, enabled=False):  # W as forward has it
+            inverse, info = torch.linalg.inv_ex(self.weight.double())
         if int(info) or not torch.isfinite(inverse).all():
             raise inputs.refusal(
                 "weight of this 1×1 convolution", "an invertible matrix",
@@ -223,12 +224,12 @@ class Cascade(nn.Module):
         return c
 
     @torch.no_grad()
-    def start(self, x, context=None):
+    def start(self, x):
         """Set each ActNorm by what arrives there of this batch; returns what leaves the cascade."""
         for layer in self.layers:
             if isinstance(layer, ActNorm):
                 layer.start(x)
-            x, _ = layer(x, context)
+            x, _ = layer(x)
         return x
 
 

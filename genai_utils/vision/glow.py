@@ -140,7 +140,7 @@ class Glow(ImageModel):
     def start(self, x):
         """Data-dependent start: set each ActNorm by these images. Returns the model."""
         x = self.images(x)
-        y, _, _ = self.dequantize(x)
+        y, _ = self.dequantize(x)
         for cascade in self.scales:
             y = cascade.start(squeeze(y))
             y = y.chunk(2, dim=1)[0]
@@ -150,12 +150,12 @@ class Glow(ImageModel):
         """Real numbers for grey levels: x (B, C, H, W) in [0, 1] -> y (B, C, H, W), a log weight.
 
         The weight, (B,) in nats, is all of log P(x) but log p(y): the logit's log|det J|, the
-        scaling by the number of levels, and -log q(u|x). The third value is u.
+        scaling by the number of levels, and -log q(u|x).
         """
         u, log_q = self.noise(x)
         v = ((self.levels - 1) * x + u) / self.levels
         y, log_det = logit(v)
-        return y, log_det - self.dims * math.log(self.levels) - log_q, u
+        return y, log_det - self.dims * math.log(self.levels) - log_q
 
     def quantize(self, y):
         """The grey levels of real numbers, as pixels in [0, 1]."""
@@ -165,8 +165,8 @@ class Glow(ImageModel):
     # --- the likelihood ------------------------------------------------------------------------
 
     def log_weight(self, x):
-        """log p(v) - D log 256 - log q(u|x) for one draw of u: (B,), in nats."""
-        y, weight, _ = self.dequantize(x)
+        """log p(v) - D log levels - log q(u|x) for one draw of u: (B,), in nats."""
+        y, weight = self.dequantize(x)
         return flow_log_prob(*self.flow(y)) + weight
 
     def loss(self, batch):
@@ -190,7 +190,7 @@ class Glow(ImageModel):
     def log_prob(self, x, samples=16, chunk=2_000):
         """log P(x) of the grey levels from below, by importance weights: (B,), in nats.
 
-        log 1/K Σ_k p(v_k) 256^-D / q(u_k|x),   u_k ~ q(u|x),   K = samples
+        log 1/K Σ_k p(v_k) levels^-D / q(u_k|x),   u_k ~ q(u|x),   K = samples
         """
         log_w = self.log_weights(x, samples, chunk)
         return torch.logsumexp(log_w, dim=0) - math.log(len(log_w))
@@ -208,7 +208,7 @@ class Glow(ImageModel):
 
     def code(self, x):
         """The code of images, with one draw of the noise: (B, C, H, W) -> (B, D)."""
-        y, _, _ = self.dequantize(self.images(x))
+        y, _ = self.dequantize(self.images(x))
         return self.flow(y)[0]
 
 

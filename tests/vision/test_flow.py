@@ -189,6 +189,37 @@ def test_the_first_batch_sets_every_actnorm():
             assert x.mean(0).abs().max() < 1e-4 and (x.std(0) - 1).abs().max() < 1e-4
 
 
+def test_the_start_of_a_glow_sets_every_actnorm_on_every_scale():
+    model, x = small_glow(noise="uniform"), torch.rand(32, 1, 8, 8) ** 3
+    torch.manual_seed(1)
+    model.start(x)
+    torch.manual_seed(1)  # the same noise
+    y, norms = model.dequantize(x)[0], 0
+    for cascade in model.scales:
+        y = squeeze(y)
+        for layer in cascade.layers:
+            y, _ = layer(y)
+            if isinstance(layer, ActNorm):
+                values, norms = y.transpose(0, 1).flatten(1), norms + 1
+                assert values.mean(dim=1).abs().max() < 1e-3
+                assert (values.std(dim=1) - 1).abs().max() < 1e-3
+        y = y.chunk(2, dim=1)[0]
+    assert norms == 4
+
+
+def test_settings_reach_the_parts_they_are_for():
+    model = small_glow(width=[4, 6], noise_depth=3, lu=True)
+    matrices = [part for part in model.modules() if isinstance(part, InvertibleLinear)]
+    assert len(matrices) == 2 + 2 + 3 and all(part.lu for part in matrices)
+    assert model.noise.look[0].out_channels == 4  # networks of the noise: those of scale 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_coupling_stretches_by_at_most_e_squared(sign):
+    coupling = Coupling(4, lambda a: torch.full((len(a), 4), sign * 1e4))
+    assert coupling(torch.randn(3, 4))[1].tolist() == [4 * sign] * 3  # two numbers, s = ±2 each
+
+
 def test_a_channel_that_never_varies_is_no_trouble_at_the_start():
     norm = ActNorm(2)
     norm.start(torch.ones(8, 2, 3, 3))
@@ -204,6 +235,10 @@ def test_half_precision_stays_inside_the_networks():
     assert c.dtype == log_det.dtype == torch.float32
     # the log-det is exactly that of the s that was used, so the way back differs by rounding only
     assert (back - x).abs().max() < 0.1
+    for lu in (False, True):
+        conv = InvertibleLinear(4, lu=lu)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (conv.inverse(conv(x)[0]) - x).abs().max() < 1e-5
 
 
 def test_a_cascade_of_matrices_is_one_matrix_and_its_samples_are_normal():
@@ -282,9 +317,11 @@ def test_squeeze_moves_numbers_and_changes_none():
 
 def test_logit_there_and_back_with_its_log_det():
     v = torch.rand(3, 1, 2, 2).double()
-    y, log_det = logit(v)
-    assert torch.allclose(log_det, true_log_det(lambda one: logit(one)[0], v))
-    assert torch.allclose(logit_inverse(y), v, atol=1e-12)
+    for margin in (1e-5, 0.1):
+        y, log_det = logit(v, margin)
+        true = true_log_det(lambda one: logit(one, margin)[0], v)  # noqa: B023
+        assert torch.allclose(log_det, true, rtol=1e-9)
+        assert torch.allclose(logit_inverse(y, margin), v, atol=1e-12)
     ends = logit(torch.tensor([[0.0, 1.0]]))
     assert torch.isfinite(ends[0]).all() and torch.isfinite(ends[1]).all()
     assert logit_inverse(torch.tensor([[-99.0, 99.0]])).tolist() == [[0, 1]]
@@ -306,11 +343,15 @@ def test_grey_levels_survive_the_way_to_real_numbers_and_back():
     x = torch.arange(256).reshape(4, 1, 8, 8) / 255
     for noise in ("uniform", "variational"):
         model = small_glow(noise=noise)
-        y, _, u = model.dequantize(x)
-        assert torch.equal(model.quantize(y), x)
+        assert torch.equal(model.quantize(model.dequantize(x)[0]), x)
+        u, _ = model.noise(x)
         assert u.min() >= 0 and u.max() <= 1
         with torch.no_grad():
-            assert torch.equal(model.quantize(model.decode(model.flow(y)[0])), x)
+            c = model.code(x)
+            assert torch.equal(model.quantize(model.decode(c)), x)
+            assert not torch.equal(model.code(x), c)  # another draw of the noise
+    ends = small_glow(levels=4).quantize(torch.tensor([-99.0, -0.2, 99.0]))  # v = 0, 0.45, 1
+    assert ends.tolist() == pytest.approx([0, 1 / 3, 1])
 
 
 def test_density_of_the_noise_is_that_of_its_jacobian(monkeypatch):
@@ -325,6 +366,15 @@ def test_density_of_the_noise_is_that_of_its_jacobian(monkeypatch):
     u, log_q = noise_of(eps)
     assert torch.allclose(log_q, true, atol=1e-10)
     assert not torch.allclose(noise(1 - x)[0], u)  # it looks at the image
+
+
+def test_the_density_of_the_noise_lowers_the_weight_of_a_draw(monkeypatch):
+    model, x = small_glow(), torch.rand(2, 1, 8, 8)
+    u, log_q, found = torch.rand_like(x), torch.tensor([3.0, -20.0]), []
+    for given in (torch.zeros(2), log_q):
+        monkeypatch.setattr(model.noise, "forward", lambda x: (u, given))  # noqa: B023
+        found.append(model.log_weight(x))
+    assert torch.allclose(found[0] - found[1], log_q, atol=1e-3)
 
 
 def test_the_probability_of_an_image_is_how_often_it_is_drawn():
@@ -347,13 +397,21 @@ def test_the_loss_is_the_bound_in_bits_per_dimension():
     torch.manual_seed(3)
     bound = model.bound(x)
     assert loss.item() == pytest.approx(-bound.mean().item() / 64 / math.log(2), rel=1e-5)
-    many, one = model.log_prob(x, samples=50), model.bound(x, samples=50)
-    assert (many > one).all()  # Jensen
+    found = []
+    for take in (model.log_weights, model.bound, model.log_prob):
+        torch.manual_seed(3)
+        found.append(take(x, samples=5))
+    log_w, bound, log_p = found
+    assert torch.allclose(bound, log_w.mean(dim=0))
+    assert torch.allclose(log_p, log_w.double().exp().mean(dim=0).log().float(), rtol=1e-5)
+    assert (log_p > bound).all()  # Jensen
 
 
-def test_importance_weights_in_parts_are_the_same_size():
-    model, x = small_glow(), torch.rand(7, 1, 8, 8)
-    assert model.log_weights(x, samples=3, chunk=2).shape == (3, 7)
+def test_importance_weights_in_parts_stay_with_their_images():
+    model, x = small_glow(), torch.full((7, 1, 8, 8), 0.5)
+    x[:3] = 0  # black is far from the middle of an untrained flow
+    log_w = model.log_weights(x, samples=3, chunk=2)
+    assert log_w.shape == (3, 7) and log_w[:, :3].max() < log_w[:, 3:].min()
 
 
 def test_samples_are_grey_levels_and_temperature_0_is_one_picture():
@@ -366,8 +424,19 @@ def test_samples_are_grey_levels_and_temperature_0_is_one_picture():
     assert torch.equal(cold[0], cold[2])
 
 
+def test_the_temperature_multiplies_the_whole_code():
+    flow, glow = shaken(Flow(3, depth=2, width=8)), shaken(small_glow())
+    for model, dims, seen in ((flow, 3, lambda x: x), (glow, 64, glow.quantize)):
+        c = torch.randn(5, dims, generator=torch.Generator().manual_seed(1)).double()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "randn", lambda *shape, **_: c)  # noqa: B023
+            cool = model.sample(5, temperature=0.5)
+        assert torch.allclose(cool, seen(model.decode(0.5 * c)))
+        assert not torch.allclose(cool, seen(model.decode(c)))
+
+
 def test_the_recipe_is_for_whole_digits(monkeypatch):
-    images = torch.rand(600, 1, 28, 28)
+    images = torch.rand(130, 1, 28, 28)
     monkeypatch.setattr(
         "genai_utils.vision.glow.data.mnist", lambda split: type("Images", (), {"x": images})
     )
@@ -403,10 +472,11 @@ def test_bad_input_is_refused_in_words(make, words):
         make()
 
 
-def test_a_singular_matrix_is_named():
+@pytest.mark.parametrize("entry", [1.0, torch.nan])
+def test_a_singular_matrix_is_named(entry):
     conv = InvertibleLinear(2)
     with torch.no_grad():
-        conv.matrix.copy_(torch.ones(2, 2))
+        conv.matrix.fill_(entry)
     with pytest.raises(ValueError, match="expected an invertible matrix, got a singular one"):
         conv.inverse(torch.randn(3, 2))
 
