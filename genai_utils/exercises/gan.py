@@ -17,12 +17,14 @@ def _normal(seed):
     return lambda *shape: torch.randn(*shape, generator=g)
 
 
-def _scores(*sizes, scale=2.0):
-    """Cases of two batches of scores, (n,) and (m,) or with runs in front."""
-    return lambda seed: [
-        tuple(scale * part(*size) for part, size in zip([_normal(seed)] * 2, pair, strict=True))
-        for pair in sizes
-    ]
+def _drawn(*cases, scale=2.0):
+    """Normal tensors: for each case the shapes of its arguments."""
+
+    def of(seed):
+        normal = _normal(seed)
+        return [tuple(scale * normal(*shape) for shape in shapes) for shapes in cases]
+
+    return of
 
 
 # --- discriminator_loss --------------------------------------------------------------------------
@@ -34,7 +36,7 @@ def _both(real, fake):
 
 exercise(
     gan.discriminator_loss,
-    cases=_scores(((4,), (4,)), ((6,), (6,)), ((3,), (3,))),
+    cases=_drawn(((4,), (4,)), ((6,), (6,)), ((3,), (3,))),
     mistakes={
         "sums": (
             lambda real, fake: softplus(-real).sum(-1) + softplus(fake).sum(-1),
@@ -64,12 +66,12 @@ exercise(
     },
     clauses={
         "batches of different sizes": Clause(
-            _scores(((4,), (9,)), ((7,), (2,)), ((1,), (5,))),
+            _drawn(((4,), (9,)), ((7,), (2,)), ((1,), (5,))),
             "n and m may differ. Each batch has a mean of its own, so that neither weighs more.",
             lambda real, fake: softplus(torch.cat([-real, fake], -1)).mean(-1) * 2,
         ),
         "sure scores": Clause(
-            _scores(((4,), (4,)), ((5,), (5,)), scale=400.0),
+            _drawn(((4,), (4,)), ((5,), (5,)), scale=400.0),
             "A score of -400 has D = 0 in floating point, and its logarithm is minus infinity. "
             "Compute from the scores: -log sigmoid(a) is softplus(-a).",
             lambda real, fake: (
@@ -78,7 +80,7 @@ exercise(
             ),
         ),
         "several runs": Clause(
-            _scores(((3, 4), (3, 4)), ((2, 5), (2, 5)), ((2, 1, 3), (2, 1, 3))),
+            _drawn(((3, 4), (3, 4)), ((2, 5), (2, 5)), ((2, 1, 3), (2, 1, 3))),
             "Dimensions in front are runs, each with a loss of its own: average over the last one.",
             lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
         ),
@@ -164,14 +166,6 @@ exercise(
 # --- generator_loss ------------------------------------------------------------------------------
 
 
-def _samples(*sizes, scale=2.0):
-    def cases(seed):
-        normal = _normal(seed)
-        return [(scale * normal(*size),) for size in sizes]
-
-    return cases
-
-
 def _saturating(seed):
     normal = _normal(seed)
     return [(normal(n), flag) for n in (4, 6) for flag in (True, False)]
@@ -179,7 +173,7 @@ def _saturating(seed):
 
 exercise(
     gan.generator_loss,
-    cases=_samples((4,), (7,), (5,)),
+    cases=_drawn(((4,),), ((7,),), ((5,),)),
     mistakes={
         "of the discriminator": (
             lambda fake, saturating=False: softplus(fake).mean(-1),
@@ -213,7 +207,7 @@ exercise(
             lambda fake, saturating=False: softplus(-fake).mean(-1),
         ),
         "sure scores": Clause(
-            _samples((4,), (5,), scale=400.0),
+            _drawn(((4,),), ((5,),), scale=400.0),
             "A sure discriminator has scores such as -400, whose sigmoid is 0: compute from the "
             "scores. The loss is then 400, and its slope is -1.",
             lambda fake, saturating=False: (
@@ -223,7 +217,7 @@ exercise(
             ),
         ),
         "several runs": Clause(
-            _samples((3, 4), (2, 1, 5)),
+            _drawn(((3, 4),), ((2, 1, 5),)),
             "Dimensions in front are runs: average over the last one only.",
             lambda fake, saturating=False: (
                 -softplus(fake).mean() if saturating else softplus(-fake).mean()
@@ -345,7 +339,7 @@ exercise(
 
 exercise(
     gan.pair_loss,
-    cases=_scores(((4,), (4,)), ((6,), (6,)), ((3,), (3,))),
+    cases=_drawn(((4,), (4,)), ((6,), (6,)), ((3,), (3,))),
     mistakes={
         "exchanged": (
             lambda ahead, behind: softplus(ahead - behind).mean(-1),
@@ -371,12 +365,12 @@ exercise(
     },
     clauses={
         "sure pairs": Clause(
-            _scores(((4,), (4,)), ((5,), (5,)), scale=300.0),
+            _drawn(((4,), (4,)), ((5,), (5,)), scale=300.0),
             "Differences of several hundred have a sigmoid of 0: compute from the difference.",
             lambda ahead, behind: -((ahead - behind).sigmoid() + 1e-12).log().mean(-1),
         ),
         "several runs": Clause(
-            _scores(((3, 4), (3, 4)), ((2, 1, 5), (2, 1, 5))),
+            _drawn(((3, 4), (3, 4)), ((2, 1, 5), (2, 1, 5))),
             "Dimensions in front are runs: average over the last one only.",
             lambda ahead, behind: softplus(behind - ahead).mean(),
         ),
@@ -418,11 +412,7 @@ def _slope(x, W, b, v):
 
 
 def _small_critics(*sizes):
-    def cases(seed):
-        normal = _normal(seed)
-        return [(normal(B, d), normal(h, d), normal(h), normal(h)) for B, d, h in sizes]
-
-    return cases
+    return _drawn(*(((B, d), (h, d), (h,), (h,)) for B, d, h in sizes), scale=1.0)
 
 
 exercise(
@@ -482,8 +472,8 @@ PREDICTIONS = (
         "The discriminator is trained until it is always right, with the generator held still. "
         "What does the generator of the minimax game learn from it?",
         "c",
-        "Where D is sure, log(1 - D) is flat: the mean slope falls from 0.40 to 4.5e-6 as data and "
-        "samples move from 1 to 10 deviations apart (section 26.4).",
+        "Where D is sure, log(1 - D) is flat: the mean slope is 0.40 where data and samples are 1 "
+        "deviation apart, and 4.5e-6 at 10 (section 26.4).",
         choices=(
             "everything: the best teacher gives the best advice",
             "as much as from a discriminator that is often wrong",

@@ -35,7 +35,7 @@ ALT = (
 CAPTION = (
     "Blue: data, and where the discriminator believes in them. Orange: samples of the generator, "
     "and where they are suspected. The lines pull samples. Dashed: where the discriminator cannot "
-    "tell. Click to put data of your own."
+    "tell; scores of pairs have no zero, and there it is their mean. Click to put data of your own."
 )
 
 

@@ -286,9 +286,7 @@ class GAN(ImageModel):
         loss, r1, r2, slope, pack: see `Rules`.
     """
 
-    def __init__(
-        self, size=28, code=64, width=64, channels=1, spectral=False, **rules
-    ):  # fmt: skip
+    def __init__(self, size=28, code=64, width=64, channels=1, spectral=False, **rules):
         super().__init__(size, channels)
         if size % 4:
             raise inputs.refusal("size", "a multiple of 4, since it is halved twice", f"{size}")
@@ -307,7 +305,7 @@ class GAN(ImageModel):
         x, turn = turn_of(batch)
         x = self.images(x, values=False)
         z = torch.randn(len(x), self.code, device=x.device, dtype=x.dtype)
-        return play(self, x, torch.sigmoid(self.generator(z)), turn)
+        return play(self, x, self.decode(z), turn)
 
     def decode(self, z):
         """G(z): codes (B, code) -> images (B, C, size, size) in [0, 1]."""
@@ -325,6 +323,6 @@ class GAN(ImageModel):
 def recipe():
     """What `python -m genai_utils.train gan` trains: the main model of chapter 26 on MNIST."""
     batches = TensorBatches(data.mnist("train").x, batch_size=128)
-    model = GAN(r1=1.0)
-    options = {"steps": 10_000, "optimizer": two_rates(model), "ema": 0.999, "graph": True}
+    model = GAN()
+    options = {"steps": 5_500, "optimizer": two_rates(model, 5e-4), "ema": 0.999, "graph": True}
     return model, batches, options

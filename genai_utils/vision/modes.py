@@ -9,6 +9,7 @@ Sources: Metz et al. 2017; Srivastava et al. 2017; Lin et al. 2018.
 """
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -100,6 +101,7 @@ def count_stacks(labels, classes=10):
 
         KL = Σ_k s_k log(s_k K),   s_k the share of kind k among the n, K = classes^c
 
+    Of no stacks both are 0.
     Shapes: labels (n, c), the class that a judge reads in each channel -> `Stacked`.
     Source: Metz et al. 2017, section 3.3.1; Lin et al. 2018, section 4.2; lecture item A42.
     """
@@ -118,11 +120,10 @@ class RingBatches:
     """Fresh points of the ring for each of some runs: `batches(step)` is (runs, batch_size, 2)."""
 
     def __init__(self, runs, batch_size, modes=8, std=STD, seed=0, device="cpu"):
-        self.runs, self.batch_size = (
-            inputs.whole(runs, "runs"),
-            inputs.whole(batch_size, "batch_size"),
-        )
-        self.modes, self.std, self.seed = modes, std, inputs.whole(seed, "seed", least=0)
+        self.runs = inputs.whole(runs, "runs")
+        self.batch_size = inputs.whole(batch_size, "batch_size")
+        self.modes, self.std = modes, inputs.number(std, "std", least=0)
+        self.seed = inputs.whole(seed, "seed", least=0)
         self.device = torch.device(device)
         self._generator = torch.Generator(self.device)
 
@@ -149,7 +150,7 @@ class Layers(nn.Module):
     def __init__(self, runs, sizes, activation, gain=1.0):
         super().__init__()
         self.activation = activation
-        pairs = list(zip(sizes, sizes[1:], strict=False))
+        pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(
             gain * (2 * torch.rand(runs, a, b) - 1) / math.sqrt(a) for a, b in pairs
         )
@@ -209,5 +210,6 @@ class PointGAN(nn.Module):
     def sample(self, n, generator=None):
         """n points of each run, (runs, n, 2)."""
         weight = next(self.parameters())
+        n = inputs.whole(n, "n")
         z = drawn(torch.randn, self.runs, n, self.code, like=weight, generator=generator)
         return self.generator(z)

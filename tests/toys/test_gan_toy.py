@@ -12,6 +12,7 @@ from genai_utils.toys import gan as toy
 from genai_utils.toys import play
 from genai_utils.vision.gan import Rules
 from genai_utils.vision.gan import play as the_game
+from genai_utils.vision.modes import count_modes
 
 ROOT = "document.querySelector('.genai').genaiGan"
 STATE = f"return {ROOT}.state()"
@@ -41,8 +42,10 @@ def flat(net):
     return torch.cat([p.detach().flatten() for p in net.parameters()]).tolist()
 
 
-def press(browser, text):
-    browser.driver.find_element(By.XPATH, f"//button[normalize-space(.)='{text}']").click()
+def press(browser, *names):
+    """Press buttons one after the other, without a frame between them."""
+    find = "[...document.querySelectorAll('button')].find((one) => one.textContent.trim() === name)"
+    browser.js(f"for (const name of arguments) {find}.click()", *names)
 
 
 @pytest.mark.parametrize("loss", ["minimax", "non-saturating", "least squares", "pairs"])
@@ -84,17 +87,18 @@ def test_the_recipe_finds_all_modes_and_the_collapse_loses_them(page):
     browser.js(f"{ROOT}.train(900)")
     found = browser.js(STATE)
     assert found["modes"] == 8 and found["good"] > 0.5 and found["step"] == 900
-    press(browser, "Make it collapse")
-    press(browser, "Stop")
+    x = torch.tensor(found["dots"]).reshape(-1, 2)
+    centres = torch.tensor(toy.sets()[0]["centres"])
+    covered, good, _ = count_modes(x, centres, toy.DEVIATION)
+    assert found["modes"] == covered and found["good"] == pytest.approx(good.item(), abs=0.01)
+    press(browser, "Make it collapse", "Stop")
     lost = []
     for _ in range(4):
         browser.js(f"{ROOT}.train(200)")
         lost.append(browser.js(STATE)["modes"])
     assert max(lost[1:]) <= 3
-    press(browser, "Cure it")
-    press(browser, "Stop")
-    # How far the game had come between two buttons is the machine's affair: wait for the cure.
-    for _ in range(8):
+    press(browser, "Cure it", "Stop")
+    for _ in range(8):  # wait for the cure
         browser.js(f"{ROOT}.train(450)")
         found = browser.js(STATE)
         if found["modes"] == 8:

@@ -280,6 +280,15 @@ def test_a_run_is_what_linear_layers_compute():
         torch.testing.assert_close(layers(x)[r], wanted)
 
 
+def test_layers_begin_as_they_say():
+    layers, x = modes.Layers(2, [200] * 6, F.relu, gain=math.sqrt(6)), torch.randn(2, 500, 200)
+    for w in layers.weights:
+        assert 0.99 * math.sqrt(6 / 200) < w.abs().max() <= math.sqrt(6 / 200)
+    assert 0.5 < F.relu(layers(x)).square().mean() < 2  # the size that came in
+    usual, linear = modes.Layers(1, [200, 50], F.relu).weights[0], nn.Linear(200, 50).weight
+    assert usual.abs().max().item() == pytest.approx(linear.abs().max().item(), rel=0.01)
+
+
 def test_two_rates():
     model = GAN(8, 4, 4)
     made = gan.two_rates(model, 1e-3, ratio=2, betas=(0.5, 0.9))
@@ -325,6 +334,7 @@ def test_stacks_are_counted():
     half = every[every[:, 0] < 5]
     assert modes.count_stacks(half) == (50, pytest.approx(math.log(2)))
     assert modes.count_stacks(torch.tensor([[1, 2, 3], [3, 2, 1]])).modes == 2
+    assert modes.count_stacks(torch.empty(0, 3, dtype=torch.int64)) == (0, 0)
 
 
 def test_batches_depend_on_nothing_but_the_step():
@@ -351,7 +361,7 @@ def test_samples_are_images_and_repeatable():
 
 
 def test_spectral_normalisation_bounds_each_layer():
-    D = gan.image_discriminator(4, 8, 1, spectral=True)
+    D = GAN(8, 4, 4, spectral=True).discriminator
     with torch.no_grad():
         for layer in D:
             if hasattr(layer, "weight"):
@@ -380,6 +390,8 @@ def test_spectral_normalisation_bounds_each_layer():
         (lambda: GAN(8, 4, 4).loss((torch.rand(2, 1, 8, 8), "critic")), "turn: expected one of"),
         (lambda: GAN(8, 4, 4).check_batch(torch.rand(2, 1, 8, 8) + 1), "between 0 and 1"),
         (lambda: PointGAN(2).check_batch(torch.rand(3, 4, 2)), r"points \(2, B, 2\)"),
+        (lambda: PointGAN(2).sample(0), "n: expected a whole number of at least 1"),
+        (lambda: RingBatches(2, 4, std=-1.0), "std: expected a finite number of at least 0"),
         (lambda: StackedBatches(torch.rand(3, 2, 8, 8), 4), "x: expected"),
     ],
 )

@@ -86,13 +86,12 @@ function ganToy(root, data) {
   let [timer, found] = [0, null];
 
   const centres = () => data.sets.find((one) => one.name === set)?.centres ?? own;
-  const deviation = () => data.deviation;
   function drawData(into) {
     const from = centres();
     for (let i = 0; i < into.length; i += 2) {
       const [x, y] = from[Math.floor(random() * from.length)];
-      into[i] = x + deviation() * normal();
-      into[i + 1] = y + deviation() * normal();
+      into[i] = x + data.deviation * normal();
+      into[i + 1] = y + data.deviation * normal();
     }
     return into;
   }
@@ -129,7 +128,7 @@ function ganToy(root, data) {
     for (let i = 0; i < dots.length; i += 2) {
       const far = centres().map(([x, y]) => Math.hypot(dots[i] - x, dots[i + 1] - y));
       const nearest = Math.min(...far);
-      if (nearest <= 3 * deviation()) {
+      if (nearest <= 3 * data.deviation) {
         good += 1;
         hit[far.indexOf(nearest)] += 1;
       }
@@ -153,10 +152,10 @@ function ganToy(root, data) {
     const at = plane(range, width, height);
     const [rows, columns] = [33, 33];
     const places = new Float32Array(2 * rows * columns);
-    sampleField((x, y) => 0, rows, columns, range).forEach((_, i) => {
+    for (let i = 0; i < rows * columns; i++) {
       places[2 * i] = range[0] + ((range[1] - range[0]) * (i % columns)) / (columns - 1);
       places[2 * i + 1] = range[2] + ((range[3] - range[2]) * Math.floor(i / columns)) / (rows - 1);
-    });
+    }
     const scores = D.forward(places).output;
     const middle = rules.loss === "pairs" ? scores.reduce((a, b) => a + b, 0) / scores.length : rules.loss === "least squares" ? 0.5 : 0;
     const { diverging } = ramps(theme);
@@ -171,7 +170,7 @@ function ganToy(root, data) {
     for (let i = 0; centres().length && i < shownData.length; i += 2) dot(pen, at.x(shownData[i]), at.y(shownData[i + 1]), 2);
     const dots = G.forward(fixed);
     const fake = D.forward(dots.output);
-    const slope = playersLoss(rules.loss, 1, scoresOfData(fake.output.length), fake.output);
+    const slope = playersLoss(rules.loss, 1, scoresOfData(), fake.output);
     const pull = D.backward(fake, slope.b).x.map((v) => -v * fake.output.length);
     pen.fillStyle = theme.dark ? "#ff9a55" : "#d55e00";
     Object.assign(pen, { strokeStyle: theme.ink, lineWidth: 1 });
@@ -186,10 +185,7 @@ function ganToy(root, data) {
     drawPieces(pen, at, arrows);
   });
   // Scores of data for the pairs that only G's slope needs.
-  function scoresOfData(n) {
-    const x = centres().length ? shownData : fixed;
-    return D.forward(x).output.slice(0, n);
-  }
+  const scoresOfData = () => D.forward(centres().length ? shownData : fixed).output;
   const redrawCurve = surface(root, curve, (pen, width, height, theme) => {
     Object.assign(pen, { strokeStyle: theme.line, lineWidth: 1 });
     pen.strokeRect(0.5, 0.5, width - 1, height - 1);
@@ -306,7 +302,7 @@ function ganToy(root, data) {
   restart();
   choose({});
   root.genaiGan = {
-    state: () => ({ step, rules: { ...rules }, history, set, own, ...covered() }),
+    state: () => ({ step, rules: { ...rules }, history, set, own, dots: [...G.forward(fixed).output], ...covered() }),
     train: (steps) => {
       for (let i = 0; i < steps; i++) one();
       update();
