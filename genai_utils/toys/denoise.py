@@ -15,15 +15,7 @@ import torch.nn.functional as F
 
 from genai_utils.data import shipped
 from genai_utils.display import pictures
-from genai_utils.display.output import (
-    Bundle,
-    escape,
-    figcaption,
-    require_size,
-    script,
-    stylesheet,
-    unique_id,
-)
+from genai_utils.toys.figure import part, toy_figure
 from genai_utils.vision.diffusion import DDPM, denoised
 
 WEIGHTS = Path(__file__).with_name("weights")
@@ -76,10 +68,9 @@ def exported(net):
     return [[name, list(weight.shape)] for name, weight in state.items()], half
 
 
-def _part(kind, name, alt, image):
-    source = pictures.encode(pictures.from_array(image))
-    image = f'<img class="dark-light genai-crisp" alt="{escape(alt)}" src="{source}" width="160">'
-    return f'<div class="genai-part genai-{kind}"><span>{name}</span>{image}</div>'
+def _source(image):
+    """A grey image (H, W) in [-1, 1] as a data URL."""
+    return pictures.encode(pictures.from_array(((image + 1) / 2).clamp(0, 1)))
 
 
 @torch.no_grad()
@@ -109,7 +100,7 @@ def bundle():
     t, y = torch.tensor([chain.T]), torch.tensor([OPENING])
     guess = denoised(x, chain.eps(x, t, y), chain.bar[t]).clamp(-1, 1)
     end, _ = chain.walk(x, times[::-2], y, guidance=1.0, eta=0.0)
-    noise, guess, end = (((image[0, 0] + 1) / 2).clamp(0, 1) for image in (x, guess, end))
+    noise, guess, end = (_source(image[0, 0]) for image in (x, guess, end))
     measured = record["test"]
     caption = (
         f"The chapter's U-Net, {record['parameters']:,} weights, trained on {record['images']:,} "
@@ -117,16 +108,13 @@ def bundle():
         f"in 25 steps and without guidance, a judge reads {100 * measured['right']:.1f} % as "
         f"such; of real digits made as coarse {100 * measured['real']:.1f} %."
     )
-    identity = unique_id(half)
-    html = (
-        f'<figure class="genai genai-toy" id="{identity}" data-explorer="toy" '
-        f'data-figure="toy-denoise">{stylesheet(*STYLES)}'
+    body = (
         f'<div class="genai-toyrow genai-denoise">'
-        f"{_part('now', 'the image now: draw into it', 'Noise.', noise)}"
-        f"{_part('seen', 'what the network sees behind it', 'A grey guess.', guess)}"
-        f"{_part('past', 'the walk so far', f'A {OPENING} that was made of it.', end)}</div>"
-        f"{figcaption(caption)}{script(identity, 'denoise', data, *SCRIPTS)}</figure>"
+        f"{part('now', 'the image now: draw into it', 'Noise.', noise)}"
+        f"{part('seen', 'what the network sees behind it', 'A grey guess.', guess)}"
+        f"{part('past', 'the walk so far', f'A {OPENING} that was made of it.', end)}</div>"
     )
-    made = Bundle(text_html=html, text_plain=ALT)
-    require_size(made, "Use fewer channels.")
-    return made
+    return toy_figure(
+        "denoise", body, caption, data, "denoise", SCRIPTS, STYLES, ALT, "Use fewer channels.",
+        key=half,
+    )  # fmt: skip

@@ -16,15 +16,7 @@ from torch import nn
 from genai_utils.data import shipped
 from genai_utils.display import page_decoder, pictures
 from genai_utils.display.figures import CLASSES
-from genai_utils.display.output import (
-    Bundle,
-    escape,
-    figcaption,
-    require_size,
-    script,
-    stylesheet,
-    unique_id,
-)
+from genai_utils.toys.figure import part, toy_figure
 from genai_utils.vision.vae import VAE
 
 WEIGHTS = Path(__file__).with_name("weights")
@@ -104,11 +96,6 @@ def _plane(dots, kinds, extent):
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
-def _part(kind, name, alt, source):
-    image = f'<img class="dark-light genai-crisp" alt="{escape(alt)}" src="{source}" width="160">'
-    return f'<div class="genai-part genai-{kind}"><span>{name}</span>{image}</div>'
-
-
 def bundle():
     """The output that `play("digit")` displays."""
     net, dots, kinds, digits, record = load()
@@ -141,16 +128,13 @@ def bundle():
         f"coins for pixels, {nats['sharp']:.1f} nats with pixels made black and white as here, and "
         f"the {NEAREST} nearest dots name {100 * record['test']['nearest']:.0f} % of them right."
     )
-    identity = unique_id(data["decoder"]["weights"])
-    html = (
-        f'<figure class="genai genai-toy" id="{identity}" data-explorer="toy" '
-        f'data-figure="toy-digit">{stylesheet(*STYLES)}'
+    body = (
         f'<div class="genai-toyrow genai-digit">'
-        f"{_part('draw', 'your digit', f'A handwritten {OPENING}.', small[0])}"
-        f"{_part('plane', 'where it lands', 'Encoded digits.', _plane(dots, kinds, extent))}"
-        f"{_part('mean', 'decoded mean', f'A decoded {OPENING}.', small[1])}</div>"
-        f"{figcaption(caption)}{script(identity, 'digit', data, *SCRIPTS)}</figure>"
+        f"{part('draw', 'your digit', f'A handwritten {OPENING}.', small[0])}"
+        f"{part('plane', 'where it lands', 'Encoded digits.', _plane(dots, kinds, extent))}"
+        f"{part('mean', 'decoded mean', f'A decoded {OPENING}.', small[1])}</div>"
     )
-    made = Bundle(text_html=html, text_plain=ALT)
-    require_size(made, "Use fewer hidden units.")
-    return made
+    return toy_figure(
+        "digit", body, caption, data, "digit", SCRIPTS, STYLES, ALT, "Use fewer hidden units.",
+        key=data["decoder"]["weights"],
+    )  # fmt: skip

@@ -7,16 +7,7 @@ coupling, their log-determinants, and the gradients of -log P(x), written out by
 import numpy as np
 
 from genai_utils.display.figures import COLORS
-from genai_utils.display.output import (
-    Bundle,
-    escape,
-    figcaption,
-    require_size,
-    script,
-    stylesheet,
-    unique_id,
-)
-from genai_utils.toys.still import dotted
+from genai_utils.toys.figure import field, toy_figure
 
 SIZE = (10, 7)  # of the field, around 0
 DEPTH, WIDTH = 6, 16
@@ -69,11 +60,6 @@ def _inside(points):
     return points.clip(0.1 - half, half - 0.1).round(2)
 
 
-def _still(points):
-    """The field before the script runs: the points of the first set."""
-    return dotted(points, -SIZE[0] / 2, SIZE[1] / 2, SIZE, 640, COLORS["orange"], 0.12)
-
-
 def bundle():
     """The output that `play("flow")` displays."""
     sets = presets()
@@ -88,15 +74,8 @@ def bundle():
         "steps": STEPS,
         "most": MOST,
     }
-    identity = unique_id(str(data))
-    html = (
-        f'<figure class="genai genai-toy" id="{identity}" data-explorer="toy" '
-        f'data-figure="toy-flow">{stylesheet(*STYLES)}'
-        f'<div class="genai-toyrow"><div class="genai-field"><img class="dark-light" '
-        f'alt="{escape(ALT)}" src="{_still(sets[0]["points"])}" width="640" height="448"></div>'
-        f"</div>{figcaption(CAPTION)}"
-        f"{script(identity, 'flowToy', data, *SCRIPTS)}</figure>"
+    left, top = -SIZE[0] / 2, SIZE[1] / 2
+    body = field(ALT, sets[0]["points"], left, top, SIZE, 640, COLORS["orange"], 0.12)
+    return toy_figure(
+        "flow", body, CAPTION, data, "flowToy", SCRIPTS, STYLES, ALT, "Use fewer points."
     )
-    made = Bundle(text_html=html, text_plain=ALT)
-    require_size(made, "Use fewer points.")
-    return made

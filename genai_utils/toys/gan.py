@@ -7,16 +7,7 @@ gradients written out, both players at once, Adam. Nothing is trained before.
 import math
 
 from genai_utils.display.figures import COLORS
-from genai_utils.display.output import (
-    Bundle,
-    escape,
-    figcaption,
-    require_size,
-    script,
-    stylesheet,
-    unique_id,
-)
-from genai_utils.toys.still import dotted
+from genai_utils.toys.figure import field, toy_figure
 
 RANGE = (-1.6, 1.6, -1.6, 1.6)
 DEVIATION = 0.06  # of the data around each centre
@@ -52,13 +43,6 @@ def sets():
     ]
 
 
-def _still():
-    """The field before the script runs: the centres of the ring."""
-    left, right, bottom, top = RANGE
-    centres, size = sets()[0]["centres"], (right - left, top - bottom)
-    return dotted(centres, left, top, size, 480, COLORS["blue"], 0.2)
-
-
 def bundle():
     """The output that `play("gan")` displays."""
     data = {
@@ -74,14 +58,10 @@ def bundle():
         "perFrame": 2,
         "seed": 3,
     }
-    identity = unique_id(str(data))
-    html = (
-        f'<figure class="genai genai-toy genai-gan" id="{identity}" data-explorer="toy" '
-        f'data-figure="toy-gan">{stylesheet(*STYLES)}'
-        f'<div class="genai-toyrow"><div class="genai-field"><img class="dark-light" '
-        f'alt="{escape(ALT)}" src="{_still()}" width="480" height="480"></div></div>'
-        f"{figcaption(CAPTION)}{script(identity, 'ganToy', data, *SCRIPTS)}</figure>"
-    )
-    made = Bundle(text_html=html, text_plain=ALT)
-    require_size(made, "Show fewer points.")
-    return made
+    left, right, bottom, top = RANGE
+    centres, size = sets()[0]["centres"], (right - left, top - bottom)
+    body = field(ALT, centres, left, top, size, 480, COLORS["blue"], 0.2)
+    return toy_figure(
+        "gan", body, CAPTION, data, "ganToy", SCRIPTS, STYLES, ALT, "Show fewer points.",
+        looks="genai-gan",
+    )  # fmt: skip

@@ -7,16 +7,7 @@ step at a time. The points of the four sets are made here, with a seed.
 import numpy as np
 
 from genai_utils.display.figures import COLORS
-from genai_utils.display.output import (
-    Bundle,
-    escape,
-    figcaption,
-    require_size,
-    script,
-    stylesheet,
-    unique_id,
-)
-from genai_utils.toys.still import dotted
+from genai_utils.toys.figure import field, toy_figure
 
 SIZE = (10, 7)  # of the field, in units of the points
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css")
@@ -93,11 +84,6 @@ def presets():
     ]
 
 
-def _still(points):
-    """The field before the script runs: the points of the first set."""
-    return dotted(points, 0, SIZE[1], SIZE, 640, COLORS["blue"], 0.12)
-
-
 def bundle():
     """The output that `play("kmeans")` displays."""
     sets = presets()
@@ -106,15 +92,7 @@ def bundle():
         "colours": [COLORS[name] for name in PAINT],
         "presets": [{**one, "points": one["points"].tolist()} for one in sets],
     }
-    identity = unique_id(str(data))
-    html = (
-        f'<figure class="genai genai-toy" id="{identity}" data-explorer="toy" '
-        f'data-figure="toy-kmeans">{stylesheet(*STYLES)}'
-        f'<div class="genai-toyrow"><div class="genai-field"><img class="dark-light" '
-        f'alt="{escape(ALT)}" src="{_still(sets[0]["points"])}" width="640" height="448"></div>'
-        f"</div>{figcaption(CAPTION)}"
-        f"{script(identity, 'kmeans', data, *SCRIPTS)}</figure>"
+    body = field(ALT, sets[0]["points"], 0, SIZE[1], SIZE, 640, COLORS["blue"], 0.12)
+    return toy_figure(
+        "kmeans", body, CAPTION, data, "kmeans", SCRIPTS, STYLES, ALT, "Use fewer points."
     )
-    made = Bundle(text_html=html, text_plain=ALT)
-    require_size(made, "Use fewer points.")
-    return made

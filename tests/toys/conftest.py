@@ -16,6 +16,7 @@ def open_toy(browser, tmp_path):
         page = tmp_path / "t.html"
         page.write_text(PAGE + bundle.html, encoding="utf-8")
         browser.open(page, width=width, **options)
+        assert browser.requests() == [page.as_uri()]  # all that it needs is in it
         root = browser.driver.find_element("css selector", "figure.genai")
         return root, lambda: browser.js(f"return arguments[0].{name}", root)
 

@@ -27,7 +27,7 @@ def loaded():
 def toy(browser, open_toy):
     def opened(width=1200, **options):
         open_toy(denoise.bundle(), "genaiDenoise", width, calm=True, **options)
-        browser.wait("return document.querySelector('.genai-status').textContent")
+        browser.wait(SAYS)
         browser.js(f"{TOY} toy.pause()")
         return browser
 
@@ -73,9 +73,10 @@ def test_what_the_caption_says_was_measured(loaded):
         pytest.skip("MNIST is not on this machine (GENAI_DATA)")
     coarse = data.Images(denoise.coarse(test.x), test.y)
     found = make_denoise.measured(model, coarse, evaluation.load_judge(28, "mnist"))
-    for name, value in found.items():
-        # Another processor rounds differently, and a walk of 25 steps may end as another digit.
-        assert value == pytest.approx(record["test"][name], abs=0.03 if name == "right" else 0.01)
+    # Other vector instructions move a pixel of a walk's end by 0.0004. Other draws of the noise
+    # would move the share that is right: 0.923 with seed 0, 0.909 with seed 1.
+    for name, most in (("error", 1e-4), ("right", 0.03), ("real", 0.002)):
+        assert found[name] == pytest.approx(record["test"][name], abs=most)
     caption = denoise.bundle().html.partition("<figcaption>")[2]
     assert f"{100 * record['test']['right']:.1f} % as such" in caption
 

@@ -28,18 +28,10 @@ def loaded():
 
 
 @pytest.fixture
-def toy(browser, tmp_path):
+def toy(browser, open_toy):
     def opened(width=1200, **options):
-        page = tmp_path / "p.html"
-        page.write_text(
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"{digit.bundle().html}",
-            encoding="utf-8",
-        )
-        browser.open(page, width=width, **options)
-        browser.wait("return document.querySelector('.genai-status').textContent")
-        assert browser.requests() == [page.as_uri()]
+        open_toy(digit.bundle(), "genaiDigit", width, **options)
+        browser.wait(SAYS)
         return browser
 
     yield opened

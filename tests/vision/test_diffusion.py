@@ -177,6 +177,18 @@ def test_ddim_with_all_its_noise_is_ddpm_and_with_none_a_map():
     assert torch.allclose(ddim_step(exact, eps, bar, torch.ones_like(bar)), x, atol=1e-9)
 
 
+def test_the_noise_of_ddim_is_a_share_of_ddpms():
+    bar, before, _ = run_of_betas()
+    x_t, eps, z = (torch.randn(1_000, 2).double() for _ in range(3))
+    variance = 0.25 * posterior(x_t, x_t, bar, before)[1]  # eta^2 of it
+    still = ddim_step(x_t, eps, bar, before, 0.5, torch.zeros_like(z))
+    found = ddim_step(x_t, eps, bar, before, 0.5, z) - still
+    assert torch.allclose(found, variance.sqrt()[:, None] * z, atol=1e-9)
+    expected = before.sqrt()[:, None] * denoised(x_t, eps, bar)
+    expected += (1 - before - variance).clamp(min=0).sqrt()[:, None] * eps
+    assert torch.allclose(still, expected, atol=1e-9)
+
+
 def test_guidance_goes_past_the_class():
     none, of_class = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 1.0]])
     assert torch.equal(guided(none, of_class, 0), of_class)
@@ -357,6 +369,34 @@ def test_training_lowers_the_loss_and_samples_are_images():
     assert few.shape == images.shape and not torch.equal(few, images)
     parts = model.sample(5, y=3, generator=g().manual_seed(1), steps=4, chunk=2)
     assert parts.shape == images.shape
+
+
+def told(net, calls):
+    """A network that writes down what it is asked, and answers with its class."""
+    net.forward = lambda x, t, y=None: (
+        calls.append((x, t, y))
+        or (torch.zeros_like(x) if y is None else y.to(x)[:, None, None, None].expand_as(x))
+    )
+
+
+def test_guidance_asks_for_the_class_and_for_none():
+    model, calls = small(classes=3), []
+    told(model.chain.net, calls)
+    x, t, y = torch.randn(2, 1, 8, 8), torch.tensor([4, 9]), torch.tensor([0, 2])
+    found = model.chain.eps(x, t, y, guidance=2.0)[:, 0, 0, 0]
+    assert found.tolist() == [3 * 0 - 2 * 3, 3 * 2 - 2 * 3]  # "none" is class 3
+    assert calls[0][1].tolist() == [4, 9, 4, 9]
+
+
+def test_the_loss_shows_images_at_all_times_from_1_to_T_and_hides_classes():
+    model, calls = small(classes=3, T=21, schedule="linear", dropped=0.5), []
+    told(model.chain.net, calls)
+    model.chain.bar[1:] = 1.0  # no noise: the network sees the images
+    x, y = torch.rand(400, 1, 8, 8), torch.arange(400) % 3
+    model.loss((x, y))
+    seen, t, classes = calls[0]
+    assert torch.equal(seen, 2 * x - 1) and t.unique().tolist() == list(range(1, 22))
+    assert 0.4 < (classes == 3).float().mean() < 0.6
 
 
 def test_a_share_of_the_classes_is_hidden():

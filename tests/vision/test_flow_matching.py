@@ -73,6 +73,20 @@ def test_training_lowers_the_loss_and_samples_are_images():
         model.sample(2, guidance=-1.0)
 
 
+def test_the_network_is_told_thousandths_and_asked_for_the_class_and_for_none():
+    model, calls = small(classes=3), []
+    model.net.forward = lambda x, t, y=None: (
+        calls.append(t)
+        or (torch.zeros_like(x) if y is None else y.to(x)[:, None, None, None].expand_as(x))
+    )
+    x, u, y = torch.randn(2, 1, 8, 8), torch.tensor([0.25, 1.0]), torch.tensor([0, 2])
+    assert model.velocity(x, u, y)[:, 0, 0, 0].tolist() == [0, 2]
+    assert model.velocity(x, u, y, guidance=2.0)[:, 0, 0, 0].tolist() == [-6, 0]
+    assert calls[0].tolist() == [250, 1_000] and calls[1].tolist() == [250, 1_000] * 2
+    model.loss((torch.rand(300, 1, 8, 8), torch.arange(300) % 3))
+    assert calls[2].min() < 50 and 950 < calls[2].max() <= 1_000
+
+
 def test_the_student_learns_where_the_teacher_ends():
     teacher = small()
     x = torch.rand(64, 1, 8, 8).round()
