@@ -8,9 +8,11 @@ import sys
 import nbformat
 import pytest
 
-from genai_utils.checks import assign, register, stubs, tasks
+from genai_utils.checks import assign, grade, register, stubs, tasks
 from genai_utils.checks.diagnosis import diagnose
+from genai_utils.checks.gradebook import Gradebook
 from genai_utils.checks.graded import must_be_correct
+from genai_utils.checks.process import Limits
 
 ALL = [task for name in tasks.chapters() for task in tasks.read(name).tasks]
 WORTH = {"8.1": 2.0, "10.2": 0.5}
@@ -326,5 +328,17 @@ def test_the_command_sets_an_open_experiment_and_grading_passes_over_it(tmp_path
         {"chapter": "24_vae", "experiment": "units-in-use", "points": 3.0}
     ]
     assert [e["number"] for e in manifest["exercises"]] == ["24.1"]
+    settings = grade.settings_of(out, None, Limits())
+    assert [e["number"] for e in settings["exercises"]] == ["24.1"]
+    book = Gradebook(tmp_path / "grades", settings | {"seeds": [1]})
+    rows = book.publish({"ada": {}}, {})
+    assert [(row["exercise"], row["possible"]) for row in rows] == [("24.1", 2.0)]
+    for page in (tmp_path / "grades").rglob("*.html"):
+        assert "Marked by hand" in page.read_text() and "units-in-use (3)" in page.read_text()
+    alone = tmp_path / "alone"
+    assert assign.main(["--experiments", "units-in-use", "--out", str(alone)]) == 0
+    assert "1 open experiment, 1 point." in capsys.readouterr().out
+    with pytest.raises(ValueError, match="marked by hand"):
+        grade.settings_of(alone, None, Limits())
     assert assign.main(["--experiments", "units-in-us", "--out", str(tmp_path / "no")]) == 1
     assert "Near it: units-in-use" in capsys.readouterr().err
