@@ -55,6 +55,8 @@ class Experiment:
             raise ValueError(f"{self.name}: a good answer contains 3 to 5 points, in a list.")
         if {self.kind == "number"} != {bool(self.between), bool(self.beyond)}:
             raise ValueError(f"{self.name}: a number, and it alone, has `between` and `beyond`.")
+        if self.unit and self.kind != "number":
+            raise ValueError(f"{self.name}: a {self.kind} has no unit.")
         if self.between and not self.between[0] < self.between[1]:
             raise ValueError(f"{self.name}: `between` is (lowest, highest); got {self.between}.")
 

@@ -76,7 +76,7 @@ def experiments(asked, kept: dict) -> list[dict]:
                     "question": experiment.question,
                     "kind": record["kind"],
                     "handed in": record["said"],
-                    "unit": experiment.unit if record["kind"] == "number" else "",
+                    "unit": experiment.unit,
                     "note": record["note"],
                     "on": record["last"][:10],
                     "earlier answers": len(record["earlier"]),

@@ -304,6 +304,11 @@ def test_an_open_experiment_is_asked_and_its_good_points_are_not_told():
     assert "1 open experiment, 3 points" in by_role(notebook, "head")[0].source
 
 
+def test_open_experiments_come_in_the_order_of_the_book():
+    names = ["units-in-use", "longer-than-trained", "units-in-use"]
+    assert [each.chapter for each in assign.opened(names)] == ["08_transformer", "24_vae"]
+
+
 def test_the_lecturers_versions_have_it_marked_by_hand():
     asked = open_one()[0].experiment
     notebook = assign.notebook(tasks.read("24_vae"), [], "nbgrader", open_one())

@@ -210,6 +210,7 @@ def test_the_report_tells_what_was_handed_in(fresh, capsys):
     [
         {"kind": "table"},
         {"good": GOOD[:2]},
+        {"unit": "nats"},
         {"good": "One. Two. Three."},
         {"kind": "number"},
         {"between": (1, 2), "beyond": "Why?"},
