@@ -108,7 +108,7 @@ def chosen(chapters=(), exercises=(), points=None, folder=tasks.NOTEBOOKS) -> li
 def notebook(chapter: tasks.Chapter, sets: list[Set], form: str = "plain", open_ones=()):
     """The notebook of an assignment on one chapter (nbformat)."""
     total = sum(each.points for each in [*sets, *open_ones])
-    head = f"# Assignment: {chapter.title}\n\n{counted(sets, open_ones)}, {total:g} points."
+    head = f"# Assignment: {chapter.title}\n\n{counted(sets, open_ones)}, {_worth(total)}."
     if sets:
         head += (
             " Each exercise is a function with its body left out. Replace the `...`, run the cell, "
@@ -118,7 +118,10 @@ def notebook(chapter: tasks.Chapter, sets: list[Set], form: str = "plain", open_
     if any(each.task.exercise.planted for each in sets):
         head += " A function whose body is there has a fault in it: find it, and mend it."
     if open_ones:
-        head += " An open experiment has no check: write your answer, and what you did, below it."
+        head += (
+            " An open experiment has no check: do it in the chapter's own notebook, and write your "
+            "answer, and what you did, below its text."
+        )
     if form == "plain" and sets:
         head += (
             " When this is graded, only definitions, imports and assignments are run, and the "
@@ -281,7 +284,7 @@ def main(arguments=None) -> int:
         return 1
     for path in paths:
         say(path)
-    say(f"{counted(sets, more)}, {sum(each.points for each in [*sets, *more]):g} points.")
+    say(f"{counted(sets, more)}, {_worth(sum(each.points for each in [*sets, *more]))}.")
     return 0
 
 

@@ -153,6 +153,7 @@ def progress(export=None, name=""):
 
     notebook = _notebook()
     topics = [register.topic_of(notebook)] if notebook and export is None else register.topics()
+    topics = sorted(topics, key=register.notebook_of)
     kept, notes = records.Records().all()
     rows = report.rows([e for t in topics for e in _shelf(t).values()], kept)
     text, page = report.as_text(rows), report.as_html(rows)

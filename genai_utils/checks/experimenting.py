@@ -10,12 +10,10 @@ kept beside it, and that is said. In the published page nothing is kept.
 
 from __future__ import annotations
 
-import os
-import re
 from html import escape
 
 from genai_utils.checks import records
-from genai_utils.checks.experiments import find
+from genai_utils.checks.experiments import find, prose
 from genai_utils.display.output import Bundle, stylesheet
 
 STYLES = ("figure.css", "predict.css")
@@ -30,14 +28,14 @@ def experiment(name):
 def experiment_bundle(name):
     """The output that `experiment` displays."""
     _, asked = find(name)
-    example = {"number": "12", "text": '"…"', "figure": "fig"}[asked.kind]
-    call = f'hand_in("{name}", {example})'
-    said = f"<b>Hand in</b> {_prose(asked.hand_in)}: <code>{escape(call)}</code>"
+    example = {"number": '12, "what you did"', "text": '"…"', "figure": 'fig, "what it shows"'}
+    call = f'hand_in("{name}", {example[asked.kind]})'
+    said = f"<b>Hand in</b> {prose(asked.hand_in)}: <code>{escape(call)}</code>"
     html = (
         f'<figure class="genai genai-predict" data-figure="experiment-{escape(name)}">'
         f"{stylesheet(*STYLES)}"
         f'<p class="genai-question">Open experiment ({asked.minutes} minutes)</p>'
-        f"<p>{_prose(asked.question)}</p><p>{said}</p>"
+        f"<p>{prose(asked.question)}</p><p>{said}</p>"
         f"<details><summary>{GOOD}</summary>{_points(asked)}</details></figure>"
     )
     plain = f"Open experiment ({asked.minutes} minutes)\n{asked.question}\n"
@@ -46,12 +44,7 @@ def experiment_bundle(name):
 
 
 def _points(asked) -> str:
-    return f"<ul>{''.join(f'<li>{_prose(point)}</li>' for point in asked.good)}</ul>"
-
-
-def _prose(text) -> str:
-    """A text as HTML; what stands between backticks is code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return f"<ul>{''.join(f'<li>{prose(point)}</li>' for point in asked.good)}</ul>"
 
 
 def hand_in(name, found=None, note=""):
@@ -70,8 +63,7 @@ def hand_in(name, found=None, note=""):
     kept = asked.read(found)
     before = records.Records().handed_in()[0].get(topic, {}).get(name, {})
     notes = records.Records().hand_in(topic, name, kind=asked.kind, said=kept, note=note.strip())
-    lost = os.environ.get("GENAI_PUBLISH") == "1" or any("could not be" in n for n in notes)
-    lines = [f"{'Not kept' if lost else 'Kept'}: {asked.words(kept)}"]
+    lines = [f"{'Kept' if records.saved(notes) else 'Not kept'}: {asked.words(kept)}"]
     if before.get("said") and (before["said"], before["note"]) != (kept, note.strip()):
         when = before["last"][:10]
         lines.append(f"Before, on {when}, you handed in {asked.words(before['said'])}. "
@@ -89,5 +81,5 @@ def hand_in_bundle(name):
     """The output of `hand_in(name, None)`: what is still to do."""
     _, asked = find(name)
     line = f"to do: hand in {asked.hand_in}. Put {asked.wanted} in place of None."
-    html = f'<div class="genai genai-predict">{stylesheet(*STYLES)}<p>○ {_prose(line)}</p></div>'
+    html = f'<div class="genai genai-predict">{stylesheet(*STYLES)}<p>○ {prose(line)}</p></div>'
     return Bundle(text_html=html, text_plain=f"○ {line}")

@@ -8,9 +8,11 @@ points of a good one, a lecturer marks it by hand.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from numbers import Real
 
 from genai_utils.checks import register
@@ -53,6 +55,8 @@ class Experiment:
             raise ValueError(f"{self.name}: a good answer contains 3 to 5 points, in a list.")
         if {self.kind == "number"} != {bool(self.between), bool(self.beyond)}:
             raise ValueError(f"{self.name}: a number, and it alone, has `between` and `beyond`.")
+        if self.unit and self.kind != "number":
+            raise ValueError(f"{self.name}: a {self.kind} has no unit.")
         if self.between and not self.between[0] < self.between[1]:
             raise ValueError(f"{self.name}: `between` is (lowest, highest); got {self.between}.")
 
@@ -66,6 +70,8 @@ class Experiment:
         """What is handed in, as a text that can be kept. Raises TypeError or ValueError."""
         call = f'hand_in("{self.name}", …) expects'
         if self.kind == "number":
+            if getattr(found, "ndim", None) == 0:  # a tensor or an array that holds one number
+                found = found.item()
             if isinstance(found, bool) or not isinstance(found, Real):
                 raise TypeError(f"{call} {self.wanted}, without its unit; got {brief(found)}.")
             if not math.isfinite(found):
@@ -102,8 +108,14 @@ def _picture(figure, call) -> str:
     import base64
     import io
 
-    if not hasattr(figure, "savefig"):
-        raise TypeError(f"{call} a matplotlib figure; got {brief(figure)}.")
+    from matplotlib.figure import Figure
+
+    if not isinstance(figure, Figure):
+        raise TypeError(
+            f"{call} a matplotlib figure, as in `fig, ax = plt.subplots()`; got {brief(figure)}."
+        )
+    if not any(axes.has_data() for axes in figure.axes):
+        raise ValueError(f"{call} a figure with something in it; nothing is drawn in this one.")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=90, bbox_inches="tight")
     picture = stream.getvalue()
@@ -113,6 +125,11 @@ def _picture(figure, call) -> str:
             "make it smaller, or leave pictures out."
         )
     return "data:image/png;base64," + base64.b64encode(picture).decode()
+
+
+def prose(text: str) -> str:
+    """A text of an experiment as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def of_topic(topic) -> tuple[Experiment, ...]:

@@ -120,7 +120,7 @@ def _submission(path, folder, known) -> Submission:
 
 
 def settings_of(folder: Path, assignment: Path | None, limits: Limits, seeds=None) -> dict:
-    """What the grades depend on: exercises with points, seeds, limits.
+    """What the grades depend on: exercises with points, what is marked by hand, seeds, limits.
 
     Raises ValueError where the assignment cannot be read or names what is not in the book.
     """
@@ -139,17 +139,24 @@ def settings_of(folder: Path, assignment: Path | None, limits: Limits, seeds=Non
                 }
                 for e in content["exercises"]
             ]
+            by_hand = [
+                [str(e["experiment"]), number(e["points"], "points", least=0)]
+                for e in content.get("by hand", ())
+            ]
         except (ValueError, KeyError, TypeError) as problem:
             raise ValueError(f"{path} is no assignment that `assign` wrote.") from problem
+        if not exercises:
+            raise ValueError(f"{path} has no exercise to grade: what it sets is marked by hand.")
         for each in exercises:
             register.find(each["function"], each["chapter"])
     else:
         chapters = {s.chapter for s in collect(folder, []).submissions}
-        exercises = [e for name in sorted(chapters) for e in _all_of(name)]
+        exercises, by_hand = [e for name in sorted(chapters) for e in _all_of(name)], []
         if not exercises:
             raise ValueError(f"There is no notebook of a chapter in {folder}.")
     limits = {"seconds": limits.seconds, "memory": limits.memory, "file": limits.file}
-    return {"exercises": exercises, "limits": limits, "seeds": seeds and list(seeds)}
+    settings = {"exercises": exercises, "limits": limits, "seeds": seeds and list(seeds)}
+    return settings | ({"by hand": by_hand} if by_hand else {})
 
 
 def _all_of(chapter: str) -> list[dict]:

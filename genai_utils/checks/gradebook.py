@@ -135,6 +135,9 @@ class Gradebook:
         """How it was graded, in sentences."""
         seeds = " ".join(map(str, self.settings["seeds"]))
         said = [f"Seeds: {seeds}. The same cases again: --seeds {seeds}", BOUNDARY]
+        if by_hand := self.settings.get("by hand"):
+            listed = ", ".join(f"{name} ({points:g})" for name, points in by_hand)
+            said.insert(0, f"Marked by hand, with the points in brackets, not counted: {listed}.")
         held = self.state["held"]
         if held is not None:
             said += [why for name, why in LIMITS.items() if name not in held]

@@ -36,10 +36,7 @@ def predict(name, said=None):
         say(f'The answer has been shown. reveal("{name}") shows it again, with what you predicted.')
     else:
         notes += records.Records().foretell(topic, name, said=str(said))
-        saved = "kept" if os.environ.get("GENAI_PUBLISH") != "1" else "not kept"
-        if any("could not be saved" in note for note in notes):
-            saved = "not kept"
-        say(f"{saved}: {prediction.words(said)}")
+        say(f"{'kept' if records.saved(notes) else 'not kept'}: {prediction.words(said)}")
     for note in notes:
         say(note)
 

@@ -31,6 +31,7 @@ FIELDS = {
 }  # fmt: skip
 PREDICTED = {"said": str, "shown": bool, "right": bool, "last": str}
 HANDED_IN = {"kind": str, "said": str, "note": str, "last": str, "earlier": list}
+EARLIER = 5  # answers that are kept beside the last one: a figure may have 300 kB
 PARTS = {"notebooks": FIELDS, "predictions": PREDICTED, "handed_in": HANDED_IN}
 FLEETING = (
     "Your progress is kept in this runtime only and ends with it: mount your Drive, or write it "
@@ -71,13 +72,18 @@ class Records:
             content = json.loads(text)
             if content["format"] != FORMAT or not isinstance(content["version"], int):
                 raise ValueError
+            newer = content["version"] > VERSION  # its fields may be others
             content["notebooks"]  # which every version has
-            kept = {part: _shelves(content.get(part, {}), fields) for part, fields in PARTS.items()}
+            parts = {} if newer else PARTS
+            kept = {part: _shelves(content.get(part, {}), fields) for part, fields in parts.items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._set_aside()
             return nothing
-        if content["version"] > VERSION:
-            raise OSError(f"{self.path} was written by a newer version of this book")
+        if newer:
+            raise OSError(
+                f"{self.path} was written by a newer version of this book: install that one here, "
+                "too, or let GENAI_PROGRESS name another file"
+            )
         return kept
 
     def _set_aside(self):
@@ -120,7 +126,7 @@ class Records:
         return self._change(merge)
 
     def hand_in(self, notebook: str, name: str, **found) -> list[str]:
-        """Keep the answer to an open experiment, and return notes. An earlier one is kept, too."""
+        """Keep the answer to an open experiment, and return notes. The last EARLIER stay, too."""
 
         def merge(kept):
             shelf = kept["handed_in"].setdefault(notebook, {})
@@ -129,6 +135,7 @@ class Records:
                 return
             if record["said"]:
                 record["earlier"].append({k: v for k, v in record.items() if k != "earlier"})
+                del record["earlier"][:-EARLIER]
             record.update(found, last=_now())
 
         return self._change(merge)
@@ -178,6 +185,12 @@ class Records:
     def _told(self) -> list[str]:
         notes, self.notes = self.notes, []
         return notes
+
+
+def saved(notes: list[str]) -> bool:
+    """Whether a change that gave these notes is kept."""
+    published = os.environ.get("GENAI_PUBLISH") == "1"
+    return not published and not any("could not be saved" in note for note in notes)
 
 
 @contextlib.contextmanager

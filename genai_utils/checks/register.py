@@ -32,6 +32,7 @@ make, and the hints. `genai_utils/exercises/means.py` of a notebook `31_means` w
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import pkgutil
 import re
@@ -119,8 +120,7 @@ class Exercise:
     @property
     def chapter(self) -> str:
         """ "24_vae": the notebook of its file, or the topic where the file names none."""
-        module = sys.modules.get(f"{SHELF}.{self.topic}")
-        return getattr(module, "NOTEBOOK", self.topic)
+        return notebook_of(self.topic)
 
     @property
     def number(self) -> str:
@@ -220,6 +220,14 @@ def topics() -> list[str]:
 def topic_of(notebook: str) -> str:
     """'24_vae' -> 'vae': a notebook, its module and its exercise file share one name."""
     return re.sub(r"^\d+_", "", notebook)
+
+
+def notebook_of(topic: str) -> str:
+    """'vae' -> '24_vae': as its file names it; the topic where it names none, or is not loaded."""
+    if topic not in REGISTER:
+        with contextlib.suppress(UnknownExercise):
+            load(topic)
+    return getattr(sys.modules.get(f"{SHELF}.{topic}"), "NOTEBOOK", topic)
 
 
 def load(notebook: str) -> dict[str, Exercise]:

@@ -6,6 +6,7 @@ import datetime
 from html import escape
 from pathlib import Path
 
+from genai_utils.checks.experiments import prose
 from genai_utils.checks.records import write
 from genai_utils.display.figures import table_bundle
 from genai_utils.printing import plain
@@ -17,6 +18,7 @@ COLUMNS = (
 STYLE = (
     ":root{color-scheme:light dark}body{font-family:sans-serif;margin:2em}"
     "td,th{padding:.2em .8em}pre{overflow-x:auto;padding:.6em;border:1px solid #8888}"
+    ".said{white-space:pre-line}"
 )
 
 
@@ -74,7 +76,7 @@ def experiments(asked, kept: dict) -> list[dict]:
                     "question": experiment.question,
                     "kind": record["kind"],
                     "handed in": record["said"],
-                    "unit": experiment.unit if record["kind"] == "number" else "",
+                    "unit": experiment.unit,
                     "note": record["note"],
                     "on": record["last"][:10],
                     "earlier answers": len(record["earlier"]),
@@ -124,11 +126,11 @@ def _answer(row: dict) -> str:
         alt = escape(row["note"] or f"The figure handed in for {row['experiment']}.")
         said = f'<img src="{escape(row["handed in"])}" alt="{alt}" style="max-width:100%">'
     else:
-        said = f"<p><b>{escape(row['handed in'])} {escape(row['unit'])}</b></p>"
-    note = f"<p>{escape(row['note'])}</p>" if row["note"] else ""
+        said = f"<p class=said><b>{escape(row['handed in'])} {escape(row['unit'])}</b></p>"
+    note = f"<p class=said>{escape(row['note'])}</p>" if row["note"] else ""
     again = f", after {row['earlier answers']} other" if row["earlier answers"] else ""
     return (
-        f"<h3>{escape(row['experiment'])}</h3><p>{escape(row['question'])}</p>{said}{note}"
+        f"<h3>{escape(row['experiment'])}</h3><p>{prose(row['question'])}</p>{said}{note}"
         f"<p>Handed in on {escape(row['on'])}{again}.</p>"
     )
 

@@ -73,16 +73,17 @@ def is_planted(function, exercise) -> bool:
     return any(_same_code(code, each) for each in codes)
 
 
-def _same_code(a: types.CodeType, b: types.CodeType) -> bool:
-    """Do they do the same? Texts, such as the docstring, do not count."""
+def _same_code(a: types.CodeType, b: types.CodeType, documented=True) -> bool:
+    """Do they do the same? A docstring, the first constant of a function, does not count."""
     if (a.co_code, a.co_names, a.co_varnames) != (b.co_code, b.co_names, b.co_varnames):
         return False
-    pairs = list(zip(a.co_consts, b.co_consts, strict=False))
-    return len(a.co_consts) == len(b.co_consts) and all(
-        _same_code(x, y)
-        if isinstance(x, types.CodeType) and isinstance(y, types.CodeType)
-        else x == y or isinstance(x, str) and isinstance(y, str)
-        for x, y in pairs
+    ours, theirs = a.co_consts, b.co_consts
+    if documented and all(isinstance(c[0], str | None) for c in (ours, theirs) if c):
+        ours, theirs = ours[1:], theirs[1:]
+    return len(ours) == len(theirs) and all(
+        type(x) is type(y)
+        and (_same_code(x, y, documented=False) if isinstance(x, types.CodeType) else x == y)
+        for x, y in zip(ours, theirs, strict=True)
     )
 
 

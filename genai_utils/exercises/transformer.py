@@ -706,8 +706,8 @@ EXPERIMENTS = (
         "longer-than-trained",
         question="The recall of section 8.7 was trained on sequences of one length. What happens "
         "at lengths that the model has never seen? Train the transformer with rotary, with "
-        'sinusoidal and with no positions (`positions="rotary"`, "sinusoidal", "none"), then ask '
-        "each on sequences up to four times as long, with as many facts as before.",
+        'sinusoidal and with no positions (`positions="rotary"`, `"sinusoidal"`, `"none"`), then '
+        "ask each on sequences up to four times as long, with as many facts as before.",
         hand_in="a figure: right answers against the length of the test sequence, one curve for "
         "each kind of positions, over three seeds",
         good=(

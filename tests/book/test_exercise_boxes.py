@@ -39,6 +39,18 @@ def test_a_box_has_its_hints_its_solution_and_the_way_to_the_notebook(page):
     assert "check(project)" in other and '<span class="nf">project</span>' in other
 
 
+def test_the_box_of_a_planted_fault_says_that_the_check_tells_whether_it_is_mended(tmp_path):
+    root = project(tmp_path)
+    box = "> **Exercise 24.6** (find the fault, hard, 30 minutes). Mend."
+    box = f"> **Exercise 24.1** (easy). Write.\n\nAnd\n\n{box}"
+    (root / "notebooks/24_vae.ipynb").write_text(notebook("# 24  VAE", box, card=CARD))
+    folder, _ = build(root)
+    page = (folder / "notebooks/24_vae.html").read_text()
+    written, fault = page[page.index('id="exercise-24-1"') :].split('id="exercise-24-6"')
+    assert "there names the mistake" in written and "find the fault, hard, 30 minutes" in fault
+    assert "there says whether it is mended" in fault and "log_weights" in fault
+
+
 def test_a_box_whose_exercise_is_unknown_is_a_warning(tmp_path):
     root = project(tmp_path)
     path = root / "notebooks/02_pca.ipynb"

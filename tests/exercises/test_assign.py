@@ -8,9 +8,11 @@ import sys
 import nbformat
 import pytest
 
-from genai_utils.checks import assign, register, stubs, tasks
+from genai_utils.checks import assign, grade, register, stubs, tasks
 from genai_utils.checks.diagnosis import diagnose
+from genai_utils.checks.gradebook import Gradebook
 from genai_utils.checks.graded import must_be_correct
+from genai_utils.checks.process import Limits
 
 ALL = [task for name in tasks.chapters() for task in tasks.read(name).tasks]
 WORTH = {"8.1": 2.0, "10.2": 0.5}
@@ -302,6 +304,11 @@ def test_an_open_experiment_is_asked_and_its_good_points_are_not_told():
     assert "1 open experiment, 3 points" in by_role(notebook, "head")[0].source
 
 
+def test_open_experiments_come_in_the_order_of_the_book():
+    names = ["units-in-use", "longer-than-trained", "units-in-use"]
+    assert [each.chapter for each in assign.opened(names)] == ["08_transformer", "24_vae"]
+
+
 def test_the_lecturers_versions_have_it_marked_by_hand():
     asked = open_one()[0].experiment
     notebook = assign.notebook(tasks.read("24_vae"), [], "nbgrader", open_one())
@@ -326,5 +333,17 @@ def test_the_command_sets_an_open_experiment_and_grading_passes_over_it(tmp_path
         {"chapter": "24_vae", "experiment": "units-in-use", "points": 3.0}
     ]
     assert [e["number"] for e in manifest["exercises"]] == ["24.1"]
+    settings = grade.settings_of(out, None, Limits())
+    assert [e["number"] for e in settings["exercises"]] == ["24.1"]
+    book = Gradebook(tmp_path / "grades", settings | {"seeds": [1]})
+    rows = book.publish({"ada": {}}, {})
+    assert [(row["exercise"], row["possible"]) for row in rows] == [("24.1", 2.0)]
+    for page in (tmp_path / "grades").rglob("*.html"):
+        assert "Marked by hand" in page.read_text() and "units-in-use (3)" in page.read_text()
+    alone = tmp_path / "alone"
+    assert assign.main(["--experiments", "units-in-use", "--out", str(alone)]) == 0
+    assert "1 open experiment, 1 point." in capsys.readouterr().out
+    with pytest.raises(ValueError, match="marked by hand"):
+        grade.settings_of(alone, None, Limits())
     assert assign.main(["--experiments", "units-in-us", "--out", str(tmp_path / "no")]) == 1
     assert "Near it: units-in-use" in capsys.readouterr().err

@@ -276,6 +276,15 @@ def test_the_report_has_chapters_code_and_a_name(fresh, capsys):
     assert "name expects a text" in capsys.readouterr().out and not (fresh / "other.html").exists()
 
 
+def test_the_report_is_in_the_order_of_the_book(fresh, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("GENAI_PROGRESS", str(fresh / "progress.json"))
+    progress(str(fresh / "all.json"))
+    rows = json.loads((fresh / "all.json").read_text())["exercises"]
+    numbers = [tuple(map(int, row["number"].split("."))) for row in rows]
+    assert numbers == sorted(numbers) and len({chapter for chapter, _ in numbers}) > 10
+
+
 def test_colab_without_a_drive_says_once_that_progress_ends(fresh, monkeypatch, capsys):
     monkeypatch.setenv("COLAB_RELEASE_TAG", "1")
     monkeypatch.delenv("GENAI_PROGRESS")

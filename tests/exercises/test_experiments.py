@@ -2,9 +2,9 @@
 
 import json
 import re
-import sys
-from types import ModuleType
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ from genai_utils.checks.experimenting import experiment, experiment_bundle, hand
 from genai_utils.checks.experiments import Experiment
 from genai_utils.checks.records import Records
 
-from .toys import NORMS, SHIFT, only
+from .toys import shelves
 
 GOOD = ("It names <the seeds>.", "It has a `unit`.", "It says what is not shown.")
 NUMBER = Experiment(
@@ -31,11 +31,7 @@ FIGURE = Experiment("toy-figure", "How does it fall?", "a figure: a against b", 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     """The toy experiments are the book's only ones."""
-    only(monkeypatch, toys=[NORMS], others=[SHIFT])
-    for topic, shelf in (("toys", (NUMBER, TEXT)), ("others", (FIGURE,))):
-        module = ModuleType(topic)
-        module.EXPERIMENTS = shelf
-        monkeypatch.setitem(sys.modules, f"{register.SHELF}.{topic}", module)
+    shelves(monkeypatch, "EXPERIMENTS", toys=(NUMBER, TEXT), others=(FIGURE,))
 
 
 @pytest.fixture
@@ -55,7 +51,8 @@ def drawn(size=3):
 def test_what_is_asked_is_shown_and_the_points_of_a_good_answer_wait_in_a_fold(capsys):
     experiment("toy-number")
     out = capsys.readouterr().out
-    assert "Open experiment (30 minutes)" in out and 'hand_in("toy-number", 12)' in out
+    assert "Open experiment (30 minutes)" in out
+    assert 'hand_in("toy-number", 12, "what you did")' in out
     html = experiment_bundle("toy-number").html
     before, details = html.split("<details>")
     assert "<code>width=k</code>" in before and "the seeds" not in before + out
@@ -91,6 +88,37 @@ def test_a_second_answer_is_said_and_the_first_is_kept_beside_it(kept, capsys):
     assert record["said"] == "14" and [e["said"] for e in record["earlier"]] == ["12"]
 
 
+@pytest.mark.parametrize("said", [torch.tensor(12.0), np.float32(12), np.array(12)], ids=repr)
+def test_a_number_may_come_out_of_a_computation(kept, said):
+    hand_in("toy-number", said)
+    assert kept()["toys"]["toy-number"]["said"] == "12"
+
+
+def test_the_last_five_answers_are_kept_beside_it(kept):
+    for said in range(2, 10):
+        hand_in("toy-number", said)
+    assert [e["said"] for e in kept()["toys"]["toy-number"]["earlier"]] == list("45678")
+
+
+def test_an_unreadable_file_is_set_aside_and_the_answer_is_kept(fresh, kept, capsys):
+    (fresh / "progress.json").write_text("{")
+    hand_in("toy-number", 12)
+    out = capsys.readouterr().out
+    assert out.startswith("Kept: 12 units")
+    assert kept()["toys"]["toy-number"]["said"] == "12"
+
+
+def test_a_file_of_a_newer_version_is_left_alone_and_what_to_do_is_said(fresh, capsys):
+    newer = {"format": "genai-from-scratch progress", "version": 4, "notebooks": [1],
+             "handed_in": 3}  # fmt: skip
+    (fresh / "progress.json").write_text(json.dumps(newer))
+    hand_in("toy-number", 12)
+    out = capsys.readouterr().out
+    assert out.startswith("Not kept: 12 units") and "install that one here" in out
+    assert [p.name for p in fresh.glob("*.json")] == ["progress.json"]
+    assert json.loads((fresh / "progress.json").read_text()) == newer
+
+
 def test_none_is_to_do_and_nothing_is_kept(fresh, capsys):
     hand_in("toy-figure", None)
     assert capsys.readouterr().out == hand_in_bundle("toy-figure").data["text/plain"] + "\n"
@@ -116,7 +144,11 @@ def test_a_figure_is_kept_as_a_picture(kept):
         (("toy-number", float("inf")), ValueError, "a finite number"),
         (("toy-text", 3), TypeError, "a text in quotes; got 3"),
         (("toy-text", "too short a text"), ValueError, "at least 5 words"),
-        (("toy-figure", [1, 2]), TypeError, "a matplotlib figure; got a list"),
+        (("toy-number", torch.ones(2)), TypeError, "a number of units, .*; got a Tensor"),
+        (("toy-number", torch.tensor(True)), TypeError, "a number of units"),
+        (("toy-figure", [1, 2]), TypeError, "a matplotlib figure, as in .*; got a list"),
+        (("toy-figure", plt), TypeError, "a matplotlib figure, as in .*; got a module"),
+        (("toy-figure", Figure()), ValueError, "nothing is drawn in this one"),
         (("toy-number", 3, 4), TypeError, "a text as note; got a int"),
         (("toy-nubmer", 3), ValueError, "no open experiment 'toy-nubmer'. Near it: toy-number"),
         ((3, 3), TypeError, "name of an open experiment is a text"),
@@ -153,7 +185,7 @@ def test_the_report_tells_what_was_handed_in(fresh, capsys):
     progress()
     assert "open experiment" not in capsys.readouterr().out
     hand_in("toy-number", 12)
-    hand_in("toy-number", 14, "with <two> seeds")
+    hand_in("toy-number", 14, "with <two>\nseeds")
     hand_in("toy-figure", drawn(), "It falls.")
     capsys.readouterr()
     progress(fresh / "r.json")
@@ -164,8 +196,9 @@ def test_the_report_tells_what_was_handed_in(fresh, capsys):
     progress(fresh / "r.html", name="Ada")
     page = (fresh / "r.html").read_text()
     assert (
-        "<b>14 units</b>" in page and "with &lt;two&gt; seeds" in page and "after 1 other" in page
+        "<b>14 units</b>" in page and "with &lt;two&gt;\nseeds" in page and "after 1 other" in page
     )
+    assert "<code>width=k</code>" in page and "white-space:pre-line" in page
     assert re.search(r'<img src="data:image/png;base64,[\w+/=]+" alt="It falls."', page)
 
 
@@ -177,6 +210,7 @@ def test_the_report_tells_what_was_handed_in(fresh, capsys):
     [
         {"kind": "table"},
         {"good": GOOD[:2]},
+        {"unit": "nats"},
         {"good": "One. Two. Three."},
         {"kind": "number"},
         {"between": (1, 2), "beyond": "Why?"},

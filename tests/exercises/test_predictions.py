@@ -2,9 +2,7 @@
 
 import json
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -20,7 +18,7 @@ from genai_utils.checks.predictions import Prediction
 from genai_utils.checks.records import Records
 from tests.book.test_lecture_map import lost_numbers, stored
 
-from .toys import NORMS, SHIFT, only
+from .toys import shelves
 
 BOOK = Book(Path(__file__).parents[2])
 CHOICE = Prediction(
@@ -38,11 +36,7 @@ PAGE = (
 @pytest.fixture
 def toys(monkeypatch):
     """The toy predictions are the book's only ones."""
-    only(monkeypatch, toys=[NORMS], others=[SHIFT])
-    for topic, shelf in (("toys", (CHOICE, NUMBER)), ("others", (TIMES,))):
-        module = ModuleType(topic)
-        module.PREDICTIONS = shelf
-        monkeypatch.setitem(sys.modules, f"{register.SHELF}.{topic}", module)
+    shelves(monkeypatch, "PREDICTIONS", toys=(CHOICE, NUMBER), others=(TIMES,))
 
 
 @pytest.fixture

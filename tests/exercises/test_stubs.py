@@ -157,6 +157,26 @@ def test_the_planted_version_is_known_and_what_differs_is_not():
     assert not stubs.is_planted(made(stub, "rooted"), NORMS) and not stubs.is_planted(3, FAULTY)
 
 
+def product(x, y):
+    """The product."""
+    return [torch.einsum("ij,jk->ik", x, each) for each in y]
+
+
+def transposed(x, y):
+    return [torch.einsum("ij,kj->ik", x, each) for each in y]
+
+
+def test_a_repair_of_a_text_or_of_an_inner_function_is_a_repair():
+    fault = Exercise(product, cases=matrices, planted=transposed, symptom="It is turned.")
+    stub = stubs.stub(fault)
+    assert stubs.is_planted(made(stub, "product", "import torch"), fault)
+    undocumented = stub.replace('    """The product."""\n', "")
+    assert stubs.is_planted(made(undocumented, "product"), fault)
+    assert not stubs.is_planted(made(stub.replace("kj", "jk"), "product"), fault)
+    whole = stubs.stub(FAULTY).replace("min=0.0", "min=0")  # another type of the same number
+    assert not stubs.is_planted(made(whole, "rooted"), FAULTY)
+
+
 @pytest.mark.parametrize(
     ("settings", "error"),
     [

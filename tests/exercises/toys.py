@@ -1,5 +1,8 @@
 """Small functions with known answers, so that the framework is tested without any model."""
 
+import sys
+from types import ModuleType
+
 import torch
 
 from genai_utils.checks import Exercise, register
@@ -72,6 +75,15 @@ LARGEST = Exercise(largest, cases=vectors, topic="toys")
 DIRECTION = Exercise(
     direction, cases=matrices, canonical=lambda v: v * v.sum().sign(), topic="toys"
 )
+
+
+def shelves(monkeypatch, attribute, **entries):
+    """Two toy chapters with an exercise each, and these PREDICTIONS or EXPERIMENTS beside them."""
+    only(monkeypatch, toys=[NORMS], others=[SHIFT])
+    for topic, shelf in entries.items():
+        module = ModuleType(topic)
+        setattr(module, attribute, shelf)
+        monkeypatch.setitem(sys.modules, f"{register.SHELF}.{topic}", module)
 
 
 def only(monkeypatch, **shelves):
