@@ -384,19 +384,19 @@ class DDPM(ImageModel):
         dropped: share of the training examples whose class is kept from the network, which so
             learns the noise without a class too; guidance needs it.
         net: the network; None: `UNet` with the settings that follow.
-        width, mults: of the U-Net.
+        width, mults, patch: of the U-Net.
     """
 
     def __init__(
         self, size=28, channels=1, classes=None, T=1_000, schedule="cosine", variance="posterior",
-        dropped=0.1, net=None, width=32, mults=(1, 2, 2),
+        dropped=0.1, net=None, width=32, mults=(1, 2, 2), patch=1,
     ):  # fmt: skip
         super().__init__(size, channels, classes)
         if isinstance(schedule, str):
             inputs.one_of(schedule, "schedule", ("cosine", "linear"))
             schedule = (cosine_betas if schedule == "cosine" else linear_betas)(T)
         self.dropped = inputs.number(dropped, "dropped", least=0, most=1)
-        net = UNet(size, channels, width, mults, classes) if net is None else net
+        net = UNet(size, channels, width, mults, classes, patch) if net is None else net
         self.chain = Diffusion(net, schedule, variance, clip=True)
 
     def loss(self, batch):

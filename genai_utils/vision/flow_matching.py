@@ -51,6 +51,28 @@ def euler(velocity, x, steps):
     return x
 
 
+def wander(velocity, x, steps, eta=1.0, generator=None):
+    """The same with fresh noise: at each step a part of the old noise is exchanged, as DDIM does.
+
+        x̂ = x_u - u v,   ε̂ = x_u + (1 - u) v          where the line through x_u begins and ends
+        x_s = (1 - s) x̂ + √(s² - σ²) ε̂ + σ z,   s = u - 1/n,   z ~ N(0, I)
+        σ = η s √( 1 - ((1 - u) s / ((1 - s) u))² )
+
+    η = 0 is `euler`; η = 1 is the step of Algorithm 2 at these amounts of noise. With the exact
+    velocity each ends at the data if the steps are many; where a network errs, fresh noise lets
+    later steps mend what earlier ones spoiled. Raises ValueError for an η outside [0, 1].
+    Source: Song et al. 2021, eqs. 12 and 16, with √ᾱ = 1 - u and √(1 - ᾱ) = u in their proportion.
+    """
+    steps, eta = inputs.whole(steps, "steps"), inputs.number(eta, "eta", least=0, most=1)
+    for i in range(steps, 0, -1):
+        u, s = i / steps, (i - 1) / steps
+        v = velocity(x, torch.full((len(x),), u, device=x.device))
+        sigma = eta * s * (1 - ((1 - u) * s / ((1 - s) * u)) ** 2) ** 0.5
+        z = drawn(torch.randn, *x.shape, like=x, generator=generator)
+        x = (1 - s) * (x - u * v) + (s**2 - sigma**2) ** 0.5 * (x + (1 - u) * v) + sigma * z
+    return x
+
+
 def heun(velocity, x, steps):
     """The same with the mean of the velocities at both ends of each step; the last is Euler's."""
     steps = inputs.whole(steps, "steps")
@@ -71,10 +93,11 @@ class RectifiedFlow(ImageModel):
 
     def __init__(
         self, size=28, channels=1, classes=None, dropped=0.1, net=None, width=32, mults=(1, 2, 2),
+        patch=1,
     ):  # fmt: skip
         super().__init__(size, channels, classes)
         self.dropped = inputs.number(dropped, "dropped", least=0, most=1)
-        self.net = UNet(size, channels, width, mults, classes) if net is None else net
+        self.net = UNet(size, channels, width, mults, classes, patch) if net is None else net
 
     def loss(self, batch):
         """‖v - v(x_u, u)‖², the mean over all numbers, u uniform in [0, 1]."""
@@ -102,7 +125,7 @@ class RectifiedFlow(ImageModel):
 
     @torch.no_grad()
     def walk(self, x, steps=50, y=None, guidance=0.0, solver=euler):
-        """From noise x (B, C, H, W) to images in about [-1, 1], by `euler` or `heun`."""
+        """From noise x (B, C, H, W) to images in about [-1, 1], by `euler`, `heun` or `wander`."""
         guidance = inputs.number(guidance, "guidance", least=0)
         if only_counted():
             return x

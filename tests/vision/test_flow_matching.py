@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from genai_utils.training import fit
-from genai_utils.vision.flow_matching import OneStep, RectifiedFlow, euler, heun, pairs, straight
+from genai_utils.vision.flow_matching import (
+    OneStep,
+    RectifiedFlow,
+    euler,
+    heun,
+    pairs,
+    straight,
+    wander,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +57,24 @@ def test_solvers_find_where_the_flow_ends_with_their_order(solver, order):
         assert a / b == pytest.approx(2**order, rel=0.25)
 
 
+def test_fresh_noise_leaves_the_distribution_where_the_velocity_is_exact():
+    m, s, x = 0.5, 0.4, torch.randn(20_000, 1)
+    assert torch.allclose(wander(exact(m, s), x, 9, eta=0), euler(exact(m, s), x, 9), atol=1e-6)
+    for eta in (0.5, 1.0):
+        g = torch.Generator().manual_seed(1)
+        end = wander(exact(m, s), x, 300, eta, g)
+        assert end.mean().item() == pytest.approx(m, abs=0.015)
+        assert end.std().item() == pytest.approx(s, abs=0.015)
+        kept = torch.corrcoef(torch.cat([x, end], 1).T)[0, 1].item()
+        assert kept < 0.8  # by `euler` the noise at the start decides: 1
+        again = wander(exact(m, s), x, 300, eta, g.manual_seed(1))
+        assert torch.equal(end, again)
+    with pytest.raises(ValueError, match="eta"):
+        wander(exact(m, s), x, 3, eta=1.5)
+
+
 def test_solvers_refuse_no_steps():
-    for solver in (euler, heun):
+    for solver in (euler, heun, wander):
         with pytest.raises(ValueError, match="steps"):
             solver(exact(0, 1), torch.randn(3, 1), 0)
 

@@ -61,7 +61,8 @@ def test_attention_is_the_librarys():
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"mults": (1, 2)}, {"channels": 3}, {"mults": (1,)},
+    {}, {"mults": (1, 2)}, {"channels": 3}, {"mults": (1,)}, {"mults": (1, 2), "patch": 2},
+    {"channels": 3, "mults": (1, 2), "patch": 4},
 ])  # fmt: skip
 def test_a_unet_keeps_the_shape_and_is_zero_at_first(options):
     net = UNet(16, width=8, **options)
@@ -94,9 +95,22 @@ def test_time_and_class_are_heard_and_none_is_a_class():
         assert torch.allclose(net(x[1:], t[1:], y[1:]), base[1:], atol=1e-4)  # row by row
 
 
+def test_a_patch_is_a_place_with_more_channels():
+    net = awake(UNet(16, width=8, mults=(1, 2), patch=2))
+    same = UNet(8, channels=4, width=8, mults=(1, 2))
+    same.load_state_dict(net.state_dict())
+    x, t = torch.randn(2, 1, 16, 16), torch.tensor([1, 7])
+    quarters = torch.stack([x[:, 0, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
+    out = same(quarters, t)
+    for k, (i, j) in enumerate((i, j) for i in (0, 1) for j in (0, 1)):
+        assert torch.allclose(net(x, t)[:, 0, i::2, j::2], out[:, k], atol=1e-6)
+
+
 def test_bad_sizes_are_told():
-    with pytest.raises(ValueError, match="size: expected a multiple of 4 for 3 levels, got 30"):
+    with pytest.raises(ValueError, match="multiple of 4 for 3 levels .* got 30"):
         UNet(30)
+    with pytest.raises(ValueError, match="size: expected a multiple of 8 .* patch = 2, got 28"):
+        UNet(28, patch=2)
     with pytest.raises(ValueError, match="multiple of 4"):
         UNet(8, width=10)
     with pytest.raises(TypeError, match="mults"):
