@@ -6,10 +6,11 @@ velocity backwards from fresh noise is an ordinary differential equation, and no
 the way.
 
 Sources: Liu, Gong & Liu 2023 (rectified flow, its distillation); Lipman et al. 2023 (flow
-matching); Albergo & Vanden-Eijnden 2023.
+matching); Albergo & Vanden-Eijnden 2023; Karras et al. 2022 (fresh noise on the way).
 """
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
@@ -51,25 +52,27 @@ def euler(velocity, x, steps):
     return x
 
 
-def wander(velocity, x, steps, eta=1.0, generator=None):
-    """The same with fresh noise: at each step a part of the old noise is exchanged, as DDIM does.
+def wander(velocity, x, steps, churn=25.0, generator=None):
+    """The same with fresh noise: before each step but the first and the last, a little way back.
 
-        x̂ = x_u - u v,   ε̂ = x_u + (1 - u) v          where the line through x_u begins and ends
-        x_s = (1 - s) x̂ + √(s² - σ²) ε̂ + σ z,   s = u - 1/n,   z ~ N(0, I)
-        σ = η s √( 1 - ((1 - u) s / ((1 - s) u))² )
+        r = u / (1 - u), noise over data;   û so that its r is min(e^{churn / n}, 2) times as large
+        x_û = c x_u + √(û² - c² u²) z,   c = (1 - û) / (1 - u),   z ~ N(0, I);   then from û to s
 
-    η = 0 is `euler`; η = 1 is the step of Algorithm 2 at these amounts of noise. With the exact
-    velocity each ends at the data if the steps are many; where a network errs, fresh noise lets
-    later steps mend what earlier ones spoiled. Raises ValueError for an η outside [0, 1].
-    Source: Song et al. 2021, eqs. 12 and 16, with √ᾱ = 1 - u and √(1 - ᾱ) = u in their proportion.
+    churn = 0 is `euler`. Going back does not change how x is distributed at its new time, so with
+    the exact velocity any churn ends at the data if the steps are many. Where a network errs, later
+    steps mend what earlier ones spoiled. Raises ValueError for a number below 0.
+    Source: Karras et al. 2022, algorithm 2.
     """
-    steps, eta = inputs.whole(steps, "steps"), inputs.number(eta, "eta", least=0, most=1)
+    steps, churn = inputs.whole(steps, "steps"), inputs.number(churn, "churn", least=0)
+    back = min(math.exp(min(churn / steps, 1.0)), 2.0)
     for i in range(steps, 0, -1):
         u, s = i / steps, (i - 1) / steps
-        v = velocity(x, torch.full((len(x),), u, device=x.device))
-        sigma = eta * s * (1 - ((1 - u) * s / ((1 - s) * u)) ** 2) ** 0.5
-        z = drawn(torch.randn, *x.shape, like=x, generator=generator)
-        x = (1 - s) * (x - u * v) + (s**2 - sigma**2) ** 0.5 * (x + (1 - u) * v) + sigma * z
+        if s > 0 and u < 1:
+            later = back * u / (1 - u + back * u)
+            c = (1 - later) / (1 - u)
+            z = drawn(torch.randn, *x.shape, like=x, generator=generator)
+            x, u = c * x + max(later**2 - (c * u) ** 2, 0.0) ** 0.5 * z, later
+        x = x - (u - s) * velocity(x, torch.full((len(x),), u, device=x.device))
     return x
 
 

@@ -59,18 +59,18 @@ def test_solvers_find_where_the_flow_ends_with_their_order(solver, order):
 
 def test_fresh_noise_leaves_the_distribution_where_the_velocity_is_exact():
     m, s, x = 0.5, 0.4, torch.randn(20_000, 1)
-    assert torch.allclose(wander(exact(m, s), x, 9, eta=0), euler(exact(m, s), x, 9), atol=1e-6)
-    for eta in (0.5, 1.0):
+    assert torch.allclose(wander(exact(m, s), x, 9, churn=0), euler(exact(m, s), x, 9), atol=1e-6)
+    for churn in (2.0, 20.0):
         g = torch.Generator().manual_seed(1)
-        end = wander(exact(m, s), x, 300, eta, g)
+        end = wander(exact(m, s), x, 1_000, churn, g)
         assert end.mean().item() == pytest.approx(m, abs=0.015)
         assert end.std().item() == pytest.approx(s, abs=0.015)
         kept = torch.corrcoef(torch.cat([x, end], 1).T)[0, 1].item()
         assert kept < 0.8  # by `euler` the noise at the start decides: 1
-        again = wander(exact(m, s), x, 300, eta, g.manual_seed(1))
+        again = wander(exact(m, s), x, 1_000, churn, g.manual_seed(1))
         assert torch.equal(end, again)
-    with pytest.raises(ValueError, match="eta"):
-        wander(exact(m, s), x, 3, eta=1.5)
+    with pytest.raises(ValueError, match="churn"):
+        wander(exact(m, s), x, 3, churn=-1)
 
 
 def test_solvers_refuse_no_steps():
