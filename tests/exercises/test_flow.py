@@ -284,6 +284,11 @@ def nl_mean(eps, y, log_det):
     return lp_distribution(eps, -log_det) - slope
 
 
+def nl_one_side(eps, y, log_det):
+    """Half of the slope: log u without log(1 - u)."""
+    return lp_distribution(eps, -log_det) - F.logsigmoid(y).flatten(1).sum(1)
+
+
 def nl_of_y(eps, y, log_det):
     return lp_distribution(y, -log_det) - (F.logsigmoid(y) + F.logsigmoid(-y)).flatten(1).sum(1)
 
@@ -297,7 +302,7 @@ WRONG = [
                         af_no_sum, af_two, af_square, af_detached)),
     *((SQ, f) for f in (sq_library, sq_cat, sq_turned, sq_up, sq_max, sq_view, sq_backwards,
                         sq_columns, sq_detached)),
-    *((NL, f) for f in (nl_clamped, nl_twice, nl_mean, nl_of_y)),
+    *((NL, f) for f in (nl_clamped, nl_twice, nl_mean, nl_one_side, nl_of_y)),
 ]  # fmt: skip
 
 RIGHT = [

@@ -339,6 +339,12 @@ def ms_lipschitz(x, W, b, v):
     return 0.5 * ((g.norm(dim=-1) - 1) ** 2).mean()
 
 
+def ms_norm(x, W, b, v):
+    """The norm where its square belongs."""
+    g = (v * (1 - torch.tanh(x @ W.T + b) ** 2)) @ W
+    return 0.5 * g.norm(dim=-1).mean()
+
+
 def ms_largest(x, W, b, v):
     g = (v * (1 - torch.tanh(x @ W.T + b) ** 2)) @ W
     return 0.5 * g.square().sum(-1).max()
@@ -365,7 +371,8 @@ WRONG = [
         pl_hinge, pl_difference, pl_epsilon, pl_every_pair, pl_average, pl_backwards,
         pl_everything, pl_bits, pl_one_player,
     )),
-    *(("mean_steepness", f) for f in (ms_mean_score, ms_no_tanh, ms_lipschitz, ms_largest)),
+    *(("mean_steepness", f)
+      for f in (ms_mean_score, ms_no_tanh, ms_lipschitz, ms_norm, ms_largest)),
 ]  # fmt: skip
 
 RIGHT = [

@@ -157,6 +157,14 @@ def mh_interleaved(x, w_in, w_out, heads):
     return a.permute(0, 2, 3, 1).reshape(B, T, d) @ w_out
 
 
+def mh_reversed(x, w_in, w_out, heads):
+    """Reads the heads in the reverse order when they are put together."""
+    B, T, d = x.shape
+    q, k, v = (m.reshape(B, T, heads, -1).transpose(1, 2) for m in (x @ w_in).chunk(3, -1))
+    a = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return a.flip(1).transpose(1, 2).reshape(B, T, d) @ w_out
+
+
 def mh_no_mask(x, w_in, w_out, heads):
     B, T, d = x.shape
     q, k, v = (m.reshape(B, T, heads, -1).transpose(1, 2) for m in (x @ w_in).chunk(3, -1))
@@ -176,7 +184,7 @@ RIGHT = [
 
 
 WRONG = [
-    *((MH, f) for f in (mh_split_too, mh_last_two, mh_interleaved, mh_no_mask)),
+    *((MH, f) for f in (mh_split_too, mh_last_two, mh_interleaved, mh_reversed, mh_no_mask)),
     ("attention", loop_attention),
     ("attention", einsum_attention),
     ("local_mask", band),
