@@ -66,6 +66,7 @@ def test_a_chain_is_judged_by_its_last_digit():
         assert not arithmetic.chain_is_right(f"{question}{values[-1]}")  # no end
         assert not arithmetic.chain_is_right(f"{question}{values[-1]}.\n")
     assert not arithmetic.chain_is_right("4+7=\n") and not arithmetic.chain_is_right("4+7=")
+    assert not arithmetic.chain_is_right("4+7*3+9=1325")
     assert arithmetic.chain_is_right("4+7*3+9=9992\n")  # wrong steps, right answer
 
 
