@@ -179,15 +179,15 @@ def weights_sha256(model):
 # --- the head that does it
 
 
-def copying_share(weights: Tensor, ids: Tensor) -> Tensor:
+def copying_share(ids: Tensor, weights: Tensor) -> Tensor:
     """How much of its weight each head puts, at a key, on the labels that this key had before.
 
     The mark of an induction head. At each key that stood in the stream before, the attention on all
     the labels right after its earlier occurrences, added up; then the mean over all such keys of
     all streams. 0 for each head if no key comes twice.
 
-    weights (B, h, T, T), row t is what place t looks at. ids (B, T) int64, T = 2 K + 1, with keys
-    at the odd places. Returns (h,). Source: Olsson et al. 2022.
+    ids (B, T) int64, T = 2 K + 1, with keys at the odd places. weights (B, h, T, T), row t is what
+    place t looks at. Returns (h,). Source: Olsson et al. 2022.
     """
     keys = ids[:, 1::2]  # (B, K)
     same = (keys[:, :, None] == keys[:, None, :]).tril(-1)  # (B, K, K): this key, earlier
@@ -209,10 +209,10 @@ def head_weights(model, ids):
 def cut_head(out: Tensor, head: int, heads: int) -> Tensor:
     """The matrix that mixes the heads of a layer, with what one head adds to the stream cut out.
 
-    The layer adds out @ [z_0; z_1; …] to each token, where z_i, of d / heads numbers, is the result
-    of head i. What head i adds must become 0, and no other head may change.
+    The layer adds out @ [z_0; z_1; …] to each token; z_i, of d / heads numbers, is the result of
+    head i. What head i adds must become 0, and no other head may change.
 
-    out (d, d), d a multiple of heads; head from 0 to heads - 1. Returns a new (d, d) matrix; `out`
+    out (m, d), d a multiple of heads; head from 0 to heads - 1. Returns a new (m, d) matrix; `out`
     itself is left as it was. Source: Olsson et al. 2022 (ablations).
     """
     size = out.shape[1] // heads
