@@ -258,7 +258,8 @@ def read_prompt(text):
             raise refusal("text", "pairs of two letters of a to h", repr(pair))
     if len(pairs) > 16:
         raise refusal("text", "at most 16 pairs", f"{len(pairs)}", "leave some out")
-    ids = torch.tensor([[LETTERS.index(c) for c in pair] for pair in pairs]).view(1, -1, 2)
+    ids = torch.tensor([[LETTERS.index(c) for c in pair] for pair in pairs], dtype=torch.int64)
+    ids = ids.view(1, -1, 2)
     return ids[..., 0], ids[..., 1], torch.tensor([LETTERS.index(query)])
 
 

@@ -121,7 +121,7 @@ class Shift(GPT):
 
 def test_accuracy_counts_likeliest_tokens():
     model = Shift(GPTConfig(prompting.VOCABULARY, 40, 1, 1, 8))
-    rules = prompting.Rules((torch.arange(N) + 1).remainder(N).repeat(30, 1), torch.ones(30))
+    rules = prompting.Rules((torch.arange(N) + 1).remainder(N).repeat(30, 1), torch.ones(30).long())
     asked = prompting.questions(rules, 3, generator=generator())
     assert prompting.accuracy(model, asked) == 1.0
     wrong = asked._replace(answers=torch.cat([asked.answers[:20], asked.answers[20:] + 1]))
