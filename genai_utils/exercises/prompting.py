@@ -130,7 +130,7 @@ exercise(
         "the keys": (
             lambda logits, ids: _taken(logits, ids)[:, 0::2].mean(0),
             "You measure how well the keys are predicted, which are random. The labels stand at "
-            "the places 2, 4, 6, …",
+            "the places 2, 4, 6 and so on.",
         ),
         "mean over the labels": (
             lambda logits, ids: _taken(logits, ids)[:, 1::2].mean(),
@@ -254,7 +254,7 @@ exercise(
         "from the labels": (
             lambda ids, weights: _share(ids, weights, weights[:, :, 2::2, 2::2]),
             "You look from the labels. The answer is needed at the key, before its label is there: "
-            "rows 1, 3, 5, …",
+            "rows 1, 3, 5 and so on.",
         ),
         "mean over the heads": (
             lambda ids, weights: _share(ids, weights).mean(0, keepdim=True),

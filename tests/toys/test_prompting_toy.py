@@ -1,4 +1,4 @@
-"""Examples instead of training: the page answers what PyTorch does, and the reader's rule counts."""
+"""Examples instead of training: the page answers as PyTorch does, by the reader's rule."""
 
 import functools
 import hashlib
@@ -42,11 +42,7 @@ def move_to(browser, root, shots):
 
 
 def text_of(now):
-    return root_text(now()["pairs"])
-
-
-def root_text(pairs):
-    return " ".join(prompting.LETTERS[a] + prompting.LETTERS[b] for a, b in pairs)
+    return " ".join(prompting.LETTERS[a] + prompting.LETTERS[b] for a, b in now()["pairs"])
 
 
 def agrees(model, now, task=prompting.BLANK):
