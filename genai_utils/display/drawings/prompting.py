@@ -42,13 +42,13 @@ def worked_steps():
     last is the answer. Both are written by the same network; the lower one runs it once for each
     value.
     """
-    c = Canvas(500, 330)
+    c = Canvas(500, 336)
     operations, values, now = ("+7", "×3", "+9", "×7", "+2", "×9", "+1", "×3"), [], 4
     for operation in operations:
         by = int(operation[1:])
         now = (now + by if operation[0] == "+" else now * by) % 10
         values.append(now)
-    for top, steps in ((44, False), (196, True)):
+    for top, steps in ((44, False), (210, True)):
         title = "with steps: each value from the one before" if steps else "plain: the answer alone"
         c.text(6, top - 18, title, LEAST, "start", "muted")
         c.box(6, top, 34, 34, "4", "data")
