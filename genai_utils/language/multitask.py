@@ -58,9 +58,7 @@ def question(task, rng):
     """
     one_of(task, "task", TASKS)
     if task == "qa":
-        country, wording = rng.choice(list(CAPITALS)), rng.randrange(4)
-        pair = (country, CAPITALS[country]) if wording < 2 else (CAPITALS[country], country)
-        return f"{ASKED[wording]} {pair[0]}", pair[1]
+        return fact(rng.choice(list(CAPITALS)), rng.randrange(len(ASKED)))
     if task == "reading":
         people, places = rng.sample(PEOPLE, 3), rng.choices(PLACES, k=3)
         document = " ".join(f"{a} in {b} ." for a, b in zip(people, places, strict=True))
@@ -71,6 +69,13 @@ def question(task, rng):
         return f"{a} {m} and {b} {n}", f"{b} {n} and {a} {m}"
     french = [FRENCH[word] for word in (m, a, "and", n, b)]  # adjectives after their nouns
     return f"{a} {m} and {b} {n}", " ".join(french)
+
+
+def fact(country, wording):
+    """A question of `qa` and its answer. Wordings 0, 1: what is its capital; 2, 3: whose is it."""
+    one_of(country, "country", CAPITALS)
+    capital, words = CAPITALS[country], ASKED[one_of(wording, "wording", range(len(ASKED)))]
+    return (f"{words} {country}", capital) if wording < 2 else (f"{words} {capital}", country)
 
 
 def line(task, asked, output):

@@ -101,7 +101,16 @@ def test_a_trained_model_writes_its_line():
     assert multitask.exact_match(model, "qa", [("name the capital of peru", "lima")]) == 1.0
 
 
+def test_facts_by_hand():
+    assert multitask.fact("peru", 1) == ("name the capital of peru", "lima")
+    assert multitask.fact("peru", 2) == ("which country has lima", "peru")
+
+
 def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="country"):
+        multitask.fact("atlantis", 0)
+    with pytest.raises(ValueError, match="wording"):
+        multitask.fact("peru", 4)
     with pytest.raises(ValueError, match="task"):
         multitask.question("poetry", random.Random(0))
     with pytest.raises(ValueError, match="words of this small world"):
