@@ -138,7 +138,7 @@ function promptingToy(root, data) {
   const says = element("p", { className: "genai-says", "aria-live": "polite" });
   root.querySelector(".genai-prompt").replaceChildren(
     element("label", { className: "genai-line" }, element("span", { className: "genai-name", textContent: "the prompt: pairs of a letter and its label. Write your own." }), field),
-    element("div", { className: "genai-menus" }, choice.row, fresh),
+    element("div", { className: "genai-menus genai-buttons" }, choice.row, fresh),
     element("div", { className: "genai-buttons" }, element("div", { className: "genai-controls" }, ...count.row), name.row, shuffle.row),
     says,
     element("div", { className: "genai-scroll" }, table),
