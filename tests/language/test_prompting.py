@@ -9,6 +9,7 @@ import torch
 from genai_utils.language import prompting
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.language.prompting import BLANK, LETTERS, N
+from genai_utils.language.tokens import IGNORE
 
 
 def gpt(layers=2, heads=2, dim=8, seed=0):
@@ -42,9 +43,10 @@ def test_a_shift_moves_on_in_a_circle_and_a_table_is_a_permutation():
 
 def test_a_stream_is_a_description_and_pairs_by_one_rule():
     batches = prompting.StreamBatches(400, pairs=9, described=0.5, seed=3)
-    ids = batches(5)
-    assert ids.shape == (400, 19) and ids.equal(batches(5)) and not ids.equal(batches(6))
-    assert not ids.equal(prompting.StreamBatches(400, pairs=9, seed=4)(5))
+    ids = batches.streams(5)
+    assert ids.shape == (400, 19) and ids.equal(batches.streams(5))
+    assert not ids.equal(batches.streams(6))
+    assert not ids.equal(prompting.StreamBatches(400, pairs=9, seed=4).streams(5))
     keys, labels, task = ids[:, 1::2], ids[:, 2::2], ids[:, 0]
     assert keys.max() < N and labels.max() < N and task.min() >= BLANK
     for k, v, t in zip(keys.tolist(), labels.tolist(), task.tolist(), strict=True):
@@ -53,8 +55,8 @@ def test_a_stream_is_a_description_and_pairs_by_one_rule():
         if t > BLANK:
             assert all((key + t - BLANK) % N == label for key, label in table.items())
     assert (task > BLANK).float().mean().item() == pytest.approx(0.25, abs=0.08)
-    assert (prompting.StreamBatches(50, described=0.0)(0)[:, 0] == BLANK).all()
-    only = prompting.StreamBatches(50, kind="shift", described=1.0)(0)
+    assert (prompting.StreamBatches(50, described=0.0).streams(0)[:, 0] == BLANK).all()
+    only = prompting.StreamBatches(50, kind="shift", described=1.0).streams(0)
     assert (only[:, 0] > BLANK).all()
     assert Counter(keys.flatten().tolist()).keys() == set(range(N))
 
@@ -69,6 +71,38 @@ def test_a_prompt_by_hand():
         [9, 6],
     ]
     assert prompting.stream(task, keys, labels).tolist() == [[8, 0, 4, 1, 7], [9, 2, 6, 3, 5]]
+
+
+def test_asked_are_the_labels_at_their_keys():
+    batches = prompting.StreamBatches(20, pairs=5, seed=3)
+    (ids, targets), whole = batches(2), batches.streams(2)
+    assert ids.equal(whole[:, :-1]) and ids.shape == targets.shape == (20, 10)
+    assert targets[:, 1::2].equal(whole[:, 2::2]) and (targets[:, 0::2] == IGNORE).all()
+    GPT(GPTConfig(prompting.VOCABULARY, 10, 1, 1, 8)).check_batch((ids, targets))
+
+
+def test_a_large_spread_returns_to_few_keys():
+    """With all letters alike 16 keys hold 8 (1 - (7/8)^16) = 7.06 different ones in the mean."""
+    mean = {}
+    for spread in (0.0, 2.5):
+        keys = prompting.StreamBatches(500, 16, spread=spread, seed=1).streams(0)[:, 1::2]
+        mean[spread] = sum(len(set(row)) for row in keys.tolist()) / 500
+        used = Counter(keys.flatten().tolist())
+        assert all(abs(used[i] / 8000 - 1 / 8) < 0.03 for i in range(N))  # no letter is special
+    assert mean[0.0] == pytest.approx(8 * (1 - (7 / 8) ** 16), abs=0.15) and mean[2.5] < 5
+
+
+def test_a_wider_start_scales_matrices_and_keeps_norms():
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(prompting.VOCABULARY, 40, 2, 2, 64))
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    assert prompting.wider_start(model) is model
+    for name, p in model.named_parameters():
+        if p.ndim == 1:
+            assert p.equal(before[name])
+    assert model.tokens.weight.std().item() == pytest.approx(0.3, rel=0.1)
+    assert model.positions.weight.std().item() == pytest.approx(0.3, rel=0.1)
+    assert model.blocks[0].attention.qkv.weight.std().item() == pytest.approx(0.14, rel=0.05)
 
 
 @pytest.mark.parametrize("shots", [0, 1, 5, 8])
@@ -170,7 +204,7 @@ def test_the_share_of_a_perfect_copier_is_one():
 
 
 def test_the_share_by_loops():
-    ids = prompting.StreamBatches(6, pairs=7, seed=2)(0)
+    ids = prompting.StreamBatches(6, pairs=7, seed=2).streams(0)
     model = gpt(heads=4)
     weights = prompting.head_weights(model, ids)
     assert weights.shape == (2, 6, 4, 15, 15)
@@ -185,7 +219,7 @@ def test_the_share_by_loops():
 
 
 def test_the_weights_of_heads_are_those_that_the_model_uses():
-    ids, model = prompting.StreamBatches(2, pairs=4, seed=2)(0), gpt(heads=2, dim=8)
+    ids, model = prompting.StreamBatches(2, pairs=4, seed=2).streams(0), gpt(heads=2, dim=8)
     block, x = model.blocks[0], model.embed(ids)
     qkv = block.attention.qkv(block.norm1(x)).view(2, 9, 3, 2, 4)
     mixed = torch.einsum("bhts,bshd->bthd", prompting.head_weights(model, ids)[0], qkv[:, :, 2])
@@ -249,6 +283,8 @@ def test_bad_input_is_refused():
         prompting.StreamBatches(3, described=1.5)
     with pytest.raises(ValueError, match="pairs"):
         prompting.StreamBatches(3, pairs=0)
+    with pytest.raises(ValueError, match="spread"):
+        prompting.StreamBatches(3, spread=-0.1)
     with pytest.raises(ValueError, match="layer"):
         prompting.without_head(gpt(), 2, 0)
     with pytest.raises(ValueError, match="head"):
