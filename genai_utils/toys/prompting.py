@@ -19,7 +19,7 @@ from genai_utils.toys.figure import toy_figure
 
 WEIGHTS = files("genai_utils.toys") / "weights"
 PAIRS = 16  # at most, in a prompt
-CONFIG = GPTConfig(prompting.VOCABULARY, 2 * PAIRS + 2, layers=2, heads=2, dim=48)
+CONFIG = GPTConfig(prompting.VOCABULARY, 2 * PAIRS + 2, layers=2, heads=2, dim=32)
 RULE, ORDER, SHOTS = "dhbfaceg", "fbhadgce", 3  # it opens on this rule, with so many examples
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "prompting.css")
 SCRIPTS = (
