@@ -41,15 +41,25 @@ class Rules(NamedTuple):
     shifts: Tensor
 
 
-def draw_rules(count, kind="mixed", generator=None):
+def odd(tables):
+    """Which permutations (B, n) are odd: an odd number of pairs stands in the wrong order, (B,)."""
+    ahead = torch.ones(N, N, dtype=torch.bool, device=tables.device).triu(1)
+    wrong = (tables[:, :, None] > tables[:, None, :]) & ahead
+    return wrong.sum((1, 2)) % 2 == 1
+
+
+def draw_rules(count, kind="mixed", held_out=False, generator=None):
     """`count` rules. "shift": the c-th next letter, in a circle, c from 1 to n - 1, each alike.
 
     "table": a random permutation of the letters, of which there are n! = 40,320. "mixed": each of
-    the two with probability ½.
+    the two with probability ½. held_out: False: even permutations, half of all, for training;
+    True: odd ones, so that a test meets no table that was trained. Shifts are few, and serve both.
     """
     count, _ = whole(count, "count"), one_of(kind, "kind", KINDS)
     on = {"generator": generator, "device": "cpu" if generator is None else generator.device}
     tables = torch.rand(count, N, **on).argsort(1)
+    wrong = odd(tables) != held_out  # with two labels exchanged it is of the other kind
+    tables[:, :2] = torch.where(wrong[:, None], tables[:, :2].flip(1), tables[:, :2])
     shifts = torch.randint(1, N, (count,), **on)
     named = torch.rand(count, **on) < {"shift": 1.0, "table": 0.0, "mixed": 0.5}[kind]
     shifts = torch.where(named, shifts, 0)
@@ -78,28 +88,29 @@ def stream(task, keys, labels):
 class StreamBatches:
     """Streams of fresh rules: `batches(step)` is (ids, targets), a function of seed and step.
 
-    pairs: K. kind: of the rules, see `draw_rules`. described: the probability that a shift's name
-    stands in front of its stream; all other streams begin with the blank. spread: of the logarithms
-    of the keys' frequencies, drawn anew for each stream; 0: all letters alike. Where it is large a
-    stream returns to few keys again and again, as a text returns to its names.
+    pairs: K. kind, held_out: of the rules, see `draw_rules`. described: the probability that a
+    shift's name stands in front of its stream; all other streams begin with the blank. spread: of
+    the logarithms of the keys' frequencies, drawn anew for each stream; 0: all letters alike. Where
+    it is large a stream returns to few keys again and again, as a text returns to its names.
 
     ids and targets are (B, 2 K); asked for are the labels, the keys are random (target -100).
     `streams(step)` gives the whole streams, (B, 2 K + 1). Source of the spread: Chan et al. 2022.
     """
 
-    def __init__(self, batch_size, pairs=16, kind="mixed", described=0.3, spread=1.5, seed=0,
-                 device="cpu"):  # fmt: skip
+    def __init__(self, batch_size, pairs=16, kind="mixed", described=0.3, spread=1.5,
+                 held_out=False, seed=0, device="cpu"):  # fmt: skip
         self.batch_size, self.pairs = whole(batch_size, "batch_size"), whole(pairs, "pairs")
         self.kind = one_of(kind, "kind", KINDS)
         self.described = number(described, "described", least=0, most=1)
-        self.spread = number(spread, "spread", least=0)
+        self.spread, self.held_out = number(spread, "spread", least=0), bool(held_out)
         self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
         self.generator = torch.Generator(self.device)
 
     def __repr__(self):
         return (
             f"StreamBatches({self.batch_size}, pairs={self.pairs}, kind={self.kind!r}, "
-            f"described={self.described}, spread={self.spread}, seed={self.seed})"
+            f"described={self.described}, spread={self.spread}, "
+            f"held_out={self.held_out}, seed={self.seed})"
         )
 
     def describe(self):
@@ -108,7 +119,7 @@ class StreamBatches:
     def streams(self, step):
         g = self.generator.manual_seed(derive_seed(self.seed, "stream", int(step)))
         on = {"generator": g, "device": self.device}
-        rules = draw_rules(self.batch_size, self.kind, g)
+        rules = draw_rules(self.batch_size, self.kind, self.held_out, g)
         frequency = (self.spread * torch.randn(self.batch_size, N, **on)).exp()
         keys = frequency.multinomial(self.pairs, replacement=True, generator=g)  # (B, K)
         said = torch.rand(self.batch_size, **on) < self.described

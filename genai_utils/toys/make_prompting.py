@@ -41,12 +41,12 @@ def measured(model, count=QUESTIONS):
     g = torch.Generator().manual_seed(10**9)
     found = {}
     for kind in ("table", "shift"):
-        rules = prompting.draw_rules(count, kind, g)
+        rules = prompting.draw_rules(count, kind, True, g)
         asked = [prompting.questions(rules, k, generator=g) for k in range(prompting.N + 1)]
         found[kind] = [round(prompting.accuracy(model, one), 4) for one in asked]
     named = prompting.questions(rules, 0, described=True, generator=g)
     found["named"] = round(prompting.accuracy(model, named), 4)
-    tables = prompting.draw_rules(count, "table", g)
+    tables = prompting.draw_rules(count, "table", True, g)
     shuffled = prompting.questions(tables, prompting.N, shuffled=True, generator=g)
     found["shuffled"] = round(prompting.accuracy(model, shuffled), 4)
     return found
@@ -66,7 +66,7 @@ def make(steps=None, progress=False):
     full = toy.blank()
     full.load_state_dict(exact)
 
-    ids = prompting.StreamBatches(500, toy.PAIRS, "table", seed=10**9).streams(0)
+    ids = prompting.StreamBatches(500, toy.PAIRS, "table", held_out=True, seed=10**9).streams(0)
     off = (page(ids).softmax(-1) - full(ids).softmax(-1)).abs()
     scores = [prompting.copying_share(ids, w) for w in prompting.head_weights(page, ids)]
     record = {

@@ -29,16 +29,43 @@ def generator(seed=0):
 
 
 def test_a_shift_moves_on_in_a_circle_and_a_table_is_a_permutation():
-    rules = prompting.draw_rules(300, "shift", generator())
+    rules = prompting.draw_rules(300, "shift", generator=generator())
     for table, shift in zip(rules.tables.tolist(), rules.shifts.tolist(), strict=True):
         assert 1 <= shift < N and table == [(i + shift) % N for i in range(N)]
-    rules = prompting.draw_rules(300, "table", generator())
+    rules = prompting.draw_rules(300, "table", generator=generator())
     assert (rules.shifts == 0).all() and (rules.tables.sort(1).values == torch.arange(N)).all()
     assert len({tuple(row) for row in rules.tables.tolist()}) > 280
-    mixed = prompting.draw_rules(4000, "mixed", generator()).shifts
+    mixed = prompting.draw_rules(4000, "mixed", generator=generator()).shifts
     assert (mixed > 0).float().mean().item() == pytest.approx(0.5, abs=0.04)
     counts = Counter(mixed[mixed > 0].tolist())
     assert all(abs(counts[c] - 2000 / 7) < 90 for c in range(1, N))
+
+
+def sign_by_cycles(table):
+    """Another way: each cycle of even length turns the sign."""
+    seen, turns = set(), 0
+    for start in range(len(table)):
+        length, at = 0, start
+        while at not in seen:
+            seen.add(at)
+            at, length = table[at], length + 1
+        turns += max(length - 1, 0)
+    return turns % 2 == 1
+
+
+def test_no_table_of_a_test_can_be_trained():
+    both = torch.rand(500, N, generator=generator()).argsort(1)
+    assert prompting.odd(both).tolist() == [sign_by_cycles(row) for row in both.tolist()]
+    for held_out in (False, True):
+        tables = prompting.draw_rules(2000, "table", held_out, generator(1)).tables
+        assert (prompting.odd(tables) == held_out).all()
+        share = torch.nn.functional.one_hot(tables, N).float().mean(0)  # of key and label
+        assert (share - 1 / N).abs().max() < 0.04
+        ids = prompting.StreamBatches(50, 40, "table", spread=0.0, held_out=held_out).streams(0)
+        for k, v in zip(ids[:, 1::2].tolist(), ids[:, 2::2].tolist(), strict=True):
+            table = dict(zip(k, v, strict=True))
+            if len(table) == N:
+                assert sign_by_cycles([table[i] for i in range(N)]) == held_out
 
 
 def test_a_stream_is_a_description_and_pairs_by_one_rule():
@@ -107,7 +134,7 @@ def test_a_wider_start_scales_matrices_and_keeps_norms():
 
 @pytest.mark.parametrize("shots", [0, 1, 5, 8])
 def test_questions_show_different_letters_and_ask_for_any(shots):
-    rules = prompting.draw_rules(2000, "mixed", generator(1))
+    rules = prompting.draw_rules(2000, "mixed", generator=generator(1))
     asked = prompting.questions(rules, shots, generator=generator(2))
     keys, labels = asked.prompts[:, 1:-1:2], asked.prompts[:, 2::2]
     assert keys.shape == (2000, shots) and (asked.prompts[:, 0] == BLANK).all()
@@ -120,7 +147,7 @@ def test_questions_show_different_letters_and_ask_for_any(shots):
 
 
 def test_described_names_shifts_only_and_shuffled_keeps_the_labels():
-    rules = prompting.draw_rules(500, "mixed", generator(1))
+    rules = prompting.draw_rules(500, "mixed", generator=generator(1))
     named = prompting.questions(rules, 0, described=True, generator=generator())
     assert named.prompts[:, 0].equal(BLANK + rules.shifts)
     plain = prompting.questions(rules, 6, generator=generator(3))
@@ -136,7 +163,7 @@ def test_the_best_accuracy_is_what_a_perfect_reader_gets():
     """A reader who repeats what was shown and else guesses among the labels that are left."""
     g = generator()
     for shots in (0, 1, 4, 7, 8):
-        rules = prompting.draw_rules(6000, "table", g)
+        rules = prompting.draw_rules(6000, "table", generator=g)
         asked, right = prompting.questions(rules, shots, generator=g), 0
         for prompt, answer in zip(asked.prompts.tolist(), asked.answers.tolist(), strict=True):
             table = dict(zip(prompt[1:-1:2], prompt[2::2], strict=True))
