@@ -3,6 +3,7 @@
     python -m genai_utils.toys.make digit
     python -m genai_utils.toys.make attention           see make_attention
     python -m genai_utils.toys.make denoise             see make_denoise
+    python -m genai_utils.toys.make prompting           see make_prompting
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -22,7 +23,7 @@ from genai_utils import data
 from genai_utils.data import shipped
 from genai_utils.inputs import path
 from genai_utils.printing import say
-from genai_utils.toys import digit, make_attention, make_denoise
+from genai_utils.toys import digit, make_attention, make_denoise, make_prompting
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
 
@@ -112,7 +113,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("toy", choices=["digit", "attention", "denoise"])
+    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting"])
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
@@ -121,7 +122,10 @@ def main(arguments=None):
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
-        makers = {"digit": make, "attention": make_attention.make, "denoise": make_denoise.make}
+        makers = {
+            "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
+            "prompting": make_prompting.make,
+        }  # fmt: skip
         maker = makers[options.toy]
         payload, record = maker(options.steps, progress=True)
         file = out / f"{options.toy}.safetensors"
@@ -133,6 +137,8 @@ def main(arguments=None):
         reached = f"{-record['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)"
     elif options.toy == "denoise":
         reached = f"{100 * record['test']['right']:.1f} % of the digits asked for are read as such"
+    elif options.toy == "prompting":
+        reached = f"{100 * record['accuracy']['table'][-1]:.1f} % right after all eight examples"
     else:
         reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
     say(f"{file}: {record['bytes']:,} bytes, {reached}")

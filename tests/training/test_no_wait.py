@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 import genai_utils
 from genai_utils.evaluation.judge import JudgeNet
-from genai_utils.language import bert, fill_in, gpt, transformer
+from genai_utils.language import bert, fill_in, gpt, regression, transformer
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
@@ -112,6 +112,12 @@ MODELS = {
     bert.Classifier: [(lambda: bert.Classifier(BERT, 3), texts_and_labels)],
     fill_in.FillIn: [(lambda: fill_in.FillIn(GPT), ids)],
     gpt.GPT: [(lambda: gpt.GPT(GPT), ids)],
+    regression.RegressionGPT: [
+        (
+            lambda: regression.RegressionGPT(3, 5, layers=1, heads=2, dim=8),
+            lambda: regression.RegressionBatches(4, 5, 3)(0),
+        )
+    ],
     LM: [
         (lambda: LM(11, 16, 1, 2), ids),
         (lambda: LM(11, 16, 1, 2, "sinusoidal", window=3), ids),
