@@ -15,27 +15,25 @@ def _generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def _whole(g, low, high):
-    return int(torch.randint(low, high, (1,), generator=g))
-
-
 # --- gpt_parameters ------------------------------------------------------------------------------
 
 
 def sizes(seed):
     g = _generator(seed)
     return [
-        (_whole(g, 2, 9), 16 * _whole(g, 2, 9), _whole(g, 300, 900), _whole(g, 40, 99))
-        for _ in range(4)
-    ]
+        tuple(torch.randint(*between, (n,), generator=g)
+              for between in ((2, 9), (16, 99), (300, 900), (40, 99)))
+        for n in (3, 4, 5)
+    ]  # fmt: skip
+
+
+def one_model(seed):
+    """Plain numbers."""
+    return [tuple(int(v[0]) for v in size) for size in sizes(seed)]
 
 
 def untied(seed):
     return [(*size, False) for size in sizes(seed)]
-
-
-def said_so(seed):
-    return [(*size, True) for size in sizes(seed)]
 
 
 def _count(layers, dim, vocabulary, context, tied=True, block=None, norm=2, tables=1):
@@ -101,6 +99,15 @@ exercise(
             "With tied=False the head has a table of its own: V d more.",
             lambda layers, dim, vocabulary, context, tied=True: _count(
                 layers, dim, vocabulary, context
+            ),
+        ),
+        "one model": Clause(
+            one_model,
+            "Sizes may be plain whole numbers, and then the count is one.",
+            lambda layers, dim, vocabulary, context, tied=True: (
+                _count(layers, dim, vocabulary, context, tied)
+                if torch.is_tensor(dim)
+                else [_count(layers, dim, vocabulary, context, tied)]
             ),
         ),
     },
@@ -239,20 +246,12 @@ def budgets(seed):
     return cases
 
 
-def beyond(seed):
-    """Budgets in 32 bits whose tokens times size no such float could hold."""
-    return [
-        (torch.full((n,), 3e38) / torch.arange(1, n + 1), *rest)
-        for n, (_, *rest) in zip((3, 4, 5), budgets(seed), strict=True)
-    ]
-
-
 def single(seed):
     return [(float(C[0]), *rest) for C, *rest in budgets(seed)]
 
 
 def _best(C, A, B, alpha, beta, work=6.0, power=None, G=None):
-    C = (C.double() if torch.is_tensor(C) else C) / work
+    C = C / work
     G = (alpha * A / (beta * B)) ** (1 / (alpha + beta)) if G is None else G
     N = G * C ** (beta / (alpha + beta) if power is None else power)
     return N, C / N
@@ -307,11 +306,6 @@ exercise(
             lambda C, A, B, alpha, beta: (
                 _best(C, A, B, alpha, beta) if torch.is_tensor(C) else (C / 6, 6.0)
             ),
-        ),
-        "large budgets": Clause(
-            beyond,
-            "A budget that comes in 32 bits is to be worked on in 64: C.double().",
-            lambda C, A, B, alpha, beta: tuple(v.float() for v in _best(C, A, B, alpha, beta)),
         ),
     },
 )

@@ -26,7 +26,8 @@ def gpt_parameters(layers, dim, vocabulary, context, tied=True):
         + V d + T d          tables of tokens and positions
         + V d                the head, if it has a table of its own (not tied)
 
-    Whole numbers → int. GPT-2 small: gpt_parameters(12, 768, 50257, 1024) = 124,439,808.
+    Sizes are whole numbers, or int64 tensors of one shape, as is what is returned. GPT-2 small:
+    gpt_parameters(12, 768, 50257, 1024) = 124,439,808.
     Source: Radford et al. 2019; lecture item A59.
     """
     block = 12 * dim**2 + 13 * dim

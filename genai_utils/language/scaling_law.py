@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from torch import Tensor
 
 from genai_utils.inputs import array, number, refusal, whole
 
@@ -52,13 +51,12 @@ def compute_optimal(C, A, B, alpha, beta):
 
         N = G (C/6)^(β/(α+β)),   D = (C/6) / N,   G = (α A / (β B))^(1/(α+β))
 
-    C: a number or a tensor of any shape, also beyond 10^38, where 32-bit floats end. Returns N, D.
+    C: a number, or a tensor of any shape. Returns N and D, each like C.
     Source: Hoffmann et al. 2022, eq. 4; lecture item A62.
     """
-    work = (C.double() if isinstance(C, Tensor) else C) / 6
     G = (alpha * A / (beta * B)) ** (1 / (alpha + beta))
-    N = G * work ** (beta / (alpha + beta))
-    return N, work / N
+    N = G * (C / 6) ** (beta / (alpha + beta))
+    return N, C / 6 / N
 
 
 def law_error(parameters, N, D, loss, delta=1e-3):

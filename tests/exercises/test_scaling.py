@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -25,10 +24,13 @@ def piece_by_piece(layers, dim, vocabulary, context, tied=True):
     block = dim * 3 * dim + 3 * dim + dim * dim + dim  # attention
     block += dim * 4 * dim + 4 * dim + 4 * dim * dim + dim  # MLP
     block += 2 * (dim + dim)  # norms
-    return sum([block] * layers) + 2 * dim + (context + vocabulary * (2 - tied)) * dim
+    return block * layers + 2 * dim + (context + vocabulary * (2 - tied)) * dim
 
 
 def built(layers, dim, vocabulary, context, tied=True):
+    if torch.is_tensor(layers):
+        rows = zip(*(v.tolist() for v in (layers, dim, vocabulary, context)), strict=True)
+        return torch.tensor([built(*row, tied) for row in rows])
     with torch.device("meta"):
         block = torch.nn.TransformerEncoderLayer(dim, 1, 4 * dim)
         parts = [*[block] * layers, torch.nn.LayerNorm(dim), torch.nn.Embedding(context, dim)]
@@ -36,15 +38,9 @@ def built(layers, dim, vocabulary, context, tied=True):
     return sum(p.numel() for part in parts for p in part.parameters())
 
 
-def arrays(layers, dim, vocabulary, context, tied=True):
-    return float(np.dot([layers, vocabulary * (1 + (not tied)), context, 2],
-                        [dim * (12 * dim + 13), dim, dim, dim]))  # fmt: skip
-
-
-def named(layers, dim, vocabulary, context, tied=True):
-    return int(
-        layers * dim * (12 * dim + 13) + dim * (vocabulary * (1 if tied else 2) + context + 2)
-    )
+def in_one_line(layers, dim, vocabulary, context, tied=True):
+    tables = vocabulary * (1 if tied else 2) + context
+    return dim * (layers * (12 * dim + 13) + tables + 2)
 
 
 def off(change):
@@ -159,7 +155,7 @@ def slow_norm(x, gain, eps=1e-6):
 RIGHT = [
     ("gpt_parameters", piece_by_piece),
     ("gpt_parameters", built),
-    ("gpt_parameters", named),
+    ("gpt_parameters", in_one_line),
     ("law_error", loop_error),
     ("law_error", torchs_error),
     ("law_error", clamped_error),
