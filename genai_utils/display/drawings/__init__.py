@@ -5,4 +5,5 @@ structure    chapters 1 to 7 and the page of one idea
 language     chapters 8 to 10
 images       chapters 19 to 27
 flows        chapter 25
+scaling      chapter 13
 """
