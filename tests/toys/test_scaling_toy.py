@@ -74,7 +74,7 @@ def test_what_is_shown_is_the_plan_of_the_start(page):
     assert told(browser, "loss") == f"{wanted.loss:.3f} nats"
     assert told(browser, "size") == f"{wanted.parameters / 1e9:.3g} billion"
     assert told(browser, "time") == f"{wanted.card_hours / cards / 24:.3g} days"
-    assert told(browser, "memory") == f"{wanted.memory / 1e12:.3g} thousand GB"
+    assert told(browser, "memory") == f"{wanted.memory / 1e12:.3g} TB"
     says = browser.js("return document.querySelector('.genai-status').textContent")
     assert "best size" in says and f"{wanted.least_cards} cards" in says
 

@@ -111,7 +111,7 @@ function scalingToy(root, data) {
     cell.operations.textContent = powerOfTen(now.flops);
     cell.cost.textContent = `$${inWords(now.dollars)}`;
     cell.time.textContent = inTime(now.card_hours / rules.cards);
-    cell.memory.textContent = `${inWords(now.memory / 1e9)} GB`;
+    cell.memory.textContent = now.memory < 1e12 ? `${Number((now.memory / 1e9).toPrecision(3))} GB` : `${Number((now.memory / 1e12).toPrecision(3)).toLocaleString("en")} TB`;
     const fits = rules.cards >= now.least_cards
       ? `Weights, gradients and Adam need the memory of ${now.least_cards.toLocaleString("en")} ${now.least_cards === 1 ? "card" : "cards"}.`
       : `${inWords(rules.cards)} ${rules.cards === 1 ? "card holds" : "cards hold"} too little: it takes ${now.least_cards.toLocaleString("en")}.`;
