@@ -483,7 +483,7 @@ PREDICTIONS = (
         "c",
         "The smaller the model, the larger is the share of its table. So one count grows faster "
         "along the ladder than the other, and the exponent moves with it; the table of section "
-        "13.5 has all four counts.",
+        "13.5 has three counts.",
         choices=(
             "they are equal: the runs are",
             "they differ by less than 0.01",

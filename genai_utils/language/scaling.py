@@ -41,19 +41,20 @@ def rule_of_thumb(layers, dim, vocabulary=0):
     return 12 * layers * dim**2 + vocabulary * dim
 
 
-WAYS = {  # what is counted as N -> how many tables of V·d numbers, and whether positions
-    "blocks": (0, False),  # Kaplan et al. 2020
-    "blocks + head": (1, False),  # what is multiplied for each token
-    "all, once": (1, True),  # what is stored, where table and head are one
-    "all, head too": (2, True),  # the same network with a head of its own
+WAYS = {  # what is counted as N -> how many tables of V·d numbers are
+    "blocks": 0,  # Kaplan et al. 2020
+    "blocks + table": 1,  # what is multiplied for each token; one table is embedding and head
+    "blocks + two tables": 2,  # embedding and head, as for a network whose head is its own
 }
 
 
 def counted(config, way):
-    """N of a `GPTConfig`-like size, by one of the four `WAYS` of counting its matrices."""
-    tables, positions = WAYS[one_of(way, "way", WAYS)]
-    places = config.context * config.dim if positions else 0
-    return rule_of_thumb(config.layers, config.dim, tables * config.vocabulary) + places
+    """N of a `GPTConfig`-like size, by one of the `WAYS` of counting its matrices.
+
+    Positions, biases and norms are in none of them.
+    """
+    tables = WAYS[one_of(way, "way", WAYS)]
+    return rule_of_thumb(config.layers, config.dim, tables * config.vocabulary)
 
 
 def training_flops(N, D):

@@ -57,13 +57,11 @@ def test_ways_of_counting_are_parts_of_the_model():
     matrices = {
         "blocks": sum(p.numel() for p in model.blocks.parameters() if p.ndim == 2),
         "head": model.tokens.weight.numel(),
-        "places": model.positions.weight.numel(),
     }
     found = {way: scaling.counted(model.config, way) for way in scaling.WAYS}
     assert found["blocks"] == matrices["blocks"]
-    assert found["blocks + head"] == matrices["blocks"] + matrices["head"]
-    assert found["all, once"] == sum(matrices.values())
-    assert found["all, head too"] == sum(matrices.values()) + matrices["head"]
+    assert found["blocks + table"] == matrices["blocks"] + matrices["head"]
+    assert found["blocks + two tables"] == matrices["blocks"] + 2 * matrices["head"]
     with pytest.raises(ValueError, match="one of 'blocks'"):
         scaling.counted(model.config, "everything")
 
@@ -78,7 +76,7 @@ def test_operations_are_those_that_a_training_counts(size):
 
 def test_six_n_d_leaves_out_attention_alone():
     config = GPTConfig(50257, 1024, 12, 12, 768)
-    exact, rule = scaling.flops_per_token(config), 6 * scaling.counted(config, "blocks + head")
+    exact, rule = scaling.flops_per_token(config), 6 * scaling.counted(config, "blocks + table")
     assert exact - rule == 14 * 12 * 1024 * 768
     assert scaling.training_flops(70e9, 1.4e12) == pytest.approx(5.88e23)
 
