@@ -487,7 +487,7 @@ PREDICTIONS = (
         choices=(
             "they are equal: the runs are",
             "they differ by less than 0.01",
-            "they differ by more than that, whichever budget is looked at",
+            "they differ by more than that",
         ),
     ),
 )
