@@ -497,7 +497,7 @@ PREDICTIONS = (
 EXPERIMENTS = (
     Experiment(
         "one-rung-higher",
-        question="Does the law of section 13.4 foresee a run that it has not seen? Take three "
+        question="Does the law of section 13.5 foresee a run that it has not seen? Take three "
         "times the largest budget. Read the best size and its loss off the fitted law and write "
         "them down. Then train that model once, with `train`, and measure it on the test text.",
         hand_in="measured minus foreseen loss",
