@@ -7,6 +7,7 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 """
 
 from genai_utils.display.drawings import flows, images, language, prompting, structure
+from genai_utils.display.drawings import flows, images, language, scaling, structure
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
@@ -16,6 +17,7 @@ DRAWINGS = {  # name -> function
     **images.DRAWINGS,
     **flows.DRAWINGS,
     **prompting.DRAWINGS,
+    **scaling.DRAWINGS,
 }
 
 

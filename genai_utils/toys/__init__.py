@@ -15,6 +15,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "gan": "gan",
     "denoise": "denoise",
     "prompting": "prompting",
+    "scaling": "scaling",
 }
 
 

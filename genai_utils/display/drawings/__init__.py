@@ -6,4 +6,5 @@ language     chapters 8 to 10
 images       chapters 19 to 27
 flows        chapter 25
 prompting    chapter 12
+scaling      chapter 13
 """
