@@ -75,7 +75,8 @@ def clipped_surrogate(log_p, old_log_p, advantage, mask, clip=0.2):
     """
     ratio = (log_p - old_log_p).masked_fill(~mask, 0.0).exp()
     held = ratio.clamp(1 - clip, 1 + clip)
-    return -masked_mean(torch.minimum(ratio * advantage, held * advantage), mask)
+    gain = torch.minimum(ratio * advantage, held * advantage)
+    return -torch.where(mask, gain, 0.0).sum() / mask.sum()
 
 
 def value_loss(values, old_values, returns, mask, clip=0.2):
@@ -270,10 +271,12 @@ class Rollouts:
 
     def state_dict(self):
         """What was sampled last: a run that is taken up in the middle goes on with it."""
-        return {"held": self.held, "history": self.history}
+        told = {name: torch.tensor(values).double() for name, values in self.history.items()}
+        return told | {f"held {i}": each for i, each in enumerate(self.held)}
 
     def load_state_dict(self, state):
-        self.held, self.history = state["held"], state["history"]
+        self.held = tuple(state[f"held {i}"] for i in range(len(state) - len(self.history)))
+        self.history = {name: state[name].tolist() for name in self.history}
 
     @torch.no_grad()
     def sample(self, step):

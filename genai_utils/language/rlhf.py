@@ -14,13 +14,18 @@ from torch import nn
 
 from genai_utils.inputs import array, number, refusal, whole
 
-from .tokens import IGNORE
+from .tokens import IGNORE, require_ids
 
 
 def answer_mask(ids, start, end):
     """Which tokens are of the answer: those from `start` on, the first `end` of it included.
 
-    ids (B, T). start: a number, or (B,). Returns (B, T) bool.
+    The model must learn to stop, so that `end` counts. What fills up after it does not, nor does
+    the prompt, which may hold the token `end` too.
+
+    ids (B, T) int64; start: the length of each prompt, (B,) int64, or one number for all; end: a
+    token. Returns (B, T) bool, up to the last token where an answer does not end.
+    Source: Ouyang et al. 2022, step 1; lecture item A56.
     """
     place = torch.arange(ids.shape[1], device=ids.device)
     begun = place >= torch.as_tensor(start, device=ids.device).reshape(-1, 1)  # (B, T)
@@ -29,22 +34,22 @@ def answer_mask(ids, start, end):
 
 
 def answer_targets(ids, start, end):
-    """Inputs and targets of a batch of which only the answers are learned.
+    """Inputs and targets of a batch of which only the answers are learned, for `GPT.loss`.
 
-        inputs[b, t] = ids[b, t],   targets[b, t] = ids[b, t + 1] or -100
+        inputs[b, t] = ids[b, t],   targets[b, t] = ids[b, t + 1] if it is of the answer, else -100
 
-    The target counts where token t + 1 is of the answer, the first `end` included: the model must
-    learn to stop. Tokens of the prompt, and what fills up after `end`, have target -100.
-
-    ids (B, T) int64; start (B,) int64, the lengths of the prompts, each at least 1; end: a token,
-    which a prompt may hold too. Returns two tensors (B, T - 1), int64.
+    Arguments as of `answer_mask`. Returns two tensors (B, T - 1), int64.
+    Raises TypeError or ValueError for ids that are no (B, T), or a prompt without a token before
+    the answer or longer than the text.
     Source: Ouyang et al. 2022, step 1; lecture item A56.
     """
-    place = torch.arange(ids.shape[1], device=ids.device)
-    begun = place >= start[:, None]  # (B, T)
-    ends = ((ids == end) & begun).long()
-    counts = begun & (ends.cumsum(1) - ends == 0)
-    return ids[:, :-1], ids.masked_fill(~counts, IGNORE)[:, 1:]
+    require_ids(ids)
+    low, high = torch.as_tensor(start).aminmax()
+    if low < 1 or high >= ids.shape[1]:
+        expected = f"prompts of 1 to {ids.shape[1] - 1} tokens"
+        raise refusal("start", expected, f"{int(low)} to {int(high)}", "shorten the prompt")
+    targets = ids.masked_fill(~answer_mask(ids, start, end), IGNORE)
+    return ids[:, :-1], targets[:, 1:]
 
 
 def ranking_pairs(ranks):
@@ -60,10 +65,11 @@ def ranking_pairs(ranks):
     """
     ranks = torch.as_tensor(ranks)
     if ranks.ndim != 1 or len(ranks) < 2:
-        raise ValueError(f"a ranking has the shape (K,) with K of at least 2, got {ranks.shape}")
+        shape = tuple(ranks.shape)
+        raise ValueError(f"ranks: expected (K,) with K of at least 2, got the shape {shape}.")
     pairs = (ranks[:, None] < ranks[None, :]).nonzero()  # (m, 2)
     if not len(pairs):
-        raise ValueError("all answers tie, so that the ranking says nothing")
+        raise ValueError("ranks: expected two that differ, got a tie of all; leave it out.")
     return pairs
 
 
@@ -143,5 +149,5 @@ class RewardModel(nn.Module):
     @torch.no_grad()
     def standardise(self, ids):
         r = array(self(ids), "rewards") * self.sd + self.mean
-        sd = number(r.std(), "the standard deviation of the rewards", above=0)
+        sd = number(r.std(), "the standard deviation of the rewards", above=1e-6)
         self.mean.copy_(r.mean()), self.sd.fill_(sd)
