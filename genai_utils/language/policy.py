@@ -131,6 +131,18 @@ def dpo_loss(better, worse, ref_better, ref_worse, beta=0.1):
     return -F.logsigmoid(beta * margin).mean()
 
 
+def tilted(ref_log_p, reward, beta):
+    """The best policy there is for reward − β KL, where all answers can be listed.
+
+        π*(y) = π_ref(y) exp(r(y) / β) / Z
+
+    ref_log_p, reward (…, n): n answers to a prompt; beta above 0. Returns log π* (…, n).
+    Source: Rafailov et al. 2023, eq. 4.
+    """
+    number(beta, "beta", above=0)
+    return (ref_log_p + reward / beta).log_softmax(-1)
+
+
 class Policy(nn.Module):
     """A GPT that is trained as a policy. It starts as a copy of `gpt`.
 

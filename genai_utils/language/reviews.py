@@ -88,6 +88,8 @@ def review(rng, prompt):
         parts.insert(0, f"{title} is a {rng.choice(PRAISE + BLAME)} film .")
     if rng.random() < 0.2:
         parts.append(sentence(rng, rng.choice(ASPECTS)))
+    while len(" ".join(parts).split()) >= ANSWER:  # <end> needs a place too
+        parts.pop()
     return " ".join(parts)
 
 

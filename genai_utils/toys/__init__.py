@@ -14,6 +14,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "flow": "flow",
     "gan": "gan",
     "denoise": "denoise",
+    "labeller": "labeller",
 }
 
 
