@@ -95,7 +95,8 @@ exercise(
         ),
         "the second end": (
             lambda ids, start, end: (
-                _begun(ids, start) & (((ids == end) & _begun(ids, start)).long().cumsum(1) <= 2)
+                _begun(ids, start)
+                & (((ids == end) & _begun(ids, start)).long().cumsum(1) <= 2)
                 & ~(((ids == end) & _begun(ids, start)).long().cumsum(1) - (ids == end).long() > 1)
             ),
             "You count a second end as well. Only the first one is of the answer.",
@@ -107,15 +108,15 @@ exercise(
             "A prompt may hold the token `end`, and the answer goes on after it: look for the "
             "first end from `start` on.",
             lambda ids, start, end: (
-                _begun(ids, start)
-                & ((ids == end).long().cumsum(1) - (ids == end).long() == 0)
+                _begun(ids, start) & ((ids == end).long().cumsum(1) - (ids == end).long() == 0)
             ),
         ),
         "no end": Clause(
             lambda seed: _texts(seed, open_end=True),
             "An answer that does not end goes to the last token.",
             lambda ids, start, end: (
-                _begun(ids, start) & _no_end_before(ids, start, end)
+                _begun(ids, start)
+                & _no_end_before(ids, start, end)
                 & (ids == end).any(1, keepdim=True)
             ),
         ),
@@ -172,9 +173,16 @@ def _pairs(beats):
     return beats.nonzero()
 
 
-def _checked(ranks):
-    if len(ranks) < 2 or (ranks == ranks[0]).all():
+def _ties_pass(ranks):
+    if len(ranks) < 2:
         raise ValueError("ranks")
+    return _pairs(ranks[:, None] < ranks[None, :])
+
+
+def _ranks_from_one(ranks):
+    """Takes what is below 1 for no rank at all."""
+    rlhf.ranking_pairs(ranks)  # the errors
+    return _pairs((ranks[:, None] < ranks[None, :]) & (ranks[:, None] > 0))
 
 
 exercise(
@@ -188,14 +196,16 @@ exercise(
         "ties count": (
             lambda ranks: _pairs(
                 (ranks[:, None] < ranks[None, :])
-                | ((ranks[:, None] == ranks[None, :]) & torch.ones(len(ranks), len(ranks)).triu(1).bool())
+                | (
+                    (ranks[:, None] == ranks[None, :])
+                    & torch.ones(len(ranks), len(ranks)).triu(1).bool()
+                )
             ),
             "A pair that ties says nothing about which answer is better. Leave it out.",
         ),
         "neighbours only": (
             lambda ranks: _pairs(
                 (ranks[:, None] < ranks[None, :])
-                & ((ranks[:, None] < ranks) & (ranks < ranks[:, None, None]).any(0)).logical_not()
                 & ~(
                     (ranks[:, None, None] < ranks[None, None, :])
                     & (ranks[None, None, :] < ranks[None, :, None])
@@ -222,7 +232,7 @@ exercise(
         "all tie": Clause(
             _all_tie,
             "Where all answers tie, there is no pair to learn from: raise ValueError.",
-            lambda ranks: _pairs(ranks[:, None] < ranks[None, :]),
+            _ties_pass,
             raises=ValueError,
         ),
         "too few": Clause(
@@ -238,9 +248,7 @@ exercise(
         "gaps": Clause(
             _gaps,
             "Ranks may leave numbers out, or be negative: only their order counts.",
-            lambda ranks: _pairs(
-                (ranks[:, None] < ranks[None, :]) & (ranks > 0) & (ranks < 20)
-            ),
+            _ranks_from_one,
         ),
     },
     hints=[
@@ -313,8 +321,13 @@ exercise(
         ),
         "the last value stays": (
             lambda rewards, values, mask, gamma=1.0, lam=0.95: _backwards(
-                rewards, values, mask, gamma, lam,
-                torch.where(F.pad(mask[:, 1:], (0, 1)), F.pad(values[:, 1:], (0, 1)), values) * mask,
+                rewards,
+                values,
+                mask,
+                gamma,
+                lam,
+                torch.where(F.pad(mask[:, 1:], (0, 1)), F.pad(values[:, 1:], (0, 1)), values)
+                * mask,
             ),
             "After the last token nothing more is expected: V is 0 there, not the last value "
             "once more.",
@@ -322,14 +335,17 @@ exercise(
         "forwards": (
             lambda rewards, values, mask, gamma=1.0, lam=0.95: _backwards(
                 (rewards + gamma * F.pad(values[:, 1:], (0, 1)) - values).flip(1),
-                torch.zeros_like(values), mask.flip(1), gamma, lam,
+                torch.zeros_like(values),
+                mask.flip(1),
+                gamma,
+                lam,
             ).flip(1),
             "Your sums look back. An advantage is about what comes after: begin with the last "
             "token.",
         ),
         "sign": (
-            lambda rewards, values, mask, gamma=1.0, lam=0.95: -_backwards(
-                rewards, values, mask, gamma, lam
+            lambda rewards, values, mask, gamma=1.0, lam=0.95: (
+                -_backwards(rewards, values, mask, gamma, lam)
             ),
             "Yours is positive where it went worse than expected. δ is what came minus what was "
             "expected.",
@@ -424,54 +440,58 @@ exercise(
             "Yours is what is to be made large. A loss is made small: minus that.",
         ),
         "no clip": (
-            lambda log_p, old_log_p, advantage, mask, clip=0.2: -_mean(
-                _ratio(log_p, old_log_p) * advantage, mask
+            lambda log_p, old_log_p, advantage, mask, clip=0.2: (
+                -_mean(_ratio(log_p, old_log_p) * advantage, mask)
             ),
             "You left the clip out: one rollout could pull the policy as far as it likes.",
         ),
         "clipped only": (
-            lambda log_p, old_log_p, advantage, mask, clip=0.2: -_mean(
-                _ratio(log_p, old_log_p).clamp(1 - clip, 1 + clip) * advantage, mask
+            lambda log_p, old_log_p, advantage, mask, clip=0.2: (
+                -_mean(_ratio(log_p, old_log_p).clamp(1 - clip, 1 + clip) * advantage, mask)
             ),
             "You always take the clipped ratio. A step that went the wrong way too far then has "
             "no slope back: take the smaller of both.",
         ),
         "the larger": (
-            lambda log_p, old_log_p, advantage, mask, clip=0.2: -_mean(
-                torch.maximum(
-                    _ratio(log_p, old_log_p) * advantage,
-                    _ratio(log_p, old_log_p).clamp(1 - clip, 1 + clip) * advantage,
-                ),
-                mask,
+            lambda log_p, old_log_p, advantage, mask, clip=0.2: (
+                -_mean(
+                    torch.maximum(
+                        _ratio(log_p, old_log_p) * advantage,
+                        _ratio(log_p, old_log_p).clamp(1 - clip, 1 + clip) * advantage,
+                    ),
+                    mask,
+                )
             ),
             "You take the larger gain. The smaller one is the careful estimate.",
         ),
         "ratio upside down": (
-            lambda log_p, old_log_p, advantage, mask, clip=0.2: -_mean(
-                _gain(old_log_p, log_p, advantage, clip), mask
+            lambda log_p, old_log_p, advantage, mask, clip=0.2: (
+                -_mean(_gain(old_log_p, log_p, advantage, clip), mask)
             ),
             "Your ratio is old over new. It is new over old.",
         ),
         "difference of logarithms": (
-            lambda log_p, old_log_p, advantage, mask, clip=0.2: -_mean(
-                torch.minimum(
-                    (log_p - old_log_p) * advantage,
-                    (log_p - old_log_p).clamp(1 - clip, 1 + clip) * advantage,
-                ),
-                mask,
+            lambda log_p, old_log_p, advantage, mask, clip=0.2: (
+                -_mean(
+                    torch.minimum(
+                        (log_p - old_log_p) * advantage,
+                        (log_p - old_log_p).clamp(1 - clip, 1 + clip) * advantage,
+                    ),
+                    mask,
+                )
             ),
             "You took the difference of the logarithms for the ratio. exp of it is the ratio.",
         ),
         "mean over all places": (
-            lambda log_p, old_log_p, advantage, mask, clip=0.2: -(
-                _gain(log_p, old_log_p, advantage, clip) * mask
-            ).mean(),
+            lambda log_p, old_log_p, advantage, mask, clip=0.2: (
+                -(_gain(log_p, old_log_p, advantage, clip) * mask).mean()
+            ),
             "You divide by all places. The mean is over the tokens of answers.",
         ),
         "mean of each answer": (
-            lambda log_p, old_log_p, advantage, mask, clip=0.2: -(
-                (_gain(log_p, old_log_p, advantage, clip) * mask).sum(1) / mask.sum(1)
-            ).mean(),
+            lambda log_p, old_log_p, advantage, mask, clip=0.2: (
+                -((_gain(log_p, old_log_p, advantage, clip) * mask).sum(1) / mask.sum(1)).mean()
+            ),
             "You average within each answer first, as GRPO does. PPO's mean is over all tokens.",
         ),
     },

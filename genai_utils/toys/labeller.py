@@ -30,8 +30,8 @@ START = -4
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "labeller.css")
 SCRIPTS = ("elements.js", "labeller.js")
 CAPTION = (
-    "Pale bars: what the SFT policy writes. Dark bars: the best policy for reward minus β times KL. "
-    "In the curves β falls from left to right. The reward is what the model has learnt from your "
+    "Pale bars: what the SFT policy writes. Dark bars: the best policy for reward minus β KL. In "
+    "the curves β falls from left to right. The reward is what the model has learnt from your "
     "comparisons; the judge's points are never shown to it."
 )
 
@@ -60,7 +60,10 @@ def state(pairs=OPENING, notch=START):
     reward = reward - sft @ reward
     beta = 2 ** (-notch / 4)
     log_p = policy.tilted(sft.log(), reward, beta)
-    p, gold = log_p.exp(), torch.tensor([reviews.gold(PROMPT, text) for text, _ in ANSWERS]).double()
+    p, gold = (
+        log_p.exp(),
+        torch.tensor([reviews.gold(PROMPT, text) for text, _ in ANSWERS]).double(),
+    )
     return {
         "beta": beta,
         "weights": w,

@@ -99,9 +99,7 @@ def trl_value_loss(v, old, returns, mask, clip):
 
 def test_ppos_losses_are_trls():
     new, old, A = some(5, 3, 6) / 3, some(6, 3, 6) / 3, some(7, 3, 6)
-    close(
-        policy.clipped_surrogate(new, old, A, MASK, 0.2), trl_policy_loss(new, old, A, MASK, 0.2)
-    )
+    close(policy.clipped_surrogate(new, old, A, MASK, 0.2), trl_policy_loss(new, old, A, MASK, 0.2))
     close(policy.value_loss(new, old, A, MASK, 0.2), trl_value_loss(new, old, A, MASK, 0.2))
 
 
@@ -173,7 +171,9 @@ def test_dpo_of_the_best_policy_is_the_reward_models_loss():
     r, ref, beta = some(0, 5), some(1, 5).log_softmax(0), 0.3
     best = (ref + r / beta).log_softmax(0)
     i, j = torch.tensor([0, 1, 2, 3]), torch.tensor([4, 3, 1, 0])
-    close(policy.dpo_loss(best[i], best[j], ref[i], ref[j], beta), -F.logsigmoid(r[i] - r[j]).mean())
+    close(
+        policy.dpo_loss(best[i], best[j], ref[i], ref[j], beta), -F.logsigmoid(r[i] - r[j]).mean()
+    )
 
 
 # --- policies ------------------------------------------------------------------------------------
