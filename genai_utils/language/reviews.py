@@ -13,6 +13,8 @@ import torch
 
 from genai_utils.inputs import kind_of, one_of, refusal, texts
 
+from .sampling import generate
+
 TITLES = (
     "aurora", "harbour", "meridian", "nightfall", "orchard", "paperboy", "quarry", "riverside",
     "saltwater", "tanager", "umbra", "voyager", "winterlight", "zephyr", "hollow", "ember",
@@ -166,3 +168,40 @@ def every_prompt(seed=0):
     ]  # fmt: skip
     random.Random(seed).shuffle(made)
     return made
+
+
+def demonstrations(n, prompts, seed=0, without=()):
+    """What people wrote: two tasks for each review. (ids, start): (n, T) and (n,), int64.
+
+    The reviews are for some of the `prompts`; no task is among the prompts of `without`. Texts end
+    with <end> and are filled up with it to PROMPT + ANSWER tokens.
+    """
+    rng, rows, starts, without = random.Random(seed), [], [], set(without)
+    while len(rows) < n:
+        prompt = rng.choice(prompts)
+        answer = review(rng, prompt)
+        if len(rows) % 3:
+            prompt, answer = instruction(rng)
+        if prompt not in without:
+            rows.append(encode(f"{prompt} {answer} <end>"))
+            starts.append(len(prompt.split()))
+    ids = torch.full((n, PROMPT + ANSWER), END)
+    for row, text in zip(ids, rows, strict=True):
+        row[: len(text)] = text
+    return ids, torch.tensor(starts)
+
+
+def exact_match(model, tasks):
+    """The share of tasks, pairs (prompt, answer), that a model answers word for word, by name.
+
+    It takes the likeliest word each time. {task: share}, and "all": the share of all.
+    """
+    device = next(model.parameters()).device
+    prompts = [encode(prompt).to(device) for prompt, _ in tasks]
+    found = {}
+    written = generate(model, prompts, 8, temperature=0, stop=END)
+    for ids, start, (prompt, answer) in zip(written, prompts, tasks, strict=True):
+        right = decode(ids[len(start) :]) == answer
+        for name in (prompt.split()[0], "all"):
+            found.setdefault(name, []).append(right)
+    return {name: sum(rights) / len(rights) for name, rights in found.items()}

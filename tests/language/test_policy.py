@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from genai_utils.language import policy
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.language.rlhf import answer_mask
+from genai_utils.language.rollouts import Rollouts, answer_kl, write
 from genai_utils.training import fit
 
 close = torch.testing.assert_close
@@ -196,7 +197,7 @@ def prompts(n=12):
 
 
 def rollouts(model, **sizes):
-    return policy.Rollouts(model, prompts(), threes, answer=ANSWER, **{"rows": 64, **sizes})
+    return Rollouts(model, prompts(), threes, answer=ANSWER, **{"rows": 64, **sizes})
 
 
 def test_log_probabilities_are_the_models():
@@ -258,7 +259,7 @@ def test_dpo_makes_the_better_answers_likelier():
     assert margin.mean() > 1 and done.loss((better, worse, *ref)) < math.log(2)
 
 
-class Stopped(policy.Rollouts):
+class Stopped(Rollouts):
     """Rollouts that somebody interrupts."""
 
     stop = None
@@ -296,16 +297,44 @@ def test_a_run_is_taken_up_in_the_middle_of_a_rollout(tmp_path):
 )
 def test_sizes_that_do_not_fit_are_refused(sizes, says):
     with pytest.raises(ValueError, match=says):
-        policy.Rollouts(policy.PPO(tiny(), START, END), prompts(), threes, **{"answer": 5, **sizes})
+        Rollouts(policy.PPO(tiny(), START, END), prompts(), threes, **{"answer": 5, **sizes})
 
 
 def test_prompts_of_another_length_and_a_reward_of_nan_are_refused():
     model = policy.PPO(tiny(), START, END)
     with pytest.raises(ValueError, match=r"prompts: expected \(n, 2\)"):
-        policy.Rollouts(model, torch.ones(4, 3).long(), threes, answer=4)
+        Rollouts(model, torch.ones(4, 3).long(), threes, answer=4)
     nan = lambda ids: torch.full((len(ids),), math.nan)  # noqa: E731
-    batches = policy.Rollouts(model, prompts(), nan, answer=ANSWER)
+    batches = Rollouts(model, prompts(), nan, answer=ANSWER)
     with pytest.raises(ValueError, match="score: expected finite rewards"):
         batches(0)
     with pytest.raises(ValueError, match="batch"):
         model.check_batch((torch.ones(2, 3).long(), torch.tensor([math.nan])))
+
+
+def test_the_kl_of_answers_is_that_of_all_texts():
+    """By hand over all answers of two tokens: the mean of its estimate is the KL."""
+    torch.manual_seed(1)
+    one, two = (GPT(GPTConfig(3, context=8, layers=1, heads=2, dim=8)).eval() for _ in range(2))
+    for p in one.parameters():
+        p.data += 0.3 * torch.randn_like(p)
+    texts = torch.tensor([[1, a, b] for a in range(3) for b in range(3) if a or not b])
+    with torch.no_grad():
+        mask = answer_mask(texts, 1, 0)[:, 1:]
+        p, q = (
+            torch.where(
+                mask, net(texts[:, :-1]).log_softmax(-1).gather(-1, texts[:, 1:, None])[..., 0], 0.0
+            ).sum(1)
+            for net in (one, two)
+        )
+    wanted = (p.exp() * (p - q)).sum()  # texts that end at once count once
+    assert p.exp().sum().item() == pytest.approx(1, abs=1e-5) and wanted > 0.05
+    close((p.exp() * answer_kl(one, two, texts, 1, 0)).sum(), wanted)
+    assert answer_kl(one, one, texts, 1, 0).abs().max() < 1e-6
+
+
+def test_what_is_written_is_filled_up():
+    ids = write(tiny(), prompts(5), 4, END, torch.Generator().manual_seed(0))
+    assert ids.shape == (5, START + 4) and torch.equal(ids[:, :START], prompts(5))
+    after = ~answer_mask(ids, START, END)
+    assert (ids[:, START:][after[:, START:]] == END).all()

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from genai_utils.language import reviews
+from genai_utils.language.gpt import GPT, GPTConfig
+from genai_utils.training import fit
 
 PROMPT = "review aurora : plot and music >"
 GOOD = "the plot was superb . the music was warm ."
@@ -87,3 +89,28 @@ def test_prompts_are_all_there_once_and_raw_text_answers_nothing():
         after = {words[i + 1] for i, word in enumerate(words) if word == ">"}
         assert after <= {*reviews.TASKS, "<end>"}
     assert 20 < len(asked) < 80
+
+
+def test_demonstrations_hold_no_task_that_is_kept_for_later():
+    kept = {reviews.instruction(random.Random(i), "opposite")[0] for i in range(150)}
+    ids, start = reviews.demonstrations(600, reviews.every_prompt()[:5], 0, kept)
+    texts = [reviews.decode(row) for row in ids]
+    assert not any(text.startswith(f"{prompt} ") for text in texts for prompt in kept)
+    asked = [text for text in texts if text.startswith("review")]
+    assert len(asked) == 200 and {" ".join(t.split()[:7]) for t in asked} <= set(
+        reviews.every_prompt()[:5]
+    )
+    signs = ids.gather(1, start[:, None] - 1)
+    assert (signs == reviews.INDEX[">"]).all() and ids.shape[1] == reviews.PROMPT + reviews.ANSWER
+
+
+def test_exact_match_counts_whole_answers():
+    """A model that has learnt two tasks by heart, and is asked one that it has not."""
+    tasks = [("first : plot dull >", "plot"), ("repeat : good pace >", "good pace")]
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(len(reviews.WORDS), context=12, layers=1, heads=2, dim=32))
+    rows = [reviews.encode(f"{p} {a} <end>") for p, a in tasks]
+    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    model = fit(model, lambda step: batch, 150, lr=1e-2, progress=False).model
+    found = reviews.exact_match(model, [*tasks, ("first : dull plot >", "never")])
+    assert found == {"first": 0.5, "repeat": 1.0, "all": 2 / 3}
