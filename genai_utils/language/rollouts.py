@@ -48,7 +48,7 @@ class Rollouts:
     finite.
     """
 
-    def __init__(self, policy, prompts, score, rows=256, answer=24, epochs=2, parts=4, seed=0):
+    def __init__(self, policy, prompts, score, rows=256, answer=24, epochs=2, parts=2, seed=0):
         tokens(prompts, "prompts", policy.gpt.config.vocabulary)
         if prompts.ndim != 2 or prompts.shape[1] != policy.start or not len(prompts):
             raise refusal("prompts", f"(n, {policy.start})", f"{tuple(prompts.shape)}")

@@ -197,7 +197,7 @@ def prompts(n=12):
 
 
 def rollouts(model, **sizes):
-    return Rollouts(model, prompts(), threes, answer=ANSWER, **{"rows": 64, **sizes})
+    return Rollouts(model, prompts(), threes, answer=ANSWER, **{"rows": 64, "parts": 4, **sizes})
 
 
 def test_log_probabilities_are_the_models():
@@ -273,7 +273,7 @@ class Stopped(Rollouts):
 def test_a_run_is_taken_up_in_the_middle_of_a_rollout(tmp_path):
     def run(folder, stop=None):
         model = policy.PPO(tiny(), START, END)
-        batches = Stopped(model, prompts(), threes, rows=64, answer=ANSWER)
+        batches = Stopped(model, prompts(), threes, rows=64, answer=ANSWER, parts=4)
         batches.stop = stop
         done = fit(model, batches, 24, progress=False, checkpoint=tmp_path / folder, every=5)
         return done.model.state_dict(), batches.history
