@@ -58,9 +58,9 @@ def decode(ids):
 
 
 def some_words(rng, task):
-    """Words for a task: 2 to 4 of any kind, or of praise and blame where opposites are asked."""
+    """Words for a task: 2 or 3 of any kind, or of praise and blame where opposites are asked."""
     kind = PRAISE + BLAME if task == "opposite" else PRAISE + BLAME + ASPECTS
-    return rng.sample(kind, rng.randint(2, 4))
+    return rng.sample(kind, rng.randint(2, 3))
 
 
 def instruction(rng, task=None):

@@ -10,7 +10,7 @@ import copy
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from genai_utils.inputs import array, number, refusal, whole
 
@@ -28,7 +28,8 @@ def answer_mask(ids, start, end):
     Source: Ouyang et al. 2022, step 1; lecture item A56.
     """
     place = torch.arange(ids.shape[1], device=ids.device)
-    begun = place >= torch.as_tensor(start, device=ids.device).reshape(-1, 1)  # (B, T)
+    first = start.reshape(-1, 1) if isinstance(start, Tensor) else start
+    begun = (place >= first).expand_as(ids)  # (B, T)
     ends = ((ids == end) & begun).long()
     return begun & (ends.cumsum(1) - ends == 0)  # no end before it
 
