@@ -175,6 +175,7 @@ def test_dpo_of_the_best_policy_is_the_reward_models_loss():
     close(
         policy.dpo_loss(best[i], best[j], ref[i], ref[j], beta), -F.logsigmoid(r[i] - r[j]).mean()
     )
+    close(policy.tilted(ref, r, beta), best)
 
 
 # --- policies ------------------------------------------------------------------------------------
