@@ -16,6 +16,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "denoise": "denoise",
     "prompting": "prompting",
     "scaling": "scaling",
+    "labeller": "labeller",
 }
 
 

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 import genai_utils
 from genai_utils.evaluation.judge import JudgeNet
-from genai_utils.language import bert, fill_in, gpt, regression, transformer
+from genai_utils.language import bert, fill_in, gpt, policy, regression, rlhf, transformer
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
@@ -100,6 +100,21 @@ def cut():
     return blocks
 
 
+def practised(kind):
+    """A policy and what a rollout of it would hold; with a seed, so that both are of one."""
+    torch.manual_seed(0)
+    return kind(gpt.GPT(GPT), 3, 7)
+
+
+def experience(kind):
+    scores, ref = torch.randn(4, generator=generator()), -torch.rand(4, 9, generator=generator())
+    return practised(kind).eval().experience(ids(), scores, ref)
+
+
+def preferred():
+    return ids(), ids().flip(0), -torch.ones(4), -torch.ones(4)
+
+
 BERT = bert.BERTConfig(30, 20, 1, 2, 16, dropout=0.1)
 GPT = gpt.GPTConfig(11, 9, 1, 4, 16, dropout=0.1)
 LM = transformer.TransformerLM
@@ -118,6 +133,19 @@ MODELS = {
             lambda: regression.RegressionBatches(4, 5, 3)(0),
         )
     ],
+    rlhf.RewardModel: [
+        (lambda: rlhf.RewardModel(gpt.GPT(GPT), 3, 7), lambda: (ids(), ids().flip(0)))
+    ],
+    policy.PPO: [(lambda: practised(policy.PPO), lambda: experience(policy.PPO))],
+    policy.GRPO: [
+        (
+            lambda: policy.GRPO(gpt.GPT(GPT), 3, 7, group=2),
+            lambda: policy.GRPO(gpt.GPT(GPT), 3, 7, group=2).experience(
+                ids(), torch.rand(4, generator=generator()), -torch.ones(4, 9)
+            ),
+        )
+    ],
+    policy.DPO: [(lambda: practised(policy.DPO), preferred)],
     LM: [
         (lambda: LM(11, 16, 1, 2), ids),
         (lambda: LM(11, 16, 1, 2, "sinusoidal", window=3), ids),

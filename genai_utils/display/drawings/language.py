@@ -1,4 +1,4 @@
-"""Chapters 8 to 10: attention, the block, and what a token may see."""
+"""Chapters 8 to 14: attention, the block, what a token may see, and learning from people."""
 
 import numpy as np
 
@@ -172,10 +172,58 @@ def mask_rule():
     return c
 
 
+# --- 14 Learning from human feedback --------------------------------------------------------------
+
+
+def rlhf():
+    """Three steps from a language model to an assistant.
+
+    Step 1: a GPT learns to continue prompts with answers that people wrote; it becomes the SFT
+    policy. Step 2: people put four answers of it into an order, D before C before A and B, which
+    tie; the order holds five pairs, and a reward model r learns them. Step 3, a loop: the policy
+    pi, which begins as SFT, writes an answer; the reward model judges it; what is made large is the
+    reward minus beta times the KL divergence from SFT, which stands still beside it.
+    """
+    c = Canvas(500, 540)
+    for y, number, title in (
+        (24, "1", "people write answers"),
+        (132, "2", "people order answers"),
+        (310, "3", "the model practises"),
+    ):
+        c.text(10, y, number, 18, "start", "strong")
+        c.text(32, y, title, anchor="start", kind="muted")
+    gpt = c.box(12, 50, 76, 44, "GPT")
+    pair = c.box(136, 44, 212, 56, ["prompt, answer", "loss on the answer"], "data")
+    sft = c.box(396, 50, 90, 44, "SFT", "parameter")
+    c.arrow(gpt.right, pair.left)
+    c.arrow(pair.right, sft.left)
+    four = [c.box(12 + 46 * i, 182, 38, 38, letter, "data") for i, letter in enumerate("ABCD")]
+    order = c.box(214, 176, 160, 50, ["D > C > A = B", "5 pairs"], "data")
+    reward = c.box(396, 179, 90, 44, "*r*", "output")
+    c.arrow((four[-1].x + 42, 201), order.left)
+    c.arrow(order.right, reward.left)
+    c.arrow(sft.bottom, (441, 152), (103, 152), (103, 178), text="writes", shift=(0, 8))
+    policy = c.box(12, 344, 90, 50, "policy *π*", "parameter")
+    answer = c.box(176, 344, 116, 50, "answer *y*", "data")
+    judge = c.box(396, 344, 90, 50, "*r*(*x*, *y*)", "output")
+    still = c.box(168, 432, 132, 44, "SFT, held still", "plain", size=15, dashed=True)
+    c.arrow(policy.right, answer.left, text="writes")
+    c.arrow(answer.right, judge.left, text="is judged")
+    c.arrow(answer.bottom, still.top)
+    c.arrow(reward.bottom, judge.top, dashed=True)
+    goal = c.box(340, 432, 146, 44, "*r* − *β* KL", "operation")
+    c.arrow(judge.at(0.5, 1.0), (441, 428))
+    c.arrow(still.right, goal.left, text="KL")
+    c.arrow(goal.bottom, (413, 512), (57, 512), policy.bottom, kind="operation")
+    c.text(235, 504, "made large", LEAST, kind="operation")
+    return c
+
+
 DRAWINGS = {
     "attention": attention,
     "transformer-block": transformer_block,
     "full-mask": full_mask,
     "mask-rule": mask_rule,
     "causal-mask": causal_mask,
+    "rlhf": rlhf,
 }
