@@ -6,8 +6,7 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 `drawings.canvas`. They follow the page's theme by themselves.
 """
 
-from genai_utils.display.drawings import flows, images, language, prompting, structure
-from genai_utils.display.drawings import flows, images, language, scaling, structure
+from genai_utils.display.drawings import flows, images, language, prompting, scaling, structure
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
