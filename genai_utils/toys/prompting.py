@@ -104,7 +104,9 @@ def bundle():
         f"{record['streams']:,} streams of pairs, each by a rule of its own. On new tables it is "
         f"right in {100 * found['table'][0]:.0f} % without an example and in "
         f"{100 * found['table'][-1]:.0f} % with all eight; on shifts in "
-        f"{100 * found['shift'][1]:.0f} % with one. Whatever you do here changes no weight."
+        f"{100 * found['shift'][1]:.0f} % with one, in {100 * found['shift'][4]:.0f} % with four, "
+        f"and in {100 * found['named']:.0f} % with none but the rule's name. Whatever you do here "
+        "changes no weight."
     )
     body = still(answers(quantized_copy(model), opening()))
     return toy_figure(
