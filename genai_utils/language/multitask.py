@@ -52,7 +52,8 @@ CONTEXT = 24
 def question(task, rng):
     """An input of a task and its output, two texts. rng: a random.Random.
 
-    Of the inputs of `translation` and `swap` there are 4,096, of those of `reading` 516,096.
+    Of the inputs of `translation` and `swap` there are 4,096, of those of `reading`, of one to
+    three sentences, more than 500,000.
     `qa` has 48: the capital of each of 12 countries and the country of each capital, each asked in
     two wordings.
     """
@@ -60,9 +61,10 @@ def question(task, rng):
     if task == "qa":
         return fact(rng.choice(list(CAPITALS)), rng.randrange(len(ASKED)))
     if task == "reading":
-        people, places = rng.sample(PEOPLE, 3), rng.choices(PLACES, k=3)
+        n = rng.randint(1, 3)
+        people, places = rng.sample(PEOPLE, n), rng.choices(PLACES, k=n)
         document = " ".join(f"{a} in {b} ." for a, b in zip(people, places, strict=True))
-        asked = rng.randrange(3)
+        asked = rng.randrange(n)
         return f"{document} where is {people[asked]}", places[asked]
     (a, m), (b, n) = ((rng.choice(ADJECTIVES), rng.choice(NOUNS)) for _ in range(2))
     if task == "swap":
