@@ -614,7 +614,7 @@ PREDICTIONS = (
         "c",
         "The judge's points rise at first, and then fall to between −10.8 and 1.7, in each of "
         "three seeds, while the reward still rises: the policy has left the texts on which the "
-        "reward model was right (section 14.7). With the price they end at 4.2 on average.",
+        "reward model was right (section 14.7).",
         choices=(
             "better: the penalty only held it back",
             "much the same: the reward model has learnt what people like",
