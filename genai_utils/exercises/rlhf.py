@@ -612,8 +612,9 @@ PREDICTIONS = (
         "against the same reward model. What do people, who made the reward model's data, "
         "say of the second one's reviews?",
         "c",
-        "The judge's points rise at first and then fall, in every seed, while the reward stays "
-        "high: the policy has left the texts on which the reward model was right (section 14.7).",
+        "The judge's points rise at first, and then fall to between −10.8 and 1.7, in each of "
+        "three seeds, while the reward still rises: the policy has left the texts on which the "
+        "reward model was right (section 14.7).",
         choices=(
             "better: the penalty only held it back",
             "much the same: the reward model has learnt what people like",
