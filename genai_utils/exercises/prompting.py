@@ -483,7 +483,9 @@ PREDICTIONS = (
         "other (+7, *3, …). One model is shown the questions with their answers, the other one the "
         "value after each operation too. Chance is 10 %. Who is right how often on new questions?",
         "c",
-        "⟪steps-because⟫",
+        "With the answers alone 9.9 ± 2.1 % of new questions are right, with the values "
+        "99.9 ± 0.2 % (three seeds, section 12.9). An answer alone does not say which of the eight "
+        "operations went wrong.",
         choices=(
             "both above 90 %: eight steps are few for a transformer",
             "about 50 % without the values, above 90 % with them",
