@@ -370,6 +370,12 @@ def tr_sign(score, log_p, ref_log_p, mask, beta):
     return tr_loops(score, ref_log_p, log_p, mask, beta)
 
 
+def tr_divided(score, log_p, ref_log_p, mask, beta):
+    """The score is shared out among the tokens of the answer."""
+    share = (score / mask.sum(1))[:, None]
+    return torch.where(mask, beta * (ref_log_p - log_p) + share, 0.0)
+
+
 def tr_longest(score, log_p, ref_log_p, mask, beta):
     """The last place of the longest answer, for all."""
     last = torch.arange(mask.shape[1]) == int(mask.any(0).nonzero()[-1])
@@ -387,7 +393,7 @@ WRONG = [
     *(("clipped_surrogate", f) for f in (cs_upside_down, cs_sum, cs_rows, cs_reinforce, cs_free,
       cs_clip_logs, cs_clip_above, cs_clip_gain, cs_fixed, cs_detached)),
     *(("token_rewards", f) for f in (tr_after_the_last, tr_no_price_at_the_last, tr_sign,
-      tr_longest)),
+      tr_divided, tr_longest)),
 ]  # fmt: skip
 
 RIGHT = [

@@ -138,7 +138,7 @@ def test_what_a_reader_does(opened, browser, width):
     slider = root.find_element(By.CSS_SELECTOR, ".genai-buttons input")
     slider.send_keys(Keys.HOME)
     assert run(STATE)["depth"] == 1
-    assert browser.requests() and browser.overflow() == 0
+    assert browser.requests() == [] and browser.overflow() == 0
 
 
 def test_it_is_displayed_by_its_name_and_says_what_it_is_without_scripts(capsys):
