@@ -27,7 +27,7 @@ def two_loops():
         c.arrow((x - 14, 50), (x - 14, 228), kind="operation")
     c.text(40, 140, "inner loop: read", LEAST, kind="operation", turn=-90)
     c.arrow((78, 284), (460, 284), kind="parameter")
-    c.text(269, 314, "outer loop: a gradient step after each batch of streams", LEAST,
+    c.text(269, 314, "outer loop: a step after each batch", LEAST,
            kind="parameter")  # fmt: skip
     c.text(269, 348, "only the outer loop changes a weight", LEAST, kind="muted")
     return c
