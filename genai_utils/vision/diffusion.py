@@ -11,7 +11,7 @@ NYU's slides write α_t for ᾱ_t (erratum Y32). Tables over t begin at t = 0, w
 `bar[t]` reads as ᾱ_t. Log-probabilities are in nats, one number per example.
 
 Sources: Sohl-Dickstein et al. 2015; Ho, Jain & Abbeel 2020 (DDPM); Nichol & Dhariwal 2021 (cosine);
-Song, Meng & Ermon 2021 (DDIM); Ho & Salimans 2022 (guidance).
+Song, Meng & Ermon 2021 (DDIM); Ho & Salimans 2022 (guidance); Salimans & Ho 2022 (velocity).
 """
 
 import math
@@ -121,6 +121,19 @@ def denoised(x_t, eps, bar):
     return (x_t - (1 - bar).sqrt() * eps) / bar.sqrt()
 
 
+def noise_behind(x_t, v, bar):
+    """The noise in x_t, if v is the velocity at x_t on the circle from x_0 to ε.
+
+        ε = √(1 - ᾱ_t) x_t + √ᾱ_t v,   v = √ᾱ_t ε - √(1 - ᾱ_t) x_0
+
+    √ᾱ and √(1 - ᾱ) are cosine and sine of one angle, x_t = x_0 cos φ + ε sin φ, and v = dx_t / dφ.
+    Shapes: x_t, v (B, …), bar = ᾱ_t (B,) -> (B, …).
+    Source: Salimans & Ho 2022, section 4 and appendix D.
+    """
+    bar = per_example(bar, x_t)
+    return (1 - bar).sqrt() * x_t + bar.sqrt() * v
+
+
 def step_mean(x_t, eps, bar, before):
     """The mean of x_{t-1}, if the noise in x_t is eps.
 
@@ -206,11 +219,16 @@ class Diffusion(nn.Module):
         point; "step": β_t, right if they were N(0, I) (erratum N37).
     clip: whether a predicted x_0 is brought back to [-1, 1]; for images scaled to it. Algorithm 2
         has no such line, its authors' program does.
+    output: what the numbers of net are. "noise": ε itself. "velocity": v, of which `noise_behind`
+        makes ε. The loss is the same. At much noise x_t is nearly ε, and only the small rest is
+        left to learn: an error e of v is one of √(1 - ᾱ) e in the x_0 that it tells, where the same
+        error of ε is one of √(1 - ᾱ) / √ᾱ · e.
     """
 
-    def __init__(self, net, beta, variance="posterior", clip=False):
+    def __init__(self, net, beta, variance="posterior", clip=False, output="noise"):
         super().__init__()
         inputs.one_of(variance, "variance", ("posterior", "step"))
+        self.output = inputs.one_of(output, "output", ("noise", "velocity"))
         bar = cumulative(beta)  # (T + 1,)
         self.net, self.T, self.clip = net, len(bar) - 1, clip
         alpha = bar[1:] / bar[:-1]
@@ -220,20 +238,24 @@ class Diffusion(nn.Module):
         self.register_buffer("bar", bar.float())
         self.register_buffer("variance", torch.cat([chosen[:1], chosen]).float())  # [t] is σ_t²
 
+    def predicted(self, x_t, t, y=None, net=None):
+        """The noise that the network sees in x_t."""
+        out = (self.net if net is None else net)(x_t, t, y).to(x_t.dtype)
+        return out if self.output == "noise" else noise_behind(x_t, out, self.bar[t])
+
     def eps(self, x_t, t, y=None, guidance=0.0, net=None):
         """The predicted noise, as the network has it, or guided towards the class y."""
-        net = self.net if net is None else net
         if y is None or guidance == 0:
-            return net(x_t, t, y).to(x_t.dtype)
-        none = torch.full_like(y, net.condition.classes)
-        both = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([none, y]))
-        return guided(*both.to(x_t.dtype).chunk(2), guidance)
+            return self.predicted(x_t, t, y, net)
+        none = torch.full_like(y, self.net.condition.classes)
+        twice = torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([none, y])
+        return guided(*self.predicted(*twice, net).chunk(2), guidance)
 
     def loss(self, x, y=None):
         """Algorithm 1: ‖ε - ε(x_t, t)‖², the mean over all numbers, t uniform in 1 … T (A108)."""
         t = torch.randint(1, self.T + 1, (len(x),), device=x.device)
         eps = torch.randn_like(x)
-        return F.mse_loss(self.net(noised(x, self.bar[t], eps), t, y).float(), eps)
+        return F.mse_loss(self.predicted(noised(x, self.bar[t], eps), t, y).float(), eps)
 
     def mean(self, x_t, t, eps):
         """The mean of x_{t-1} that the predicted noise gives (A105)."""
@@ -380,7 +402,7 @@ class DDPM(ImageModel):
         size, channels, classes: as in `ImageModel`.
         T: number of steps of noise.
         schedule: "cosine" or "linear", or β_1, …, β_T.
-        variance: σ_t², see `Diffusion`.
+        variance, output: σ_t², and what the network's numbers are, see `Diffusion`.
         dropped: share of the training examples whose class is kept from the network, which so
             learns the noise without a class too; guidance needs it.
         net: the network; None: `UNet` with the settings that follow.
@@ -389,7 +411,7 @@ class DDPM(ImageModel):
 
     def __init__(
         self, size=28, channels=1, classes=None, T=1_000, schedule="cosine", variance="posterior",
-        dropped=0.1, net=None, width=32, mults=(1, 2, 2), patch=1,
+        dropped=0.1, net=None, width=32, mults=(1, 2, 2), patch=1, output="noise",
     ):  # fmt: skip
         super().__init__(size, channels, classes)
         if isinstance(schedule, str):
@@ -397,7 +419,7 @@ class DDPM(ImageModel):
             schedule = (cosine_betas if schedule == "cosine" else linear_betas)(T)
         self.dropped = inputs.number(dropped, "dropped", least=0, most=1)
         net = UNet(size, channels, width, mults, classes, patch) if net is None else net
-        self.chain = Diffusion(net, schedule, variance, clip=True)
+        self.chain = Diffusion(net, schedule, variance, clip=True, output=output)
 
     def loss(self, batch):
         x, y = self.batch(batch)

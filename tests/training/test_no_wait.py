@@ -212,6 +212,7 @@ MODELS = {
     diffusion.DDPM: [
         (lambda: diffusion.DDPM(8, T=20, **SMALL), images),
         (lambda: diffusion.DDPM(8, classes=3, T=30, schedule="linear", **SMALL), labelled),
+        (lambda: diffusion.DDPM(8, T=20, output="velocity", **SMALL), images),
     ],
     flow_matching.RectifiedFlow: [(lambda: flow_matching.RectifiedFlow(8, **SMALL), images)],
     flow_matching.OneStep: [

@@ -29,6 +29,7 @@ from genai_utils.vision.diffusion import (
     guided,
     linear_betas,
     mixture_noise,
+    noise_behind,
     noised,
     posterior,
     step_kl,
@@ -162,6 +163,19 @@ def test_the_mean_from_the_noise_is_the_posteriors():
     assert torch.allclose(step_mean(x_t, eps, bar, before), expected, atol=1e-9)
 
 
+def test_the_velocity_on_the_circle_tells_noise_and_data():
+    bar, x, eps = run_of_betas()[0], torch.randn(1_000, 3).double(), torch.randn(1_000, 3).double()
+    angle = bar.sqrt().acos()
+    x_t, v = torch.func.jvp(  # where x_t is, and how it moves as the angle grows
+        lambda a: a.cos()[:, None] * x + a.sin()[:, None] * eps, (angle,), (torch.ones_like(angle),)
+    )
+    assert torch.allclose(x_t, noised(x, bar, eps), atol=1e-9)
+    assert torch.allclose(noise_behind(x_t, v, bar), eps, atol=1e-9)
+    # an error of v is not enlarged on its way to x_0, one of the noise is
+    off = denoised(x_t, noise_behind(x_t, v + 1, bar), bar) - x
+    assert torch.allclose(off, -(1 - bar).sqrt()[:, None].expand_as(x), atol=1e-9)
+
+
 def test_ddim_with_all_its_noise_is_ddpm_and_with_none_a_map():
     bar, before, _ = run_of_betas()
     x_t, eps, z = (torch.randn(1_000, 2).double() for _ in range(3))
@@ -272,6 +286,43 @@ def test_training_finds_the_best_noise_of_known_data():
     with torch.no_grad():
         error = (chain.eps(x, t) - best).square().mean().item()
     assert before > 0.9 and error < 0.05
+
+
+def test_a_chain_whose_network_says_the_velocity_is_the_same_chain():
+    means, std = torch.tensor([[-1.0, 0.5], [1.0, 0.0]]), 0.4
+    exact = exact_chain(means, std)
+
+    class Velocity(Exact):
+        def forward(self, x, t, y=None):
+            bar = self.bar.to(x)[t][:, None]
+            return (super().forward(x, t) - (1 - bar).sqrt() * x) / bar.sqrt()
+
+    beta = linear_betas(50)
+    chain = Diffusion(Velocity(means, std, cumulative(beta)), beta, output="velocity")
+    x, t = torch.randn(64, 2), torch.randint(1, 51, (64,))
+    assert torch.allclose(chain.eps(x, t), exact.eps(x, t), atol=1e-5)
+    torch.manual_seed(1)
+    loss = chain.loss(x)
+    torch.manual_seed(1)
+    assert loss.item() == pytest.approx(exact.loss(x).item(), rel=1e-5)  # Algorithm 1's
+    for eta in (None, 0.0):
+        torch.manual_seed(1)
+        found = chain.walk(x, eta=eta)[0]
+        torch.manual_seed(1)
+        assert torch.allclose(found, exact.walk(x, eta=eta)[0], atol=1e-3)
+
+
+def test_a_network_of_zeros_says_that_the_image_is_noise_and_data_in_their_shares():
+    chain = small(output="velocity").chain  # its last layer begins with zeros
+    x_t, t = torch.randn(3, 1, 8, 8), torch.tensor([1, 10, 20])
+    eps, bar = chain.eps(x_t, t), chain.bar[t].reshape(3, 1, 1, 1)
+    assert torch.allclose(eps, (1 - bar).sqrt() * x_t)
+    assert torch.allclose(denoised(x_t, eps, chain.bar[t]), bar.sqrt() * x_t, atol=1e-3)
+    model = small(classes=3, output="velocity")
+    told(model.chain.net, [])
+    y = torch.tensor([0, 2, 1])
+    both = noise_behind(x_t, guided(3.0, y.float(), 2.0).reshape(3, 1, 1, 1), model.chain.bar[t])
+    assert torch.allclose(model.chain.eps(x_t, t, y, guidance=2.0), both, atol=1e-5)
 
 
 @pytest.mark.parametrize("variance, width", [("posterior", 0.58), ("step", 0.602)])
@@ -435,6 +486,8 @@ def test_bad_input_is_told():
         small(schedule="quadratic")
     with pytest.raises(ValueError, match="at most 1"):
         chain.walk(noise, eta=1.5)
+    with pytest.raises(ValueError, match="output: expected one of 'noise', 'velocity'"):
+        small(output="v")
     with pytest.raises(ValueError, match="pixels between 0 and 1"):
         model.bound(2 * x - 1)
     with pytest.raises(ValueError, match="multiple of 4"):
