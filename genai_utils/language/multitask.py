@@ -3,7 +3,7 @@
     translation : red cat and black dog = chat rouge et chien noir
     swap : red cat and black dog = black dog and red cat
     qa : what is the capital of norway = oslo
-    reading : anna in garden . omar in cellar . where is anna = garden
+    reading : anna garden . omar cellar . anna garden . where is omar = omar cellar
 
 A language model reads Pr(output | input, task) off the same line of text in each case. The world is
 small and its words are real: nouns and adjectives with their French, countries with their capitals,
@@ -30,7 +30,10 @@ ADJECTIVES, NOUNS = list(FRENCH)[:8], list(FRENCH)[8:16]
 CAPITALS = {
     "norway": "oslo", "italy": "rome", "kenya": "nairobi", "peru": "lima", "japan": "tokyo",
     "egypt": "cairo", "cuba": "havana", "chile": "santiago", "ghana": "accra", "nepal": "kathmandu",
-    "greece": "athens", "austria": "vienna",
+    "greece": "athens", "austria": "vienna", "france": "paris", "spain": "madrid",
+    "poland": "warsaw", "canada": "ottawa", "iraq": "baghdad", "ireland": "dublin",
+    "iran": "tehran", "mali": "bamako", "oman": "muscat", "qatar": "doha", "libya": "tripoli",
+    "finland": "helsinki",
 }  # fmt: skip
 PEOPLE = ("anna", "omar", "lena", "ravi", "mina", "paul", "sara", "hugo")
 PLACES = ("garden", "cellar", "kitchen", "attic", "garage", "hall", "library", "tower")
@@ -40,7 +43,7 @@ ASKED = ("what is the capital of", "name the capital of", "which country has", "
 WORDS = sorted(
     {
         *FRENCH, *FRENCH.values(), *CAPITALS, *CAPITALS.values(), *PEOPLE, *PLACES, *TASKS,
-        *" ".join(ASKED).split(), "where", "is", "in", ".", ":", "=",
+        *" ".join(ASKED).split(), "where", "is", ".", ":", "=",
     }
 )  # fmt: skip
 END = 0  # the end of a line, and what shorter lines are filled up with
@@ -52,20 +55,23 @@ CONTEXT = 24
 def question(task, rng):
     """An input of a task and its output, two texts. rng: a random.Random.
 
-    Of the inputs of `translation` and `swap` there are 4,096, of those of `reading`, of one to
-    three sentences, more than 500,000.
-    `qa` has 48: the capital of each of 12 countries and the country of each capital, each asked in
+    Of the inputs of `translation` and `swap` there are 4,096. The document of `reading` has four
+    notes on two or three people, each a name and a place; who is noted twice has not moved. There
+    are more than a million.
+    `qa` has 96: the capital of each of 24 countries and the country of each capital, each asked in
     two wordings.
     """
     one_of(task, "task", TASKS)
     if task == "qa":
         return fact(rng.choice(list(CAPITALS)), rng.randrange(len(ASKED)))
     if task == "reading":
-        n = rng.randint(1, 3)
-        people, places = rng.sample(PEOPLE, n), rng.choices(PLACES, k=n)
-        document = " ".join(f"{a} in {b} ." for a, b in zip(people, places, strict=True))
-        asked = rng.randrange(n)
-        return f"{document} where is {people[asked]}", places[asked]
+        n = rng.randint(2, 3)
+        where = dict(zip(rng.sample(PEOPLE, n), rng.sample(PLACES, n), strict=True))
+        noted = [*where, *rng.choices([*where], k=4 - n)]
+        rng.shuffle(noted)
+        document = " ".join(f"{name} {where[name]} ." for name in noted)
+        asked = rng.choice([*where])
+        return f"{document} where is {asked}", f"{asked} {where[asked]}"
     (a, m), (b, n) = ((rng.choice(ADJECTIVES), rng.choice(NOUNS)) for _ in range(2))
     if task == "swap":
         return f"{a} {m} and {b} {n}", f"{b} {n} and {a} {m}"

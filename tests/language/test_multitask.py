@@ -1,6 +1,7 @@
 """Four tasks in one form: their inputs and outputs, lines as tokens, and what counts as right."""
 
 import random
+from math import comb
 
 import pytest
 import torch
@@ -27,8 +28,11 @@ def test_outputs_follow_from_inputs():
         assert capitals[out if country else known] == (known if country else out)
         asked, out = multitask.question("reading", rng)
         document, who = asked.split(" where is ")
-        where = dict(sentence.split(" in ") for sentence in document.rstrip(" .").split(" . "))
-        assert 1 <= len(where) <= 3 and where[who] == out
+        notes = [tuple(note.split()) for note in document.rstrip(" .").split(" . ")]
+        where = dict(notes)
+        assert len(notes) == 4 and set(notes) == set(where.items())  # nobody in two places
+        assert 2 <= len(where) <= 3 and len(set(where.values())) == len(where)
+        assert out == f"{who} {where[who]}"
         assert multitask.without_document(asked) == f"where is {who}"
 
 
@@ -36,9 +40,11 @@ def test_the_numbers_of_inputs_in_the_docstring():
     adjectives, nouns = len(multitask.ADJECTIVES), len(multitask.NOUNS)
     assert (adjectives * nouns) ** 2 == 4096
     people, places = len(multitask.PEOPLE), len(multitask.PLACES)
-    assert people * (people - 1) * (people - 2) * places**3 * 3 > 500_000
+    # three people, one of them twice: 12 orders of the notes for each set of three
+    three = comb(people, 3) * places * (places - 1) * (places - 2) * 3 * 12 * 3
+    assert three > 1_000_000
     rng = random.Random(0)
-    assert len({multitask.question("qa", rng)[0] for _ in range(3000)}) == 48
+    assert len({multitask.question("qa", rng)[0] for _ in range(6000)}) == 96
     assert len(set(multitask.WORDS)) == multitask.VOCABULARY - 1
 
 
@@ -47,7 +53,7 @@ def test_examples_avoid_what_is_kept_for_the_test():
     kept = {asked for asked, _ in multitask.examples("qa", 20, rng)}
     rest = multitask.examples("qa", 100, rng, avoid=kept)
     assert len(rest) == 100 and not {asked for asked, _ in rest} & kept
-    every = {multitask.question("qa", rng)[0] for _ in range(5000)}
+    every = {multitask.question("qa", rng)[0] for _ in range(9000)}
     with pytest.raises(ValueError, match="avoid"):
         multitask.examples("qa", 5, rng, avoid=every)
 
