@@ -31,10 +31,9 @@ def built(layers, dim, vocabulary, context, tied=True):
     if torch.is_tensor(layers):
         rows = zip(*(v.tolist() for v in (layers, dim, vocabulary, context)), strict=True)
         return torch.tensor([built(*row, tied) for row in rows])
-    with torch.device("meta"):
-        block = torch.nn.TransformerEncoderLayer(dim, 1, 4 * dim)
-        parts = [*[block] * layers, torch.nn.LayerNorm(dim), torch.nn.Embedding(context, dim)]
-        parts += [torch.nn.Embedding(vocabulary, dim)] * (1 if tied else 2)
+    block = torch.nn.TransformerEncoderLayer(dim, 1, 4 * dim)
+    parts = [*[block] * layers, torch.nn.LayerNorm(dim), torch.nn.Embedding(context, dim)]
+    parts += [torch.nn.Embedding(vocabulary, dim)] * (1 if tied else 2)
     return sum(p.numel() for part in parts for p in part.parameters())
 
 
