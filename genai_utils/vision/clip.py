@@ -16,7 +16,9 @@ from torch import nn
 
 from genai_utils import inputs
 from genai_utils.language.gpt import GPTConfig
+from genai_utils.language.prompting import wider_start
 from genai_utils.language.transformer import Stack
+from genai_utils.training import Muon, muon_groups
 from genai_utils.weights import Row, exchange
 
 from .contrastive import contrastive_loss, end_vectors, identity_loss, unit
@@ -51,7 +53,7 @@ class CLIP(nn.Module):
     "identity" (the slide by its word), or a function of logits (B, B). mean, std: of the pixels,
     for each channel; None leaves these as they are.
 
-    scale: τ = exp(log_scale), learned, held at 100 or below.
+    scale: τ = exp(log_scale), learned, held at 100 or below; at first 1/0.07, as CLIP's.
 
     Raises TypeError or ValueError for images or ids that do not fit.
     """
@@ -106,10 +108,23 @@ class CLIP(nn.Module):
 
 
 def small_clip(vocabulary, context, end=0, dim=48, channels=16, width=96, layers=1, heads=4,
-               text=64, **options):  # fmt: skip
-    """A CLIP for pictures of 32 by 32 pixels and short sentences."""
+               text=64, scale=5.0, **options):  # fmt: skip
+    """A CLIP for pictures of 32 by 32 pixels and short sentences.
+
+    Two things differ from the large one, for a small network would else stay for long where all
+    vectors are alike: the first weights of the text's part are larger (0.3 for tokens and places,
+    0.14 in the blocks, where GPT has 0.02), and the scale begins with 5 instead of 14.
+    """
     config = GPTConfig(vocabulary, context, layers, heads, text)
-    return CLIP(ConvEncoder(channels, width=width), Stack(config, causal=True), dim, end, **options)
+    textual = wider_start(Stack(config, causal=True))
+    model = CLIP(ConvEncoder(channels, width=width), textual, dim, end, **options)
+    nn.init.constant_(model.log_scale, math.log(inputs.number(scale, "scale", above=0)))
+    return model
+
+
+def muon(model, lr=0.01):
+    """The optimiser of this chapter: Muon for the matrices of the text's blocks, AdamW for the rest."""
+    return Muon(muon_groups(model, model.textual.blocks), lr=lr)
 
 
 TOWER = {"textual": "text_model.encoder.layers", "visual": "vision_model.encoder.layers"}
