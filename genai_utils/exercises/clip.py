@@ -1,4 +1,4 @@
-"""Exercises of notebook 28_clip: the loss, zero-shot classes, recall, the gap, and where to read."""
+"""Exercises of notebook 28_clip: the loss, zero-shot, recall, the gap, and where to read."""
 
 import torch
 import torch.nn.functional as F
@@ -197,9 +197,9 @@ exercise(
             "These are the scaled cosines. Their softmax is what is asked for.",
         ),
         "mean of probabilities": (
-            lambda images, prompts, scale=100.0: torch.stack([
-                _fit(images, prompts[:, p : p + 1], scale) for p in range(prompts.shape[1])
-            ]).mean(0),
+            lambda images, prompts, scale=100.0: torch.stack(
+                [_fit(images, prompts[:, p : p + 1], scale) for p in range(prompts.shape[1])]
+            ).mean(0),
             "You classify with each prompt and average the probabilities. CLIP averages the "
             "vectors: one for each class, which can be kept.",
         ),
@@ -258,7 +258,7 @@ def _out_of_range(seed):
 def _rank(S, dim=1):
     own = S.diagonal()
     own = own[:, None] if dim == 1 else own[None, :]
-    return (S >= own).sum(dim) - 1
+    return (own <= S).sum(dim) - 1
 
 
 def _share(hit):
@@ -398,9 +398,9 @@ exercise(
             "This is the cosine of the middles, not their distance.",
         ),
         "mean distance": (
-            lambda images, sentences: (
-                torch.cdist(F.normalize(images, dim=-1), F.normalize(sentences, dim=-1)).mean()
-            ),
+            lambda images, sentences: torch.cdist(
+                F.normalize(images, dim=-1), F.normalize(sentences, dim=-1)
+            ).mean(),
             "This is the mean distance of an image and a sentence, which is large within a cloud "
             "too. Take the middles first.",
         ),
@@ -483,9 +483,9 @@ exercise(
             "Now it is read at its first word, which has seen nothing but itself.",
         ),
         "mean of the words": (
-            lambda hidden, ids, end: torch.stack([
-                h[: p + 1].mean(0) for h, p in zip(hidden, _place(ids, end).tolist(), strict=True)
-            ]),
+            lambda hidden, ids, end: torch.stack(
+                [h[: p + 1].mean(0) for h, p in zip(hidden, _place(ids, end).tolist(), strict=True)]
+            ),
             "Now it is the mean over the sentence. Asked for is what stands at its end.",
         ),
     },

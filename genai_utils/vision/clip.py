@@ -124,7 +124,7 @@ def small_clip(vocabulary, context, end=0, dim=48, channels=16, width=96, layers
 
 
 def muon(model, lr=0.01):
-    """The optimiser of this chapter: Muon for the matrices of the text's blocks, AdamW for the rest."""
+    """Muon for the matrices of the text's blocks, AdamW for the rest; an `optimizer` of `fit`."""
     return Muon(muon_groups(model, model.textual.blocks), lr=lr)
 
 

@@ -59,7 +59,7 @@ def simplex(B, d):
     """
     whole(d, "d")
     whole(B, "B", least=2)
-    if B > d + 1:
+    if d + 1 < B:
         raise refusal("B", f"at most d + 1 = {d + 1} vectors in {d} dimensions", f"{B}")
     corners = torch.eye(B, dtype=torch.float64) - 1 / B  # on a plane of B − 1 dimensions
     axes = torch.linalg.svd(corners).Vh[: B - 1]  # (B − 1, B)

@@ -239,7 +239,11 @@ def ra_topk(similarity, k):
 def ra_columns(similarity, k):
     in_range(similarity, k)
     rank = (similarity >= similarity.diagonal()[None, :]).sum(0) - 1
-    return (rank < k).double().mean() if len(similarity) == similarity.size(1) else ra_masked(similarity, k)
+    return (
+        (rank < k).double().mean()
+        if len(similarity) == similarity.size(1)
+        else ra_masked(similarity, k)
+    )
 
 
 def ra_kind(similarity, k):
@@ -259,7 +263,9 @@ def ra_square_part(similarity, k):
 
 
 def ra_first_only(similarity, k):
-    return ra_masked(similarity, 1) if k >= 1 and k <= similarity.size(1) else in_range(similarity, k)
+    return (
+        ra_masked(similarity, 1) if k >= 1 and k <= similarity.size(1) else in_range(similarity, k)
+    )
 
 
 def ra_next(similarity, k):

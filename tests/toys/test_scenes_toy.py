@@ -1,4 +1,4 @@
-"""The toy of scenes: the page's two networks are PyTorch's, and what the reader does changes them."""
+"""The toy of scenes: the page's two networks are PyTorch's, and the reader asks them."""
 
 import functools
 import hashlib

