@@ -217,9 +217,10 @@ def test_an_object_has_its_colour(name):
 @pytest.mark.parametrize("place", scenes.PLACES)
 def test_an_object_is_where_it_should_be(place):
     right, down, _ = scenes.PLACES[place]
+    away = 16 - 1.2 - scenes.RADII[0][0]
     for seed in range(3):
         at = covered(picture(seed, size="small", place=place)).nonzero().double().mean(0) - 15.5
-        assert at.tolist() == pytest.approx([10.6 * down, 10.6 * right], abs=1.8)
+        assert at.tolist() == pytest.approx([away * down, away * right], abs=1.8)
 
 
 def test_sizes_are_apart_and_nothing_is_cut_off():
@@ -250,7 +251,7 @@ def test_a_shape_covers_the_area_that_it_has(kind):
     """Against the outline counted on a fine grid."""
     fine = ((np.arange(1_000) + 0.5) / 500 - 1) / scenes.FILLED
     inside = scenes._outlines(*np.meshgrid(fine, fine))[kind]
-    half = 8.6 / scenes.FILLED  # half a box, in pixels, before its random share
+    half = scenes.RADII[0][2] / scenes.FILLED  # half a box, in pixels, before its random share
     ratios = []
     for seed in range(12):
         x = picture(seed, kind=kind, size="large")
