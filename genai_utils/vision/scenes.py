@@ -419,7 +419,8 @@ class SceneBatches:
     """Batches of (pictures, ids of their captions) without end, each a function of its step.
 
     batch_size; seed: of the whole run; unseen, said: as of `draw`; split: whose handwriting;
-    device: where the pictures are made. A step gives the same pairs each time, and no two steps the same.
+    device: where the pictures are made. A step gives the same pairs each time, and no two steps
+    the same.
     """
 
     def __init__(self, batch_size, seed=0, unseen=False, said=None, split="train", device="cpu"):
