@@ -82,7 +82,7 @@ function scenesToy(root, data) {
     pen.imageSmoothingEnabled = false;
     for (let i = 0; i < n; i++) {
       const [u, v] = [i % across, Math.floor(i / across)];
-      pen.globalAlpha = 0.08 + 0.92 * ((cosines[i] - low) / (high - low || 1)) ** 4;
+      pen.globalAlpha = 0.15 + 0.85 * ((cosines[i] - low) / (high - low || 1)) ** 3;
       pen.drawImage(sheet, u * side, v * side, side, side, u * cell, v * cell, cell, cell);
     }
     pen.globalAlpha = 1;
@@ -177,7 +177,7 @@ function scenesToy(root, data) {
     element("div", { className: "genai-buttons genai-tries" }, ...tries),
     status,
   );
-  part("pen").replaceChildren(
+  part("easel").replaceChildren(
     element("span", { className: "genai-name", textContent: "or draw" }),
     drawing, palette,
     element("div", { className: "genai-buttons" }, button("Clear", clear)),
