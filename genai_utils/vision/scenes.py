@@ -427,6 +427,11 @@ class SceneBatches:
         self.batch_size, self.seed = whole(batch_size, "batch_size"), whole(seed, "seed", least=0)
         self.unseen, self.said, self.split, self.device = unseen, said, split, device
 
+    def __repr__(self):  # what a checkpoint is known by
+        said = None if self.said is None else self.said.tolist()
+        drawn = f"unseen={self.unseen}, said={said}, split={self.split!r}"
+        return f"SceneBatches({self.batch_size}, seed={self.seed}, {drawn})"
+
     def pairs(self, step):
         """The table, the pictures and the captions of a step."""
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + step)

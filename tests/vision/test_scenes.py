@@ -332,5 +332,6 @@ def test_batches_are_functions_of_their_step():
     for row, text in zip(table, said, strict=True):
         spoken = scenes.parse(text)
         assert ((spoken == row) | (spoken == UNSAID)).all()
+    assert repr(batches) == "SceneBatches(6, seed=3, unseen=False, said=None, split='train')"
     unseen = scenes.SceneBatches(6, unseen=True).pairs(0)[0]
     assert scenes.held_out(unseen).all()
