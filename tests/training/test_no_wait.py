@@ -15,6 +15,7 @@ from genai_utils.language import bert, fill_in, gpt, policy, regression, rlhf, t
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
+    clip,
     diffusion,
     divergence,
     flow,
@@ -27,6 +28,7 @@ from genai_utils.vision import (
     modes,
     pixel_models,
     pixel_rnn,
+    scenes,
     tangent_prop,
     vae,
     vq,
@@ -115,6 +117,15 @@ def preferred():
     return ids(), ids().flip(0), -torch.ones(4), -torch.ones(4)
 
 
+def small_clip(**options):
+    sizes = {"dim": 6, "channels": 4, "width": 8, "text": 8, "heads": 2}
+    return clip.small_clip(len(scenes.WORDS), scenes.CONTEXT, **sizes, **options)
+
+
+def scenes_and_captions():
+    return scenes.SceneBatches(4)(0)
+
+
 BERT = bert.BERTConfig(30, 20, 1, 2, 16, dropout=0.1)
 GPT = gpt.GPTConfig(11, 9, 1, 4, 16, dropout=0.1)
 LM = transformer.TransformerLM
@@ -172,6 +183,11 @@ MODELS = {
         (lambda: autoencoder.Autoencoder(8, 3, 8), images),
         (lambda: autoencoder.Autoencoder(8, 3, 8, "conv", binary=True), images),
         (lambda: autoencoder.Autoencoder(8, 3, 8, "transposed"), images),
+    ],
+    clip.CLIP: [
+        (small_clip, scenes_and_captions),
+        (lambda: small_clip(mean=(0.1,) * 3, std=(0.5,) * 3), scenes_and_captions),
+        (lambda: small_clip(objective="identity"), scenes_and_captions),
     ],
     divergence.LinearGenerator: [(divergence.LinearGenerator, lambda: torch.randn(7))],
     gan.GAN: [
