@@ -37,7 +37,8 @@ def top_k_gates(logits, k):
     Raises ValueError for k below 1 or above E.
     Source: Shazeer et al. 2017, eqs. 3 and 5; Jiang et al. 2024, section 2.1; lecture item A67.
     """
-    whole(k, "k", 1, logits.shape[-1])
+    if not 1 <= k <= logits.shape[-1]:
+        raise ValueError(f"k: expected a whole number from 1 to {logits.shape[-1]}, got {k}.")
     best = logits.topk(k, dim=-1)
     return torch.zeros_like(logits).scatter(-1, best.indices, best.values.softmax(-1))
 
@@ -74,8 +75,9 @@ def balance_loss(p, chosen):
     p (N, E), rows that sum to 1; chosen (N, k) int64. Returns a scalar.
     Source: Fedus, Zoph & Shazeer 2022, eqs. 4 to 6; lecture item A67.
     """
-    experts = p.shape[-1]
-    return experts * (expert_load(chosen, experts) * p.mean(0)).sum()
+    each = torch.arange(p.shape[-1], device=p.device)
+    load = (chosen.reshape(-1, 1) == each).float().mean(0)  # f
+    return len(each) * (load * p.mean(0)).sum()
 
 
 def z_loss(logits):
