@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.experiments import Experiment
+from genai_utils.checks.predictions import Prediction
 from genai_utils.language import moe
 
 NOTEBOOK = "18_moe"
@@ -116,6 +118,96 @@ exercise(
 )
 
 
+# --- balance_loss --------------------------------------------------------------------------------
+
+
+def _routed(seed, k=1, missing=False):
+    g = _generator(seed)
+    cases = []
+    for N, E in ((12, 3), (20, 4), (30, 5)):
+        p = (1.5 * torch.randn(N, E, generator=g)).softmax(-1)
+        chosen = p.topk(k, dim=-1).indices
+        if missing:
+            chosen = chosen.clamp(max=E - 2)
+        else:
+            chosen[:E, 0] = torch.arange(E)  # each is chosen at least once
+        cases.append((p, chosen))
+    return cases
+
+
+def _shares(chosen, experts):
+    return F.one_hot(chosen.flatten(), experts).double().mean(0).float()
+
+
+exercise(
+    moe.balance_loss,
+    cases=_routed,
+    mistakes={
+        "without E": (
+            lambda p, chosen: (_shares(chosen, p.shape[1]) * p.mean(0)).sum(),
+            "The factor E is missing: an even load should give 1, whatever the number of experts.",
+        ),
+        "mean over the experts": (
+            lambda p, chosen: (_shares(chosen, p.shape[1]) * p.mean(0)).mean(),
+            "You averaged over the experts. It is E times the sum.",
+        ),
+        "probabilities only": (
+            lambda p, chosen: p.shape[1] * p.mean(0).square().sum(),
+            "You used the probabilities twice. f counts where the tokens really went.",
+        ),
+        "counts only": (
+            lambda p, chosen: p.shape[1] * _shares(chosen, p.shape[1]).square().sum() + 0 * p.sum(),
+            "You used the counts twice. A count has no slope, so that the router would learn "
+            "nothing from it: one factor has to be the mean probability.",
+        ),
+        "sums for means": (
+            lambda p, chosen: p.shape[1] * (_shares(chosen, p.shape[1]) * p.sum(0)).sum(),
+            "Yours is N times too large: P is a mean over the tokens, and f a share, no number.",
+        ),
+        "of the chosen": (
+            lambda p, chosen: (
+                p.shape[1]
+                * (
+                    _shares(chosen, p.shape[1]) * (p * F.one_hot(chosen[:, 0], p.shape[1])).mean(0)
+                ).sum()
+            ),
+            "Your P holds the probabilities of the chosen experts only. It is the mean of all, "
+            "chosen or not.",
+        ),
+        "how far from even": (
+            lambda p, chosen: (
+                p.shape[1] * ((_shares(chosen, p.shape[1]) - 1 / p.shape[1]) * p.mean(0)).sum()
+            ),
+            "Yours is 0 for an even load. Only a constant is missing, but the loss as defined is "
+            "1 there.",
+        ),
+    },
+    clauses={
+        "more than one choice": Clause(
+            lambda seed: _routed(seed, 2),
+            "With k choices for each token f is the share of all N k choices, and sums to 1.",
+            lambda p, chosen: (
+                p.shape[1]
+                * (F.one_hot(chosen, p.shape[1]).float().sum(1).mean(0) * p.mean(0)).sum()
+            ),
+        ),
+        "an expert that nobody chose": Clause(
+            lambda seed: _routed(seed, missing=True),
+            "An expert may have got nothing at all. It has a share of 0, and counts among the E.",
+            lambda p, chosen: (
+                int(chosen.max() + 1) * (_shares(chosen, p.shape[1]) * p.mean(0)).sum()
+            ),
+        ),
+    },
+    hints=[
+        "f: compare chosen.reshape(-1, 1) with torch.arange(E), a table of truths; its mean over "
+        "the rows.",
+        "P is p.mean(0). The number of experts is p.shape[-1]; do not read it off the choices.",
+    ],
+    grad=["p"],
+)
+
+
 # --- queue_places --------------------------------------------------------------------------------
 
 
@@ -216,96 +308,6 @@ exercise(
 )
 
 
-# --- balance_loss --------------------------------------------------------------------------------
-
-
-def _routed(seed, k=1, missing=False):
-    g = _generator(seed)
-    cases = []
-    for N, E in ((12, 3), (20, 4), (30, 5)):
-        p = (1.5 * torch.randn(N, E, generator=g)).softmax(-1)
-        chosen = p.topk(k, dim=-1).indices
-        if missing:
-            chosen = chosen.clamp(max=E - 2)
-        else:
-            chosen[:E, 0] = torch.arange(E)  # each is chosen at least once
-        cases.append((p, chosen))
-    return cases
-
-
-def _shares(chosen, experts):
-    return F.one_hot(chosen.flatten(), experts).double().mean(0).float()
-
-
-exercise(
-    moe.balance_loss,
-    cases=_routed,
-    mistakes={
-        "without E": (
-            lambda p, chosen: (_shares(chosen, p.shape[1]) * p.mean(0)).sum(),
-            "The factor E is missing: an even load should give 1, whatever the number of experts.",
-        ),
-        "mean over the experts": (
-            lambda p, chosen: (_shares(chosen, p.shape[1]) * p.mean(0)).mean(),
-            "You averaged over the experts. It is E times the sum.",
-        ),
-        "probabilities only": (
-            lambda p, chosen: p.shape[1] * p.mean(0).square().sum(),
-            "You used the probabilities twice. f counts where the tokens really went.",
-        ),
-        "counts only": (
-            lambda p, chosen: p.shape[1] * _shares(chosen, p.shape[1]).square().sum() + 0 * p.sum(),
-            "You used the counts twice. A count has no slope, so that the router would learn "
-            "nothing from it: one factor has to be the mean probability.",
-        ),
-        "sums for means": (
-            lambda p, chosen: p.shape[1] * (_shares(chosen, p.shape[1]) * p.sum(0)).sum(),
-            "Yours is N times too large: P is a mean over the tokens, and f a share, no number.",
-        ),
-        "of the chosen": (
-            lambda p, chosen: (
-                p.shape[1]
-                * (
-                    _shares(chosen, p.shape[1]) * (p * F.one_hot(chosen[:, 0], p.shape[1])).mean(0)
-                ).sum()
-            ),
-            "Your P holds the probabilities of the chosen experts only. It is the mean of all, "
-            "chosen or not.",
-        ),
-        "how far from even": (
-            lambda p, chosen: (
-                p.shape[1] * ((_shares(chosen, p.shape[1]) - 1 / p.shape[1]) * p.mean(0)).sum()
-            ),
-            "Yours is 0 for an even load. Only a constant is missing, but the loss as defined is "
-            "1 there.",
-        ),
-    },
-    clauses={
-        "more than one choice": Clause(
-            lambda seed: _routed(seed, 2),
-            "With k choices for each token f is the share of all N k choices, and sums to 1.",
-            lambda p, chosen: (
-                p.shape[1]
-                * (F.one_hot(chosen, p.shape[1]).float().sum(1).mean(0) * p.mean(0)).sum()
-            ),
-        ),
-        "an expert that nobody chose": Clause(
-            lambda seed: _routed(seed, missing=True),
-            "An expert may have got nothing at all. It has a share of 0, and counts among the E.",
-            lambda p, chosen: (
-                int(chosen.max() + 1) * (_shares(chosen, p.shape[1]) * p.mean(0)).sum()
-            ),
-        ),
-    },
-    hints=[
-        "f: compare chosen.reshape(-1, 1) with torch.arange(E), a table of truths; its mean over "
-        "the rows.",
-        "P is p.mean(0). The number of experts is p.shape[-1]; do not read it off the choices.",
-    ],
-    grad=["p"],
-)
-
-
 # --- choose: find the fault ----------------------------------------------------------------------
 
 
@@ -384,8 +386,44 @@ exercise(
 
 # --- predictions ---------------------------------------------------------------------------------
 
-PREDICTIONS = ()
+PREDICTIONS = (
+    Prediction(
+        "copied-experts",
+        "A trained GPT becomes a mixture: each MLP is copied eight times, a new router sends every "
+        "token to two of the copies, and their gates sum to 1. How large is the gradient of the "
+        "loss of the text with respect to the router in the first step, compared with that of a "
+        "mixture whose experts differ?",
+        "a",
+        "Whichever copies are chosen, and with whatever gates, the answer is the same: the output "
+        "does not depend on the router, and its gradient is 0 but for rounding (section 18.7).",
+        choices=(
+            "zero",
+            "about as large: the router is new, and has everything to learn",
+            "larger: eight trained experts answer louder than eight random ones",
+        ),
+    ),
+)
 
 # --- open experiments ----------------------------------------------------------------------------
 
-EXPERIMENTS = ()
+EXPERIMENTS = (
+    Experiment(
+        "experts-that-pay",
+        question="How many experts pay? Take a table of 1,024 people, dim 16 and k = 1, and train "
+        "1, 2, 4, 8, 16 and 32 experts for 1,000 steps each, with the balance that you like best. "
+        "Follow recall over the total number of weights.",
+        hand_in="the smallest number of experts from which twice as many bring less than 2 points "
+        "of recall",
+        good=(
+            "A curve of recall over the number of experts, the weights written beside it.",
+            "The seconds of a step beside it: more experts do the same work, and cost more time.",
+            "Three seeds of at least two of the sizes, so that 2 points can be told from chance.",
+            "How many texts each expert sees in all: with 32 experts a 32nd of them.",
+        ),
+        minutes=60,
+        kind="number",
+        unit="experts",
+        between=(1, 32),
+        beyond="Is it a number of experts, and one of those that were trained?",
+    ),
+)

@@ -28,11 +28,12 @@ def _put_in(model, make, **options):
     return model
 
 
-def _new_weights(model, mlp):
-    """GPT-2's first weights for an MLP of this model, in place."""
+def _new_mlp(model, hidden):
+    """An MLP for a block of this model, with GPT-2's first weights."""
+    d = model.config.dim
+    mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU("tanh"), nn.Linear(hidden, d))
     mlp.apply(model.first_weights)
-    last = [layer for layer in mlp.modules() if isinstance(layer, nn.Linear)][-1]
-    nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * model.config.layers))
+    nn.init.normal_(mlp[2].weight, std=0.02 / math.sqrt(2 * model.config.layers))
     return mlp
 
 
@@ -44,13 +45,18 @@ def moe_gpt(config, experts=8, k=1, hidden=None, **options):
     """
     whole(experts, "experts"), whole(k, "k", 1, experts)
     hidden = 4 * config.dim // k if hidden is None else whole(hidden, "hidden")
-    model, d = GPT(config), config.dim
+    model = GPT(config)
+    return _put_in(
+        model, lambda mlp: [_new_mlp(model, hidden) for _ in range(experts)], k=k, **options
+    )
 
-    def make(mlp):
-        forms = ((nn.Linear(d, hidden), mlp[1], nn.Linear(hidden, d)) for _ in range(experts))
-        return [_new_weights(model, nn.Sequential(*form)) for form in forms]
 
-    return _put_in(model, make, k=k, **options)
+def wide_gpt(config, hidden):
+    """A new plain `GPT` whose MLPs have that many hidden numbers: all its weights always work."""
+    model = GPT(config)
+    for block in model.blocks:
+        block.mlp = _new_mlp(model, whole(hidden, "hidden"))
+    return model
 
 
 @torch.no_grad()

@@ -7,11 +7,12 @@ Source: lecture item A43.
 """
 
 import random
+from itertools import product
 
 import torch
 from torch import nn
 
-from genai_utils.inputs import texts
+from genai_utils.inputs import texts, whole
 
 from .sampling import generate
 from .tokenizer import CharTokenizer
@@ -100,6 +101,22 @@ def wish(rng):
     letter, w = rng.choice(LETTERS), list(word(rng, 2, 6))
     w[rng.randrange(len(w))] = letter
     return f"a word with {letter}>{''.join(w)}\n"
+
+
+class Dictionary:
+    """Rung 5, knowledge: keys of four letters, each with three letters that nobody can guess.
+
+    line(rng): "know dgab>hce". keys: how many there are, up to 4,096.
+    """
+
+    def __init__(self, keys=1000, seed=0):
+        rng, every = random.Random(seed), ["".join(k) for k in product(LETTERS, repeat=4)]
+        self.values = {k: word(rng, 3, 3) for k in rng.sample(every, whole(keys, "keys", 1, 4096))}
+        self.keys = list(self.values)
+
+    def line(self, rng):
+        key = rng.choice(self.keys)
+        return f"know {key}>{self.values[key]}\n"
 
 
 def preference(letter, answer):

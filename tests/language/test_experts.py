@@ -56,6 +56,23 @@ def test_first_weights_are_those_of_gpt_2():
         assert all((e[i].bias == 0).all() for b in model.blocks for e in b.mlp.experts)
 
 
+def test_a_wide_gpt_is_a_gpt_of_that_width():
+    torch.manual_seed(0)
+    model = experts.wide_gpt(GPTConfig(23, 12, 8, 4, 64), 700)
+    found = torch.stack([block.mlp[0].weight for block in model.blocks])
+    assert found.shape == (8, 700, 64) and found.std().item() == pytest.approx(0.02, rel=0.02)
+    last = torch.stack([block.mlp[2].weight for block in model.blocks])
+    assert last.std().item() == pytest.approx(0.005, rel=0.02)
+    size = experts.size_of(model)
+    assert (
+        size.total
+        == size.active
+        == scaling.gpt_parameters(8, 64, 23, 12) + 8 * ((700 - 256) * (2 * 64 + 1))
+    )
+    with pytest.raises(ValueError, match="hidden"):
+        experts.wide_gpt(CONFIG, 0)
+
+
 def test_a_gpt_elsewhere_is_left_as_it_was():
     torch.manual_seed(0)
     plain = GPT(CONFIG)

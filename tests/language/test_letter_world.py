@@ -83,6 +83,20 @@ def test_examples_show_the_secret_seven_times_in_ten():
     assert len(prompt) == 3 and secret in "stuvwxyz"
 
 
+def test_a_dictionary_has_one_value_for_each_key_and_always_the_same():
+    book, rng = letter_world.Dictionary(50), random.Random(1)
+    assert len(book.keys) == len(set(book.keys)) == 50
+    for _ in range(300):
+        key, value = book.line(rng).removeprefix("know ").rstrip().split(">")
+        assert len(key) == 4 and len(value) == 3 and book.values[key] == value
+    letter_world.stream([book.line(rng)])
+    assert letter_world.Dictionary(50).values == book.values
+    assert letter_world.Dictionary(50, seed=1).values != book.values
+    for keys in (0, 4097):
+        with pytest.raises(ValueError, match="keys: expected a whole number from 1 to 4,096"):
+            letter_world.Dictionary(keys)
+
+
 def test_preference_by_hand():
     assert letter_world.preference("c", "abcdef") == 6
     assert letter_world.preference("c", "cc") == 0
