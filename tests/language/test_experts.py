@@ -212,6 +212,9 @@ def test_choices_are_those_of_the_eval_mode():
     model, text = new(4, 2, capacity=0.3).train(), ids()
     found = experts.choices(model, text)
     assert found.shape == (2, 3, 10, 2) and model.training
+    experts.choices(model.eval(), text)
+    assert not model.training
+    model.train()
     x = model.embed(text)
     p = model.blocks[0].mlp.scores(
         model.blocks[0].norm2(x + model.blocks[0].attention(model.blocks[0].norm1(x)))
