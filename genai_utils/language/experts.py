@@ -29,7 +29,7 @@ def _put_in(model, make, **options):
 
 
 def _new_mlp(model, hidden):
-    """An MLP for a block of this model, with GPT-2's first weights."""
+    """An MLP for a block, with GPT-2's first weights from torch's global generator."""
     d = model.config.dim
     mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU("tanh"), nn.Linear(hidden, d))
     mlp.apply(model.first_weights)
