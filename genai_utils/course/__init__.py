@@ -22,6 +22,7 @@ _HOME = {
     "token_bundle": "display.tokens",
     "token_figure": "display.tokens",
     "token_strip": "display.tokens",
+    "group_figure": "display.tokens",
     "show_source": "checks.shown",
     "draw": "display.drawing",
     "play": "toys",

@@ -8,6 +8,7 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 
 from genai_utils.display.drawings import (
     clip,
+    experts,
     flows,
     images,
     language,
@@ -26,6 +27,7 @@ DRAWINGS = {  # name -> function
     **prompting.DRAWINGS,
     **scaling.DRAWINGS,
     **clip.DRAWINGS,
+    **experts.DRAWINGS,
 }
 
 

@@ -9,6 +9,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from genai_utils.display.figures import COLORS
 from genai_utils.display.output import (
     Bundle,
     attribute,
@@ -20,13 +21,17 @@ from genai_utils.display.output import (
     unique_id,
 )
 from genai_utils.display.pictures import as_array
-from genai_utils.inputs import whole
+from genai_utils.inputs import refusal, whole
 
 BOUNDS = (0.5, 0.2, 0.05, 0.01)  # step 0 from 50 % up, step 4 below 1 %
 NAMES = ("50 % and more", "20 to 50 %", "5 to 20 %", "1 to 5 %", "below 1 %")
 FILL = ("#ffffff", "#fff0d2", "#fdd9a0", "#f9b35c", "#ee8a3a")  # the light mode of tokens.css
 LINE = (None, ":", "--", "-", "-")  # underline of a step in the still; the last one is thick
 MOST = 3_000  # tokens of one strip
+GROUPS = tuple(
+    COLORS[name]
+    for name in ("blue", "orange", "green", "vermillion", "purple", "sky", "yellow", "grey")
+)
 FONT, ADVANCE = 11, 0.602  # points; width of a monospaced letter in units of its height
 
 
@@ -181,4 +186,42 @@ def token_figure(tokens, probabilities, *, columns=48, title=None):
         row, column = rows + 1.0 + (i // per_line) * 1.3, (i % per_line) * (columns / per_line)
         piece(row, column, "a", p)
         ax.text(column + 1.7, row + 0.5, label, **{**kind, "family": "sans-serif", "fontsize": 10})
+    return fig
+
+
+def group_figure(tokens, groups, *, columns=48, title=None):
+    """A matplotlib figure of a text whose tokens are coloured by the group that each belongs to.
+
+    groups: a whole number from 0 to 7 for each token, such as the expert it goes to. Its number,
+    counted from 1, stands small below the token, so that it can be told without colour.
+    columns: letters in a line. title: a short line above.
+    Raises TypeError for tokens that are no strings, ValueError for no token, another number of
+    groups, a group outside of 0 to 7, or fewer than 8 columns.
+    """
+    tokens, groups = list(tokens), [int(group) for group in groups]
+    checked(tokens, [None] * len(tokens))
+    whole(columns, "columns", least=8)
+    if len(groups) != len(tokens):
+        raise refusal("groups", f"one for each of the {len(tokens)} tokens", f"{len(groups)}")
+    if not 0 <= min(groups) <= max(groups) < len(GROUPS):
+        raise refusal("groups", f"numbers from 0 to {len(GROUPS) - 1}", f"{max(groups)}")
+    pieces = _place(list(zip(tokens, groups, strict=True)), columns)
+    rows = 1 + max((row for row, *_ in pieces), default=0)
+    top = 1.2 if title else 0.2
+    width, height = FONT * ADVANCE / 72, FONT * 2.1 / 72  # inches of a letter's place
+    fig = Figure(figsize=(columns * width, (rows + top + 0.2) * height), layout="none")
+    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows + 0.2, -top))
+    ax.axis("off")
+    look = {"va": "center", "ha": "center", "color": "#24292f", "clip_on": False}
+    if title:
+        ax.text(0, -0.6, title, fontsize=FONT, **(look | {"ha": "left"}))
+    for row, column, text, group in pieces:
+        wide = len(text) - 0.12
+        ax.add_patch(Rectangle((column + 0.06, row + 0.06), wide, 0.88, facecolor=GROUPS[group],
+                               linewidth=0, alpha=0.45))  # fmt: skip
+        ax.text(column + len(text) / 2, row + 0.79, str(group + 1), fontsize=6, **look)
+        for i, letter in enumerate(text):
+            if letter.strip():
+                ax.text(column + i + 0.5, row + 0.38, letter.replace("$", r"\$"), fontsize=FONT,
+                        family="monospace", **look)  # fmt: skip
     return fig

@@ -1,19 +1,18 @@
 """A tiny world of letters in which one small GPT can walk from GPT-1's rung to GPT-4's.
 
 Everything is text of lower-case letters, one document per line: sentences, tasks with their name
-in front, a task shown by examples only, and instructions. And the layer of the last rung: a mixture
-of experts in place of a block's MLP. Chapter 18 will close with it, when each rung has a chapter.
+in front, a task shown by examples only, and instructions. Chapter 18 closes with it.
 
 Source: lecture item A43.
 """
 
-import copy
 import random
+from itertools import product
 
 import torch
 from torch import nn
 
-from genai_utils.inputs import number, texts, whole
+from genai_utils.inputs import texts, whole
 
 from .sampling import generate
 from .tokenizer import CharTokenizer
@@ -104,6 +103,22 @@ def wish(rng):
     return f"a word with {letter}>{''.join(w)}\n"
 
 
+class Dictionary:
+    """Rung 5, knowledge: keys of four letters, each with three letters that nobody can guess.
+
+    line(rng): "know dgab>hce". keys: how many there are, up to 4,096.
+    """
+
+    def __init__(self, keys=1000, seed=0):
+        rng, every = random.Random(seed), ["".join(k) for k in product(LETTERS, repeat=4)]
+        self.values = {k: word(rng, 3, 3) for k in rng.sample(every, whole(keys, "keys", 1, 4096))}
+        self.keys = list(self.values)
+
+    def line(self, rng):
+        key = rng.choice(self.keys)
+        return f"know {key}>{self.values[key]}\n"
+
+
 def preference(letter, answer):
     """What people like in the answer to such a wish: +1 for each letter, -2 for each repeat.
 
@@ -126,43 +141,12 @@ def answers(model, prompts, most=8, temperature=0.0, generator=None):
     Returns ids (N, L), filled up with ends of line, start (N,): where each answer begins, and the
     answers as strings. Raises TypeError or ValueError as `sampling.generate` does.
     """
-    encoded = [TOKENIZER.encode(prompt) for prompt in texts(prompts, "prompts")]
+    device = next(model.parameters()).device
+    encoded = [TOKENIZER.encode(prompt).to(device) for prompt in texts(prompts, "prompts")]
     written = generate(model, encoded, most, temperature, generator=generator, stop=END)
-    start = torch.tensor([len(ids) for ids in encoded])
-    said = [TOKENIZER.decode(ids[n:]).rstrip("\n") for ids, n in zip(written, start, strict=True)]
+    start = torch.tensor([len(ids) for ids in encoded], device=device)
+    said = [
+        TOKENIZER.decode(ids[n:]).rstrip("\n")
+        for ids, n in zip(written, start.tolist(), strict=True)
+    ]
     return nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=END), start, said
-
-
-class Experts(nn.Module):
-    """A mixture of experts in place of an MLP: each token goes to the one its router prefers.
-
-        p = softmax(router x),   i = argmax p,   y = (p_i / stop(p_i)) · expert_i(x)
-
-    The factor is 1; it is there to carry a gradient to the router. The experts begin as copies of
-    the MLP, so the model starts as what it was. After forward: `load` (experts,), the share f of
-    tokens that each got, and `balance` = experts · Σ f_i · mean p_i, which is 1 for an even load.
-    In training it asks for weight · balance in the loss of the model, as its `extra_loss`.
-
-    Source: Fedus, Zoph & Shazeer 2022, eqs. 1 to 6; Komatsuzaki et al. 2023 for the copies.
-    """
-
-    def __init__(self, mlp, dim, experts=4, weight=0.01):
-        super().__init__()
-        self.weight = number(weight, "weight", least=0)
-        self.router = nn.Linear(whole(dim, "dim"), whole(experts, "experts"), bias=False)
-        self.experts = nn.ModuleList(copy.deepcopy(mlp) for _ in range(experts))
-
-    def forward(self, x):
-        shape, x = x.shape, x.flatten(0, -2)  # (N, d)
-        p = self.router(x).float().softmax(-1)  # (N, experts)
-        gate, chosen = p.max(-1)
-        y = torch.zeros_like(x)
-        for i, expert in enumerate(self.experts):
-            mine = (chosen == i).nonzero()[:, 0]
-            y = y.index_add(0, mine, expert(x[mine]).to(y.dtype))
-        each = torch.arange(len(self.experts), device=x.device)
-        self.load = (chosen[:, None] == each).float().mean(0)  # (experts,)
-        balance = len(self.experts) * (self.load * p.mean(0)).sum()
-        self.balance = balance.detach()
-        self.extra_loss = self.weight * balance if self.training else None
-        return (y * (gate / gate.detach())[:, None].to(y.dtype)).view(shape)

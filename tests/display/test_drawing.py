@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from genai_utils.display.drawing import DRAWINGS, draw, drawing_bundle
-from genai_utils.display.drawings import images, language, structure
+from genai_utils.display.drawings import experts, images, language, structure
 from genai_utils.display.drawings.canvas import Canvas, spans
+from genai_utils.language import moe
 from genai_utils.language.fill_in import still_hidden
 from genai_utils.structure import clustering, lsa
 from genai_utils.vision import maskgit, pixel_chain, pixel_models
@@ -255,3 +256,13 @@ def test_a_bent_arrow_leaves_the_straight_way_and_a_batch_stands_behind():
 def test_the_pen_refuses(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong(Canvas(200, 100))
+
+
+def test_the_gates_of_the_router_are_those_of_chapter_18():
+    gates, chosen = moe.choose(torch.tensor([experts.SHARES]), 2)
+    assert sorted(chosen[0].tolist()) == sorted(experts.CHOSEN)
+    said = drawing_bundle("router").html
+    assert all(f">{gate:.2f}<" in said for gate in gates[0])
+    assert "0.75 · expert 2 + 0.25 · expert 4" in said and gates.tolist()[0] == pytest.approx(
+        [0.75, 0.25]
+    )

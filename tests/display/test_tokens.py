@@ -8,7 +8,16 @@ import pytest
 import torch
 from matplotlib import colors
 
-from genai_utils.display.tokens import FILL, MOST, percent, step, token_bundle, token_figure
+from genai_utils.display.tokens import (
+    FILL,
+    GROUPS,
+    MOST,
+    group_figure,
+    percent,
+    step,
+    token_bundle,
+    token_figure,
+)
 
 TOKENS = ["The", " <cat>", " sat", "\n", " & $5", "$", "…", "\n"]
 SHARES = [None, 0.003, 0.97, 0.3, 0.1, 0.02, 0.0, 1.0]
@@ -148,3 +157,26 @@ def test_text_can_be_read_on_each_step_and_steps_differ_without_colour(browser, 
         assert (high + 0.05) / (low + 0.05) > 4.5
     assert len({tuple(style[2:]) for style in styles}) == 5  # and so do the underlines
     assert browser.overflow() == 0 and browser.errors() == []
+
+
+def test_groups_have_a_colour_and_a_number():
+    fig = group_figure(["The", " cat", " sat", " on", "\n", "it $"], [0, 3, 3, 7, 1, 2], columns=12)
+    ax = fig.axes[0]
+    filled = [colors.to_hex(patch.get_facecolor()) for patch in ax.patches]
+    assert filled == [GROUPS[i].lower() for i in (0, 3, 3, 7, 1, 2)]
+    assert [t.get_text() for t in ax.texts if t.get_fontsize() == 6] == list("144823")
+    letters = "".join(t.get_text() for t in ax.texts if t.get_fontsize() != 6)
+    assert letters == r"Thecatsaton↵it\$"
+    rows = {round(p.get_y() - 0.06) for p in ax.patches}
+    assert rows == {0, 1, 2}
+    assert all(0 <= p.get_x() <= p.get_x() + p.get_width() <= 12 for p in ax.patches)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "groups", "error"),
+    [([], [], TypeError), (["a"], [0, 1], ValueError), (["a"], [8], ValueError),
+     (["a"], [-1], ValueError), ([1], [0], TypeError)],
+)  # fmt: skip
+def test_groups_that_do_not_fit_are_refused(tokens, groups, error):
+    with pytest.raises(error):
+        group_figure(tokens, groups)

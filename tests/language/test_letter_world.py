@@ -1,4 +1,4 @@
-"""The world of letters, answers to prompts, and the mixture of experts."""
+"""The world of letters, and answers to prompts."""
 
 import random
 
@@ -7,7 +7,6 @@ import torch
 
 from genai_utils.language import letter_world
 from genai_utils.language.gpt import GPT, GPTConfig
-from genai_utils.language.transformer import Block
 
 
 def gpt(seed=0):
@@ -84,6 +83,20 @@ def test_examples_show_the_secret_seven_times_in_ten():
     assert len(prompt) == 3 and secret in "stuvwxyz"
 
 
+def test_a_dictionary_has_one_value_for_each_key_and_always_the_same():
+    book, rng = letter_world.Dictionary(50), random.Random(1)
+    assert len(book.keys) == len(set(book.keys)) == 50
+    for _ in range(300):
+        key, value = book.line(rng).removeprefix("know ").rstrip().split(">")
+        assert len(key) == 4 and len(value) == 3 and book.values[key] == value
+    letter_world.stream([book.line(rng)])
+    assert letter_world.Dictionary(50).values == book.values
+    assert letter_world.Dictionary(50, seed=1).values != book.values
+    for keys in (0, 4097):
+        with pytest.raises(ValueError, match="keys: expected a whole number from 1 to 4,096"):
+            letter_world.Dictionary(keys)
+
+
 def test_preference_by_hand():
     assert letter_world.preference("c", "abcdef") == 6
     assert letter_world.preference("c", "cc") == 0
@@ -121,51 +134,3 @@ def test_answers_at_temperature_one_follow_the_model():
     p = model(ids[:1, :4])[0, -1].softmax(-1)
     found = torch.bincount(ids[:, 4], minlength=len(p)) / len(ids)
     torch.testing.assert_close(found, p.detach(), rtol=0, atol=0.012)
-
-
-# --- experts
-
-
-def test_a_mixture_of_copies_is_the_mlp():
-    torch.manual_seed(0)
-    mlp, x = Block(16, 2).mlp, torch.randn(3, 7, 16)
-    experts = letter_world.Experts(mlp, 16, 4)
-    torch.testing.assert_close(experts(x), mlp(x))
-
-
-def test_each_token_goes_to_the_expert_that_its_router_prefers():
-    torch.manual_seed(0)
-    experts, x = letter_world.Experts(Block(16, 2).mlp, 16, 3), torch.randn(5, 8, 16)
-    with torch.no_grad():
-        for p in experts.experts.parameters():
-            p.add_(0.3 * torch.randn_like(p))
-    y, counts, p_sum = experts(x), torch.zeros(3), torch.zeros(3)
-    for b in range(5):
-        for t in range(8):
-            p = experts.router(x[b, t]).softmax(-1)
-            counts[p.argmax()] += 1
-            p_sum += p.detach()
-            torch.testing.assert_close(y[b, t], experts.experts[int(p.argmax())](x[b, t]))
-    torch.testing.assert_close(experts.load, counts / 40)
-    torch.testing.assert_close(experts.balance, 3 * (counts / 40 * p_sum / 40).sum())
-
-
-def test_balance_is_one_if_even_and_the_number_of_experts_if_collapsed():
-    experts = letter_world.Experts(Block(4, 2).mlp, 4, 4)
-    with torch.no_grad():
-        experts.router.weight.copy_(100 * torch.eye(4))
-    experts(torch.eye(4))
-    assert experts.balance.item() == pytest.approx(1.0)
-    experts(torch.eye(4)[[2, 2, 2]])
-    assert experts.balance.item() == pytest.approx(4.0) and experts.load.tolist() == [0, 0, 1, 0]
-
-
-def test_the_router_learns_from_the_text_and_from_the_balance():
-    torch.manual_seed(0)
-    experts, x = letter_world.Experts(Block(8, 2).mlp, 8), torch.randn(20, 8)
-    experts(x).square().sum().backward()
-    assert experts.router.weight.grad.abs().max() > 1e-6
-    experts.zero_grad()
-    experts(x)
-    experts.extra_loss.backward()
-    assert experts.router.weight.grad.abs().max() > 1e-6

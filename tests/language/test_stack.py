@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genai_utils.language import letter_world, tokens
+from genai_utils.language import moe, tokens
 from genai_utils.language.fill_in import FillIn
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.language.peers import LSTMLM
@@ -182,7 +182,7 @@ def test_a_stack_without_a_head_gives_vectors_of_texts():
 def with_experts(weight=0.5):
     model = plain().train()
     for block in model.blocks:
-        block.mlp = letter_world.Experts(block.mlp, 16, 4, weight)
+        block.mlp = moe.MoE([copy.deepcopy(block.mlp) for _ in range(4)], 16, weight=weight)
         nn.init.normal_(block.mlp.router.weight)
     return model
 
@@ -190,7 +190,7 @@ def with_experts(weight=0.5):
 def test_the_loss_adds_the_balance_of_every_mixture_once():
     model, x = with_experts(), ids(5, 9)
     loss = model.loss(x)
-    balance = [block.mlp.balance for block in model.blocks]
+    balance = [block.mlp.seen.balance for block in model.blocks]
     text = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
     assert all(b > 1 for b in balance)
     assert loss.item() == pytest.approx((text + 0.5 * sum(balance)).item(), rel=1e-5)
@@ -205,7 +205,7 @@ def test_the_balance_reaches_the_router_and_no_graph_is_left_behind():
     both = model.blocks[1].mlp.router.weight.grad.clone()
     for block in model.blocks:
         block.mlp.weight = 0.0
-        assert block.mlp.extra_loss is None and not block.mlp.balance.requires_grad
+        assert block.mlp.extra_loss is None and not block.mlp.seen.balance.requires_grad
     model.zero_grad()
     model.loss(x).backward()
     assert (both - model.blocks[1].mlp.router.weight.grad).abs().max() > 1e-4

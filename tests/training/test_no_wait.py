@@ -11,7 +11,16 @@ from torch.utils._pytree import tree_map
 
 import genai_utils
 from genai_utils.evaluation.judge import JudgeNet
-from genai_utils.language import bert, fill_in, gpt, policy, regression, rlhf, transformer
+from genai_utils.language import (
+    bert,
+    experts,
+    fill_in,
+    gpt,
+    policy,
+    regression,
+    rlhf,
+    transformer,
+)
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
@@ -137,7 +146,12 @@ MODELS = {
     bert.PreTraining: [(lambda: bert.PreTraining(BERT), pairs)],
     bert.Classifier: [(lambda: bert.Classifier(BERT, 3), texts_and_labels)],
     fill_in.FillIn: [(lambda: fill_in.FillIn(GPT), ids)],
-    gpt.GPT: [(lambda: gpt.GPT(GPT), ids)],
+    gpt.GPT: [
+        (lambda: gpt.GPT(GPT), ids),
+        (lambda: experts.moe_gpt(GPT, 4, 2, z_weight=0.1), ids),
+        (lambda: experts.moe_gpt(GPT, 4, balance="bias", capacity=None), ids),
+        (lambda: experts.upcycle(gpt.GPT(GPT), 4, share=0.5), ids),
+    ],
     regression.RegressionGPT: [
         (
             lambda: regression.RegressionGPT(3, 5, layers=1, heads=2, dim=8),

@@ -8,4 +8,5 @@ flows        chapter 25
 prompting    chapter 12
 scaling      chapter 13
 clip         chapter 28
+experts      chapter 18
 """
