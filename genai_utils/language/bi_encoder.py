@@ -22,9 +22,9 @@ def in_batch_loss(queries: Tensor, passages: Tensor, temperature: float = 0.05) 
         -1/B Σ_i log( exp(s_ii / τ) / Σ_j exp(s_ij / τ) ),   s_ij the cosine of question i and
         passage j
 
-    queries, passages (B, d), row i of both are a pair; of any length, but not 0. temperature: τ > 0,
-    which may be small. The other B - 1 passages are the negatives, so none has to be looked for.
-    With B = 1 there is none, and the loss is 0. Returns a tensor of no dimension.
+    queries, passages (B, d), row i of both are a pair; of any length, but not 0. temperature τ > 0
+    may be small. The other B - 1 passages are the negatives, so none has to be looked for. With
+    B = 1 there is none, and the loss is 0. Returns a tensor of no dimension.
     Source: van den Oord, Li & Vinyals 2018, eq. 4; Karpukhin et al. 2020.
     """
     cosine = F.normalize(queries, dim=1) @ F.normalize(passages, dim=1).T  # (B, B)

@@ -1,6 +1,6 @@
 """A world of facts in sentences, and a small GPT that answers from passages and cites them.
 
-    [1] the pet of ravi is a goat . [2] ravi works as a baker . what is the job of ravi ? = baker [2]
+    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ? = baker [2]
 
 A person has a town, a trade, an instrument, a pet and a dish. A sentence tells one of them in one
 of three wordings, a question asks for it in one of three others. What the reader trains on are
@@ -19,27 +19,29 @@ from genai_utils.training.batches import derive_seed
 from .sampling import generate
 from .tokens import IGNORE
 
-PEOPLE = (
-    "ada anna boris carla chen clara daan dora elif emil esra fatou felix greta hana hugo ida ines "
-    "ivan jana joao jonas kaya kofi lars lea lena liam luca maja marta mateo mina mira nadia nils "
-    "noor olga omar oscar paul petra ravi rosa sara selma tariq theo ugo uma vera viktor wanda yara "
-    "yusuf zoe abel bela cleo dario edda farid gina"
-).split()
+NAMES = (
+    "ada anna boris carla chen clara daan dora elif emil esra fatou felix greta hana hugo "
+    "ida ines ivan jana joao jonas kaya kofi lars lea lena liam luca maja marta mateo "
+    "mina mira nadia nils noor olga omar oscar paul petra ravi rosa sara selma tariq theo "
+    "ugo uma vera viktor wanda yara yusuf zoe abel bela cleo dario edda farid gina"
+)
+PEOPLE = tuple(NAMES.split())
 VALUES = {
-    "home": "oslo rome paris lima cairo tokyo delhi accra dakar quito havana sofia riga bern vienna "
-    "prague lisbon madrid athens ankara tunis nairobi seoul hanoi manila dublin leeds turin "
-    "porto ghent lyon graz",
-    "work": "baker smith nurse pilot farmer tailor lawyer painter mason plumber weaver potter judge "
-    "actor cook clerk miner fisher driver gardener dentist surgeon printer carpenter teacher "
-    "author barber butcher chemist jeweller librarian optician",
-    "music": "flute piano violin cello harp oboe drum guitar trumpet tuba lute zither banjo organ "
-    "clarinet bassoon horn viola sitar fiddle whistle bagpipe accordion trombone saxophone "
-    "mandolin recorder ukulele xylophone cymbal gong bugle",
-    "pet": "cat dog goat horse parrot rabbit hamster turtle snake lizard canary duck goose pony mule "
-    "ferret gecko mouse rat pigeon swan hen pig sheep llama newt frog toad crab owl finch donkey",
-    "food": "soup rice pasta pizza curry stew salad bread cheese cake pie fish beans lentils dumplings "
-    "noodles omelette pancakes porridge sushi tacos waffles risotto goulash paella hummus falafel "
-    "couscous ramen kebab lasagne chowder",
+    "home": "oslo rome paris lima cairo tokyo delhi accra dakar quito havana sofia riga bern "
+    "vienna prague lisbon madrid athens ankara tunis nairobi seoul hanoi manila "
+    "dublin leeds turin porto ghent lyon graz",
+    "work": "baker smith nurse pilot farmer tailor lawyer painter mason plumber weaver potter "
+    "judge actor cook clerk miner fisher driver gardener dentist surgeon printer "
+    "carpenter teacher author barber butcher chemist jeweller librarian optician",
+    "music": "flute piano violin cello harp oboe drum guitar trumpet tuba lute zither banjo "
+    "organ clarinet bassoon horn viola sitar fiddle whistle bagpipe accordion "
+    "trombone saxophone mandolin recorder ukulele xylophone cymbal gong bugle",
+    "pet": "cat dog goat horse parrot rabbit hamster turtle snake lizard canary duck goose "
+    "pony mule ferret gecko mouse rat pigeon swan hen pig sheep llama newt frog toad "
+    "crab owl finch donkey",
+    "food": "soup rice pasta pizza curry stew salad bread cheese cake pie fish beans lentils "
+    "dumplings noodles omelette pancakes porridge sushi tacos waffles risotto goulash "
+    "paella hummus falafel couscous ramen kebab lasagne chowder",
 }  # fmt: skip
 VALUES = {relation: words.split() for relation, words in VALUES.items()}
 RELATIONS = tuple(VALUES)
@@ -111,11 +113,12 @@ def decode(ids):
 class World:
     """People with their facts: a table (P, R) of values 0 … m - 1, and one wording for each fact.
 
-    people: how many of `PEOPLE`. Everything is drawn from the seed.
+    people: how many of `PEOPLE`; None: all. Everything is drawn from the seed.
     """
 
-    def __init__(self, people=len(PEOPLE), seed=0):
-        self.people = PEOPLE[: whole(people, "people", most=len(PEOPLE))]
+    def __init__(self, people=None, seed=0):
+        people = len(PEOPLE) if people is None else whole(people, "people", most=len(PEOPLE))
+        self.people = PEOPLE[:people]
         g = torch.Generator().manual_seed(derive_seed(whole(seed, "seed", least=None), "world"))
         shape = (len(self.people), len(RELATIONS))
         self.table = torch.randint(M, shape, generator=g)
@@ -161,7 +164,7 @@ class ReadingBatches:
     something else of the person who is asked about, or the same of somebody else. Without a
     passage the answer is the person's value in that text's world, which nobody can know.
     unknown: the share of texts whose right passage is replaced by another one; there the answer is
-    "unknown", and no number follows. It is also the answer where there is no passage, if unknown > 0.
+    "unknown", and no number follows. If it is above 0, so it is where there is no passage.
     """
 
     def __init__(self, batch_size, unknown=0.0, passages=MOST, seed=0, device="cpu"):

@@ -48,8 +48,8 @@ def bm25_scores(counts: Tensor, query: Tensor, k1: float = 1.5, b: float = 0.75)
     c_ij: how often word j stands in passage i; df_j: in how many of the n passages it stands; l_i:
     the number of words of passage i, divided by the mean over all passages.
     counts (n, V) floats; query (q,) int64 are numbers of words, -1 for a word that no passage has,
-    which adds nothing; a word that is asked twice counts twice. A passage without a word gets 0, whatever k1
-    and b are. Returns (n,) floats.
+    which adds nothing; a word that is asked twice counts twice. A passage without a word gets 0,
+    whatever k1 and b are. Returns (n,) floats.
     Source: Robertson & Zaragoza 2009.
     """
     n = len(counts)
@@ -143,10 +143,10 @@ class Dense:
 
 
 class InvertedFile:
-    """Approximate search: the passages lie in cells, and only the cells near a question are looked at.
+    """Approximate search: passages lie in cells, and only cells near the question are looked at.
 
     vectors (n, d), centres (m, d) of the cells, such as those of k-means. Each vector lies in the
-    cell whose centre is nearest in angle. Two copies of no vector are kept: they are sorted by cell.
+    cell whose centre is nearest in angle, and the vectors are kept in the order of their cells.
     compared: how many vectors the last `rank` looked at, for a question in the mean.
     Source: Jégou, Douze & Schmid 2011, without their compression.
     """

@@ -1,4 +1,4 @@
-"""Vectors of texts: the contrastive loss against its formula, the weighted mean, what is learned."""
+"""Vectors of texts: the contrastive loss against its formula, the weighted mean, learning."""
 
 import math
 

@@ -11,7 +11,16 @@ from torch.utils._pytree import tree_map
 
 import genai_utils
 from genai_utils.evaluation.judge import JudgeNet
-from genai_utils.language import bert, fill_in, gpt, policy, regression, rlhf, transformer
+from genai_utils.language import (
+    bert,
+    bi_encoder,
+    fill_in,
+    gpt,
+    policy,
+    regression,
+    rlhf,
+    transformer,
+)
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
@@ -125,6 +134,12 @@ MODELS = {
     JudgeNet: [(lambda: JudgeNet(8, 8), lambda: (images(), torch.arange(6), images()))],
     bert.PreTraining: [(lambda: bert.PreTraining(BERT), pairs)],
     bert.Classifier: [(lambda: bert.Classifier(BERT, 3), texts_and_labels)],
+    bi_encoder.BiEncoder: [
+        (
+            lambda: bi_encoder.BiEncoder(9, 4),
+            lambda: (torch.tensor([[1, 2, -1], [3, -1, -1]]), torch.tensor([[4, 8], [5, 6]])),
+        )
+    ],
     fill_in.FillIn: [(lambda: fill_in.FillIn(GPT), ids)],
     gpt.GPT: [(lambda: gpt.GPT(GPT), ids)],
     regression.RegressionGPT: [
