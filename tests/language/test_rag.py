@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("qdrant_client")
-
 from genai_utils.language import rag
 from genai_utils.language.rag import Answer, Hit, Passage, Store, chunks, quote
 
