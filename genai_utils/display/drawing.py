@@ -6,7 +6,7 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 `drawings.canvas`. They follow the page's theme by themselves.
 """
 
-from genai_utils.display.drawings import flows, images, language, prompting, scaling, structure
+from genai_utils.display.drawings import flows, images, language, prompting, rag, scaling, structure
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
@@ -16,6 +16,7 @@ DRAWINGS = {  # name -> function
     **images.DRAWINGS,
     **flows.DRAWINGS,
     **prompting.DRAWINGS,
+    **rag.DRAWINGS,
     **scaling.DRAWINGS,
 }
 

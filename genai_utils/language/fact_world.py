@@ -1,23 +1,18 @@
-"""A world of facts in sentences, and a small GPT that answers from passages and cites them.
-
-    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ? = baker [2]
+"""A world of facts in sentences: who lives where, works as what, plays, owns and likes what.
 
 A person has a town, a trade, an instrument, a pet and a dish. A sentence tells one of them in one
-of three wordings, a question asks for it in one of three others. What the reader trains on are
-worlds drawn anew for every text, so that no fact can be learned by heart: where its passages say
-nothing, it can only guess. Symbols: B texts, T tokens, K passages at most, R relations, m values
-of each.
+of three wordings, a question asks for it in one of three others, so that the two may share no word
+but the name. Symbols: P people, R relations, m values of each.
 
 Source: after Lewis et al. 2020 and Petroni et al. 2021; lecture item A65.
 """
 
 import torch
 
-from genai_utils.inputs import number, one_of, refusal, texts, whole
+from genai_utils.inputs import one_of, refusal, whole
 from genai_utils.training.batches import derive_seed
 
-from .sampling import generate
-from .tokens import IGNORE
+from .retrieval import terms
 
 NAMES = (
     "ada anna boris carla chen clara daan dora elif emil esra fatou felix greta hana hugo "
@@ -110,6 +105,11 @@ def decode(ids):
     return " ".join(words[: words.index("<end>")] if "<end>" in words else words)
 
 
+def search_ids(text):
+    """The ids of a text's words for an encoder: no signs, and no word of another world."""
+    return [INDEX[term] for term in terms(text) if term in INDEX]
+
+
 class World:
     """People with their facts: a table (P, R) of values 0 … m - 1, and one wording for each fact.
 
@@ -154,107 +154,3 @@ def question(person, relation, wording=0):
 
 def _filled(line, person, value):
     return " ".join({"P": person, "V": value}.get(word, word) for word in line.split())
-
-
-class ReadingBatches:
-    """What a reader trains on: `batches(step)` is (ids, targets), (B, T) each, of seed and step.
-
-    Each text has a world of its own: 0 to K passages, one of which answers the question, and the
-    question; asked for are the answer, the number of its passage and <end>. Half of the others tell
-    something else of the person who is asked about, or the same of somebody else. Without a
-    passage the answer is the person's value in that text's world, which nobody can know.
-    unknown: the share of texts whose right passage is replaced by another one; there the answer is
-    "unknown", and no number follows. If it is above 0, so it is where there is no passage.
-    """
-
-    def __init__(self, batch_size, unknown=0.0, passages=MOST, seed=0, device="cpu"):
-        self.batch_size = whole(batch_size, "batch_size")
-        self.unknown = number(unknown, "unknown", least=0, most=1)
-        self.passages = whole(passages, "passages", most=MOST)
-        self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
-        self.generator = torch.Generator(self.device)
-        self.told, self.asked = TOLD_IDS.to(self.device), ASKED_IDS.to(self.device)
-
-    def __repr__(self):
-        return (
-            f"ReadingBatches({self.batch_size}, unknown={self.unknown}, "
-            f"passages={self.passages}, seed={self.seed})"
-        )
-
-    def describe(self):
-        return {"batches": repr(self)}
-
-    def __call__(self, step):
-        B, K, device = self.batch_size, self.passages, self.device
-        on = {"generator": self.generator, "device": device}
-        self.generator.manual_seed(derive_seed(self.seed, "reading", int(step)))
-        draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
-        who, what = draw(len(PEOPLE), B), draw(len(RELATIONS), B)
-        # The passages: strangers, of whom some are the one who is asked about, or told the same.
-        kind = draw(4, B, K)
-        step_who, step_what = 1 + draw(len(PEOPLE) - 1, B, K), 1 + draw(len(RELATIONS) - 1, B, K)
-        person = (who[:, None] + step_who.masked_fill(kind == 0, 0)) % len(PEOPLE)
-        relation = (what[:, None] + step_what.masked_fill(kind == 1, 0)) % len(RELATIONS)
-        value, wording = draw(M, B, K), draw(WORDINGS, B, K)
-        there = torch.arange(K, device=device) < draw(K + 1, B)[:, None]  # (B, K): 0 to K of them
-        count = there.sum(1)
-        right = (torch.rand(B, **on) * count).long()  # which of them answers
-        known = (count > 0) & (torch.rand(B, **on) >= self.unknown)
-        here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]
-        person = torch.where(here, who[:, None], person)
-        relation = torch.where(here, what[:, None], relation)
-        passages = self._lines(self.told[relation, wording], person, relation, value)
-        tags = 1 + torch.arange(K, device=device).expand(B, K)
-        passages = torch.cat([tags[..., None], passages], -1).masked_fill(~there[..., None], END)
-        asked = self._lines(self.asked[what, draw(WORDINGS, B)], who, what, what)
-        own = FIRST_VALUE + what * M + value.gather(1, right[:, None])[:, 0]
-        silent = ~known if self.unknown else torch.zeros_like(known)
-        answer = torch.where(silent, INDEX[UNKNOWN], own)
-        cite = torch.where(known, 1 + right, END)
-        last = torch.stack([torch.full_like(answer, INDEX["="]), answer, cite], 1)
-        ids = torch.cat([passages.flatten(1), asked, last], 1)  # (B, …) with gaps
-        ids = ids.gather(
-            1, (ids == END).to(torch.int8).argsort(dim=1, stable=True)
-        )  # gaps to the end
-        ids = torch.cat([ids, torch.full_like(ids[:, :1], END)], 1)
-        seen = (ids == INDEX["="]).cumsum(1) > 0  # from "=" on
-        length = (ids != END).sum(1, keepdim=True)
-        wanted = seen[:, :-1] & (torch.arange(ids.shape[1] - 1, device=device) < length)
-        return ids[:, :-1], ids[:, 1:].masked_fill(~wanted, IGNORE)
-
-    def _lines(self, wording, person, relation, value):
-        """Wordings (…, LONGEST) with the ids of the person and of the value in their places."""
-        person, value = FIRST_PERSON + person, FIRST_VALUE + relation * M + value
-        wording = torch.where(wording == PERSON, person[..., None], wording)
-        return torch.where(wording == VALUE, value[..., None], wording)
-
-
-def reader_prompt(asked, passages):
-    """What the reader is given: "[1] first passage [2] second passage question =".
-
-    Raises ValueError for more than K passages, and for words of another world.
-    """
-    passages = texts(passages, "passages")
-    if len(passages) > MOST:
-        raise refusal("passages", f"at most {MOST}", f"{len(passages)}", "hand over the best ones")
-    parts = [f"{tag} {text}" for tag, text in zip(TAGS, passages, strict=False)]
-    return " ".join([*parts, asked, "="])
-
-
-def read(model, asked, passages):
-    """What a reader answers to questions from their passages: [(answer, number of its passage)].
-
-    asked: n texts; passages: n lists of at most K texts. The number counts from 0; None where the
-    reader cites nothing, or a passage that is not there. It takes the likeliest token each time.
-    """
-    device = next(model.parameters()).device
-    prompts = [encode(reader_prompt(a, p)).to(device) for a, p in zip(asked, passages, strict=True)]
-    found = []
-    for start in range(0, len(prompts), 512):
-        part = prompts[start : start + 512]
-        for ids, row in zip(part, generate(model, part, 2, temperature=0.0, stop=END), strict=True):
-            words = decode(row[len(ids) :]).split()
-            cited = TAGS.index(words[1]) if words[1:] and words[1] in TAGS else None
-            here = len(passages[len(found)])
-            found.append((words[0] if words else "", cited if (cited or 0) < here else None))
-    return found
