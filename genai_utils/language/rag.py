@@ -212,3 +212,60 @@ def quote(question, passages):
     ]
     best = BM25([terms(piece) for piece, _ in pieces]).rank([terms(question)], 1)[0, 0].item()
     return pieces[best] if best >= 0 else ("", None)
+
+
+# --- larger parts from a hub
+
+ASK = (
+    "Answer the question from the numbered passages in as few words as you can, and put the number "
+    "of the passage that you used behind it, such as [1]. If none of them answers, say unknown."
+)
+CITED = re.compile(r"\[(\d+)\]")
+
+
+def hub_encoder(name, revision=None, device="cpu", most=256):
+    """A pre-trained encoder: a function from n texts to their vectors (n, d), on the processor.
+
+    name: of a model on the Hugging Face hub, or a folder; revision: a commit of it. Its last hidden
+    states are averaged over a text's tokens, of which the first `most` are read.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    model = AutoModel.from_pretrained(name, revision=revision).to(device).eval()
+
+    @torch.no_grad()
+    def encode(several):
+        parts = []
+        for start in range(0, len(several), 32):
+            batch = tokenizer(
+                list(several[start : start + 32]), padding=True, truncation=True, max_length=most,
+                return_tensors="pt",
+            ).to(device)  # fmt: skip
+            real = batch["attention_mask"][..., None].float()  # (B, T, 1)
+            states = model(**batch).last_hidden_state.float()  # (B, T, d)
+            parts.append(((states * real).sum(1) / real.sum(1)).cpu())
+        return torch.cat(parts)
+
+    return encode
+
+
+def hub_reader(name, revision=None, device="cpu", most=40):
+    """A pre-trained chat model as a reader for `ask`, which writes at most so many tokens."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    model = AutoModelForCausalLM.from_pretrained(name, revision=revision).to(device).eval()
+
+    @torch.no_grad()
+    def read(question, passages):
+        told = "\n".join(f"[{i}] {text}" for i, text in enumerate(passages, 1))
+        chat = [{"role": "user", "content": f"{ASK}\n\n{told}\n\nQuestion: {question}"}]
+        prompt = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(device)
+        out = model.generate(**ids, max_new_tokens=most, do_sample=False)
+        said = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+        number = CITED.search(said)
+        return CITED.sub("", said).strip(), int(number[1]) - 1 if number else None
+
+    return read

@@ -203,3 +203,53 @@ def test_a_quotation_is_a_sentence_of_its_passage():
         assert (said, number) == wanted
         assert number is None or said in told[number]
     assert quote("cats", []) == ("", None)
+
+
+# --- parts from a hub, here a folder of tiny ones ------------------------------------------------
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """Folders of a tiny BERT and a tiny GPT-2, with one tokenizer of whole words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        BertConfig,
+        BertModel,
+        GPT2Config,
+        GPT2LMHeadModel,
+        PreTrainedTokenizerFast,
+    )
+
+    names = ["[PAD]", "[UNK]", "cats", "dogs", "sleep", "[", "]", "1", "2", "Question", ":"]
+    tokenizer = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]",
+        chat_template="{{ messages[0]['content'] }}",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    bert = BertConfig(len(names), 8, 1, 2, intermediate_size=16)
+    BertModel(bert).eval().save_pretrained(tmp_path / "bert")
+    GPT2LMHeadModel(GPT2Config(len(names), 512, 8, 1, 2)).save_pretrained(tmp_path / "gpt")
+    for folder in ("bert", "gpt"):
+        fast.save_pretrained(tmp_path / folder)
+    return tmp_path
+
+
+def test_an_encoder_of_a_hub_averages_over_real_tokens(hub):
+    encode = rag.hub_encoder(str(hub / "bert"))
+    together, alone = encode(["cats", "dogs sleep cats dogs"]), encode(["cats"])
+    assert together.shape == (2, 8)
+    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)  # padding is no token
+    assert not torch.allclose(together[0], together[1])
+
+
+def test_a_reader_of_a_hub_reads_and_its_citation_is_cut_out(hub, monkeypatch):
+    read = rag.hub_reader(str(hub / "gpt"), most=3)
+    said, cited = read("sleep", ["cats sleep", "dogs sleep"])
+    assert isinstance(said, str) and cited in (None, 0, 1)
+    for text, wanted in (("the cats [2].", ("the cats .", 1)), ("unknown", ("unknown", None))):
+        from transformers import PreTrainedTokenizerFast
+
+        monkeypatch.setattr(PreTrainedTokenizerFast, "decode", lambda *a, text=text, **k: text)
+        assert read("sleep", ["cats sleep", "dogs sleep"]) == wanted
