@@ -86,6 +86,8 @@ def vectors(encoder, lines):
 def ranked(encoder, lines, question, method="both"):
     """All lines that are found, the best first: a list of numbers."""
     n, asked = len(lines), retrieval.terms(question)
+    if not n:
+        return []
     index = retrieval.BM25([retrieval.terms(line) for line in lines])
     by_words = index.rank([asked], n)
     by_vectors = retrieval.Dense(vectors(encoder, lines)).rank(vectors(encoder, [question]), n)

@@ -4,7 +4,7 @@ function ragToy(root, data) {
   const known = new Map(data.words.map((word, i) => [word, i]));
   const [vectors, weights, d] = [unpackHalf(data.vectors), unpackHalf(data.weights), data.dim];
   const next = gpt(data.gpt);
-  const terms = (text) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+  const terms = (text) => text.replace(/([a-z0-9])(?=[A-Z])/g, "$1 ").toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
   const split = (text) => text.toLowerCase().replace(/([.?])/g, " $1 ").split(/\s+/).filter(Boolean);
 
   // ---- search
