@@ -26,16 +26,16 @@ VALUES = {
     "vienna prague lisbon madrid athens ankara tunis nairobi seoul hanoi manila "
     "dublin leeds turin porto ghent lyon graz",
     "work": "baker smith nurse pilot farmer tailor lawyer painter mason plumber weaver potter "
-    "judge actor cook clerk miner fisher driver gardener dentist surgeon printer "
-    "carpenter teacher author barber butcher chemist jeweller librarian optician",
-    "music": "flute piano violin cello harp oboe drum guitar trumpet tuba lute zither banjo "
-    "organ clarinet bassoon horn viola sitar fiddle whistle bagpipe accordion "
-    "trombone saxophone mandolin recorder ukulele xylophone cymbal gong bugle",
+    "judge tutor cook clerk miner fisher driver gardener dentist surgeon printer "
+    "carpenter teacher scribe barber butcher chemist jeweller librarian welder",
+    "music": "flute piano violin cello harp bongo drum guitar trumpet tuba lute zither banjo "
+    "celesta clarinet bassoon horn viola sitar fiddle whistle bagpipe concertina "
+    "trombone saxophone mandolin recorder kazoo xylophone cymbal gong bugle",
     "pet": "cat dog goat horse parrot rabbit hamster turtle snake lizard canary duck goose "
     "pony mule ferret gecko mouse rat pigeon swan hen pig sheep llama newt frog toad "
-    "crab owl finch donkey",
+    "crab bat finch donkey",
     "food": "soup rice pasta pizza curry stew salad bread cheese cake pie fish beans lentils "
-    "dumplings noodles omelette pancakes porridge sushi tacos waffles risotto goulash "
+    "dumplings noodles schnitzel pancakes porridge sushi tacos waffles risotto goulash "
     "paella hummus falafel couscous ramen kebab lasagne chowder",
 }  # fmt: skip
 VALUES = {relation: words.split() for relation, words in VALUES.items()}

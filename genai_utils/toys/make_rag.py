@@ -26,7 +26,7 @@ QUESTIONS = 2_000  # on which it is measured
 
 
 def train(steps, progress=False, checkpoint=None):
-    """The trained reader and encoder, in float32. checkpoint: a file to go on from."""
+    """The trained reader and encoder, in float32. checkpoint: a folder to go on from."""
     with kept_random_state():
         torch.manual_seed(SEED)
         reader, encoder = toy.blank()
@@ -38,7 +38,7 @@ def train(steps, progress=False, checkpoint=None):
         texts = reading.ReadingBatches(BATCH, unknown=UNKNOWN, seed=SEED)
         fit(
             reader, texts, steps, optimizer=Muon(muon_groups(reader, reader.blocks), lr=LR),
-            warmup=steps // 20, clip=1.0, title="reader", checkpoint=checkpoint, **common,
+            warmup=steps // 20, clip=1.0, title="reader", checkpoint=checkpoint, every=100, **common,
         )  # fmt: skip
     return reader.cpu().eval(), encoder.cpu().eval()
 
