@@ -21,6 +21,7 @@ from genai_utils.inputs import array, kind_of, matrix, refusal, whole
 from genai_utils.training.batches import derive_seed
 
 NONE = -1  # in a ranking: nothing more was found
+MANY = 20_000
 TERM = re.compile(r"[^\W_]+")  # letters and digits of any alphabet
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # LogisticRegression -> Logistic Regression
 
@@ -105,12 +106,16 @@ class BM25:
 def best(scores, k, found=None):
     """The ranking (Q, k) of scores (Q, n): the highest first, of equal ones the first.
 
-    found (Q, n): which may be in it; None: all.
+    found (Q, n): which may be in it; None: all. Of more than MANY passages equal ones come in any
+    order: to put all of them in order would take far longer than to find the k best.
     """
     k = whole(k, "k")
     if found is not None:
         scores = scores.masked_fill(~found, -torch.inf)
-    values, ids = scores.sort(dim=1, descending=True, stable=True)
+    if scores.shape[1] > max(k, MANY):
+        values, ids = scores.topk(k, dim=1)
+    else:
+        values, ids = scores.sort(dim=1, descending=True, stable=True)
     ids = ids[:, :k].masked_fill(values[:, :k] == -torch.inf, NONE)
     return F.pad(ids, (0, k - ids.shape[1]), value=NONE)
 

@@ -138,6 +138,15 @@ def test_of_equal_scores_the_first_wins():
     assert best(torch.ones(1, 100), 3).tolist() == [[0, 1, 2]]
 
 
+def test_of_many_passages_the_same_are_found(monkeypatch):
+    scores = vectors(5, 200)
+    scores[0, 3:] = -torch.inf
+    wanted = best(scores, 7)
+    monkeypatch.setattr(retrieval, "MANY", 50)
+    assert best(scores, 7).equal(wanted) and wanted[0, 3:].eq(-1).all()
+    assert best(scores, 300).shape == (5, 300)
+
+
 def test_all_cells_give_the_exact_result_and_fewer_cells_look_at_less():
     X, Q = vectors(2_000), vectors(50, seed=1)
     exact, index = Dense(X).rank(Q, 10), InvertedFile(X, X[:40])
