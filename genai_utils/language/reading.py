@@ -35,22 +35,25 @@ from .fact_world import (
 from .sampling import generate
 from .tokens import IGNORE
 
+COUNTS = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)  # passages of a batch, each of these alike
+
 
 class ReadingBatches:
     """What a reader trains on: `batches(step)` is (ids, targets), (B, T) each, of seed and step.
 
-    Each text has a world of its own: 0 to K passages, one of which answers the question, and the
+    Each text has a world of its own: K passages, one of which answers the question, and the
     question; asked for are the answer, the number of its passage and <end>. Half of the others tell
     something else of the person who is asked about, or the same of somebody else. Without a
     passage the answer is the person's value in that text's world, which nobody can know.
+    passages: K, the same in all texts of a batch; None: drawn anew for each step, from 0 to 4.
     unknown: the share of texts whose right passage is replaced by another one; there the answer is
     "unknown", and no number follows. If it is above 0, so it is where there is no passage.
     """
 
-    def __init__(self, batch_size, unknown=0.0, passages=MOST, seed=0, device="cpu"):
+    def __init__(self, batch_size, unknown=0.0, passages=None, seed=0, device="cpu"):
         self.batch_size = whole(batch_size, "batch_size")
         self.unknown = number(unknown, "unknown", least=0, most=1)
-        self.passages = whole(passages, "passages", most=MOST)
+        self.passages = passages if passages is None else whole(passages, "passages", 0, MOST)
         self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
         self.generator = torch.Generator(self.device)
         self.told, self.asked = TOLD_IDS.to(self.device), ASKED_IDS.to(self.device)
@@ -65,9 +68,10 @@ class ReadingBatches:
         return {"batches": repr(self)}
 
     def __call__(self, step):
-        B, K, device = self.batch_size, self.passages, self.device
-        on = {"generator": self.generator, "device": device}
-        self.generator.manual_seed(derive_seed(self.seed, "reading", int(step)))
+        seed = derive_seed(self.seed, "reading", int(step))
+        count = COUNTS[seed % len(COUNTS)] if self.passages is None else self.passages
+        B, K, device = self.batch_size, max(count, 1), self.device
+        on = {"generator": self.generator.manual_seed(seed), "device": device}
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         who, what = draw(len(PEOPLE), B), draw(len(RELATIONS), B)
         # The passages: strangers, of whom some are the one who is asked about, or told the same.
@@ -75,27 +79,24 @@ class ReadingBatches:
         step_who, step_what = 1 + draw(len(PEOPLE) - 1, B, K), 1 + draw(len(RELATIONS) - 1, B, K)
         person = (who[:, None] + step_who.masked_fill(kind == 0, 0)) % len(PEOPLE)
         relation = (what[:, None] + step_what.masked_fill(kind == 1, 0)) % len(RELATIONS)
-        value, wording = draw(M, B, K), draw(WORDINGS, B, K)
-        there = torch.arange(K, device=device) < draw(K + 1, B)[:, None]  # (B, K): 0 to K of them
-        count = there.sum(1)
-        right = (torch.rand(B, **on) * count).long()  # which of them answers
-        known = (count > 0) & (torch.rand(B, **on) >= self.unknown)
-        here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]
+        value, wording, right = draw(M, B, K), draw(WORDINGS, B, K), draw(K, B)
+        known = torch.rand(B, **on) >= self.unknown
+        here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]  # it answers
         person = torch.where(here, who[:, None], person)
         relation = torch.where(here, what[:, None], relation)
         passages = self._lines(self.told[relation, wording], person, relation, value)
         tags = 1 + torch.arange(K, device=device).expand(B, K)
-        passages = torch.cat([tags[..., None], passages], -1).masked_fill(~there[..., None], END)
+        passages = torch.cat([tags[..., None], passages], -1)[:, :count]  # (B, K or 0, …)
         asked = self._lines(self.asked[what, draw(WORDINGS, B)], who, what, what)
+        known = known & (count > 0)
+        silent = ~known & (self.unknown > 0)
         own = FIRST_VALUE + what * M + value.gather(1, right[:, None])[:, 0]
-        silent = ~known if self.unknown else torch.zeros_like(known)
         answer = torch.where(silent, INDEX[UNKNOWN], own)
         cite = torch.where(known, 1 + right, END)
         last = torch.stack([torch.full_like(answer, INDEX["="]), answer, cite], 1)
-        ids = torch.cat([passages.flatten(1), asked, last], 1)  # (B, …) with gaps
-        ids = ids.gather(
-            1, (ids == END).to(torch.int8).argsort(dim=1, stable=True)
-        )  # gaps to the end
+        ids = torch.cat([passages.flatten(1), asked, last], 1)  # (B, …), with gaps
+        gaps = (ids == END).to(torch.int8)
+        ids = ids.gather(1, gaps.argsort(dim=1, stable=True))  # the gaps to the end
         ids = torch.cat([ids, torch.full_like(ids[:, :1], END)], 1)
         seen = (ids == INDEX["="]).cumsum(1) > 0  # from "=" on
         length = (ids != END).sum(1, keepdim=True)

@@ -38,7 +38,8 @@ def train(steps, progress=False, checkpoint=None):
         texts = reading.ReadingBatches(BATCH, unknown=UNKNOWN, seed=SEED)
         fit(
             reader, texts, steps, optimizer=Muon(muon_groups(reader, reader.blocks), lr=LR),
-            warmup=steps // 20, clip=1.0, title="reader", checkpoint=checkpoint, every=100, **common,
+            warmup=steps // 20, clip=1.0, title="reader", checkpoint=checkpoint, every=100,
+            **common,
         )  # fmt: skip
     return reader.cpu().eval(), encoder.cpu().eval()
 
@@ -48,22 +49,13 @@ def measured(reader, count=QUESTIONS):
     """{"right", "cited", "unknown"}: with four passages of which one answers, and without it."""
     found = {}
     for name, unknown in (("right", 0.0), ("unknown", 1.0)):
-        ids, targets = reading.ReadingBatches(5 * count, unknown=unknown, seed=10**9)(0)
-        four = _of_four(ids)
-        ids, targets = ids[four], targets[four]
+        ids, targets = reading.ReadingBatches(count, unknown, passages=world.MOST, seed=10**9)(0)
         said, place = reader(ids).argmax(-1), ids == world.INDEX["="]
         found[name] = round((said == targets)[place].float().mean().item(), 4)
         if not unknown:
             after = place.roll(1, 1)
             found["cited"] = round((said == targets)[after].float().mean().item(), 4)
     return found
-
-
-def _of_four(ids):
-    """Which texts have four passages: the last tag stands before the question's mark."""
-    mark = (ids == world.INDEX["?"]).int().argmax(1)
-    place = torch.arange(ids.shape[1])
-    return ((ids == world.INDEX[world.TAGS[-1]]) & (place < mark[:, None])).any(1)
 
 
 def recall(encoder, people=40, wording=0):
@@ -90,7 +82,7 @@ def make(steps=None, progress=False, checkpoint=None):
         for name, part in parts for key, weight in part.state_dict().items()
     }  # fmt: skip
     payload = safetensors.torch.save(state)
-    ids = reading.ReadingBatches(500, unknown=UNKNOWN, seed=10**9)(0)[0]
+    ids = reading.ReadingBatches(500, UNKNOWN, passages=world.MOST, seed=10**9)(0)[0]
     exact = reader(ids).softmax(-1)
     for name, part in parts:
         part.load_state_dict({k: state[name + k].float() for k in part.state_dict()})

@@ -27,15 +27,16 @@ def parsed(text):
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.4])
-def test_the_texts_of_the_training(unknown):
-    batches = reading.ReadingBatches(400, unknown=unknown, seed=2)
+@pytest.mark.parametrize("count", [0, 1, 2, 4])
+def test_the_texts_of_the_training(unknown, count):
+    batches = reading.ReadingBatches(200, unknown=unknown, passages=count, seed=2)
     ids, targets = batches(5)
-    assert ids.shape == targets.shape and ids.shape[1] <= fw.CONTEXT + 8
+    assert ids.shape == targets.shape and ids.shape[1] <= fw.CONTEXT
     assert all(a.equal(b) for a, b in zip((ids, targets), batches(5), strict=True))
-    counts, without, silent = torch.zeros(fw.MOST + 1), 0, 0
+    silent, places = 0, torch.zeros(4)
     for text, row in zip(texts_of(ids), targets, strict=True):
         passages, question, answer = parsed(text)
-        counts[len(passages)] += 1
+        assert len(passages) == count
         assert [fw.WORDS[i] for i in row[row != IGNORE]] == [*answer, "<end>"]
         person = next(w for w in question.split() if w in fw.PEOPLE)
         relation = next(
@@ -46,15 +47,26 @@ def test_the_texts_of_the_training(unknown):
         if right:
             assert len(right) == 1
             value, tag = answer
+            places[fw.TAGS.index(tag)] += 1
             assert value in right[0].split() and fw.TAGS.index(tag) == passages.index(right[0])
-            without += 1
         elif unknown:
             assert answer == ["unknown"]
             silent += 1
         else:
-            assert not passages and answer[0] in fw.VALUES[relation] and len(answer) == 1
-    assert (counts > 40).all()  # 80 texts of each on average
-    assert silent == pytest.approx((0.2 + 0.8 * unknown) * 400 * (unknown > 0), abs=50)
+            assert count == 0 and answer[0] in fw.VALUES[relation] and len(answer) == 1
+    wanted = 200 * (unknown if count else 1) * (unknown > 0)
+    assert silent == pytest.approx(wanted, abs=35)  # five deviations
+    assert not count or (places[:count] > 200 * (1 - unknown) / count / 2).all()
+
+
+def test_each_step_has_as_many_passages_in_all_its_texts():
+    batches, seen = reading.ReadingBatches(20, seed=3), set()
+    for step in range(40):
+        ids, _ = batches(step)
+        counts = {len(parsed(text)[0]) for text in texts_of(ids)}
+        assert len(counts) == 1
+        seen |= counts
+    assert seen == {0, 1, 2, 3, 4}
 
 
 def test_what_is_asked_lies_behind_the_equals_sign_and_ends_the_text():
@@ -66,7 +78,7 @@ def test_what_is_asked_lies_behind_the_equals_sign_and_ends_the_text():
 
 
 def test_the_longest_text_fits_the_context():
-    ids, targets = reading.ReadingBatches(2_000, seed=1)(0)
+    ids, targets = reading.ReadingBatches(1_000, passages=4, seed=1)(0)
     length = (ids != fw.END).sum(1).max()
     assert length <= fw.CONTEXT and ids.shape == targets.shape
     assert ids.shape[1] <= fw.CONTEXT  # or no GPT of that context could train on it
