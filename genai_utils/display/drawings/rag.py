@@ -9,7 +9,7 @@ def rag():
     A question goes two ways. One leads to the search, which compares it with all passages of a
     store and takes out the two that fit best, here what Ravi owns and what Ravi does. The other
     leads to the reader, a small GPT, which gets these two passages, numbered, and the question. It
-    answers with a word and the number of the passage that it is from: baker, passage 2. An edit of
+    answers with a word and the number of the passage that it is from: baker, passage 1. An edit of
     the store changes what the reader will say next, and its weights stay what they are.
     """
     c = Canvas(500, 400)
@@ -31,7 +31,7 @@ def rag():
     c.arrow((30, 58), (30, 228), (156, 228), (156, 262))
     c.text(38, 220, "question", LEAST, "start", "muted")
     c.text(380, 289, "weights fixed", LEAST, "start", "parameter")
-    answer = c.box(180, 348, 126, 38, "baker [2]", "output")
+    answer = c.box(180, 348, 126, 38, "baker [1]", "output")
     c.arrow(reader.bottom, answer.top)
     c.text(318, 372, "answer and source", LEAST, "start", "muted")
     return c
