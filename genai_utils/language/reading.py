@@ -42,9 +42,9 @@ class ReadingBatches:
     """What a reader trains on: `batches(step)` is (ids, targets), (B, T) each, of seed and step.
 
     Each text has a world of its own: K passages, one of which answers the question, and the
-    question; asked for are the answer, the number of its passage and <end>. Half of the others tell
-    something else of the person who is asked about, or the same of somebody else. Without a
-    passage the answer is the person's value in that text's world, which nobody can know.
+    question; asked for are the answer, the number of its passage and <end>. Four in five of the
+    others tell something else of the person who is asked about, or the same of somebody else.
+    Without a passage the answer is the person's value in that text's world, which nobody can know.
     passages: K, the same in all texts of a batch; None: drawn anew for each step, from 0 to 4.
     unknown: the share of texts whose right passage is replaced by another one; there the answer is
     "unknown", and no number follows. If it is above 0, so it is where there is no passage.
@@ -74,11 +74,13 @@ class ReadingBatches:
         on = {"generator": self.generator.manual_seed(seed), "device": device}
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         who, what = draw(len(PEOPLE), B), draw(len(RELATIONS), B)
-        # The passages: strangers, of whom some are the one who is asked about, or told the same.
-        kind = draw(4, B, K)
+        # Hard to tell apart, or a reader would learn to look at the person alone, or the relation.
+        kind = draw(5, B, K)  # 0, 1: the same person; 2, 3: the same relation; 4: neither
         step_who, step_what = 1 + draw(len(PEOPLE) - 1, B, K), 1 + draw(len(RELATIONS) - 1, B, K)
-        person = (who[:, None] + step_who.masked_fill(kind == 0, 0)) % len(PEOPLE)
-        relation = (what[:, None] + step_what.masked_fill(kind == 1, 0)) % len(RELATIONS)
+        person = (who[:, None] + step_who.masked_fill(kind < 2, 0)) % len(PEOPLE)
+        relation = (what[:, None] + step_what.masked_fill((kind == 2) | (kind == 3), 0)) % len(
+            RELATIONS
+        )
         value, wording, right = draw(M, B, K), draw(WORDINGS, B, K), draw(K, B)
         known = torch.rand(B, **on) >= self.unknown
         here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]  # it answers

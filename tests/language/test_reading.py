@@ -59,6 +59,22 @@ def test_the_texts_of_the_training(unknown, count):
     assert not count or (places[:count] > 200 * (1 - unknown) / count / 2).all()
 
 
+def test_most_wrong_passages_are_near_misses():
+    ids, _ = reading.ReadingBatches(400, passages=4, seed=4)(0)
+    kinds = {"person": 0, "relation": 0, "neither": 0}
+    for text in texts_of(ids):
+        passages, question, answer = parsed(text)
+        person = next(w for w in question.split() if w in fw.PEOPLE)
+        relation = next(r for r in fw.RELATIONS if answer[0] in fw.VALUES[r])
+        for words in (set(p.split()) for p in passages):
+            same = (person in words, bool(words & set(fw.VALUES[relation])))
+            kinds["person"] += same == (True, False)
+            kinds["relation"] += same == (False, True)
+            kinds["neither"] += same == (False, False)
+    for name, share in (("person", 0.4), ("relation", 0.4), ("neither", 0.2)):
+        assert kinds[name] / 1200 == pytest.approx(share, abs=0.06)
+
+
 def test_each_step_has_as_many_passages_in_all_its_texts():
     batches, seen = reading.ReadingBatches(20, seed=3), set()
     for step in range(40):

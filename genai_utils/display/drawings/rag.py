@@ -30,7 +30,7 @@ def rag():
     c.text(384, 220, "[1]  [2]", LEAST, "start", "output")
     c.arrow((30, 58), (30, 228), (156, 228), (156, 262))
     c.text(38, 220, "question", LEAST, "start", "muted")
-    c.text(380, 289, "weights fixed", LEAST, "start", "parameter")
+    c.text(380, 280, ["weights", "fixed"], LEAST, "start", "parameter")
     answer = c.box(180, 348, 126, 38, "baker [1]", "output")
     c.arrow(reader.bottom, answer.top)
     c.text(318, 372, "answer and source", LEAST, "start", "muted")
