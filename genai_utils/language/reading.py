@@ -75,12 +75,10 @@ class ReadingBatches:
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         who, what = draw(len(PEOPLE), B), draw(len(RELATIONS), B)
         # Hard to tell apart, or a reader would learn to look at the person alone, or the relation.
-        kind = draw(5, B, K)  # 0, 1: the same person; 2, 3: the same relation; 4: neither
+        kind = draw(5, B, K) // 2  # 0: the same person; 1: the same relation; 2: neither
         step_who, step_what = 1 + draw(len(PEOPLE) - 1, B, K), 1 + draw(len(RELATIONS) - 1, B, K)
-        person = (who[:, None] + step_who.masked_fill(kind < 2, 0)) % len(PEOPLE)
-        relation = (what[:, None] + step_what.masked_fill((kind == 2) | (kind == 3), 0)) % len(
-            RELATIONS
-        )
+        person = (who[:, None] + step_who.masked_fill(kind == 0, 0)) % len(PEOPLE)
+        relation = (what[:, None] + step_what.masked_fill(kind == 1, 0)) % len(RELATIONS)
         value, wording, right = draw(M, B, K), draw(WORDINGS, B, K), draw(K, B)
         known = torch.rand(B, **on) >= self.unknown
         here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]  # it answers
