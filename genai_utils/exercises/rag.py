@@ -676,7 +676,7 @@ PREDICTIONS = (
         "only passages that do not answer it: one tells something else about the same person, one "
         "tells what is asked about somebody else. What does it say, most of the time?",
         "b",
-        "⟪wrong-passage⟫",
+        "⟪wrong-passage: the shares of the table in section 16.7, and why⟫.",
         choices=(
             "a value that stands in none of the passages: it falls back on a guess",
             "a value out of one of the wrong passages, and it cites that passage",
