@@ -16,6 +16,7 @@ from genai_utils.display.drawings import (
     scaling,
     structure,
 )
+from genai_utils.display.drawings import flows, images, language, prompting, rag, scaling, structure
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
@@ -25,6 +26,7 @@ DRAWINGS = {  # name -> function
     **images.DRAWINGS,
     **flows.DRAWINGS,
     **prompting.DRAWINGS,
+    **rag.DRAWINGS,
     **scaling.DRAWINGS,
     **clip.DRAWINGS,
     **experts.DRAWINGS,

@@ -19,6 +19,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "labeller": "labeller",
     "scenes": "scenes",
     "moe": "moe",
+    "rag": "rag",
 }
 
 

@@ -5,6 +5,7 @@
     python -m genai_utils.toys.make denoise             see make_denoise
     python -m genai_utils.toys.make prompting           see make_prompting
     python -m genai_utils.toys.make scenes              see make_scenes
+    python -m genai_utils.toys.make rag                 see make_rag
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -25,6 +26,7 @@ from genai_utils.data import shipped
 from genai_utils.inputs import path
 from genai_utils.printing import say
 from genai_utils.toys import digit, make_attention, make_denoise, make_prompting, make_scenes
+from genai_utils.toys import digit, make_attention, make_denoise, make_prompting, make_rag
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
 
@@ -115,6 +117,7 @@ def main(arguments=None):
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
     parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "scenes"])
+    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "rag"])
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
@@ -126,6 +129,7 @@ def main(arguments=None):
         makers = {
             "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
             "prompting": make_prompting.make, "scenes": make_scenes.make,
+            "prompting": make_prompting.make, "rag": make_rag.make,
         }  # fmt: skip
         maker = makers[options.toy]
         payload, record = maker(options.steps, progress=True)
@@ -142,6 +146,8 @@ def main(arguments=None):
         reached = f"{100 * record['accuracy']['table'][-1]:.1f} % right after all eight examples"
     elif options.toy == "scenes":
         reached = f"{100 * record['test']['unseen']:.1f} % of scenes of unseen pairs are read right"
+    elif options.toy == "rag":
+        reached = f"{100 * record['accuracy']['right']:.1f} % right where a passage answers"
     else:
         reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
     say(f"{file}: {record['bytes']:,} bytes, {reached}")

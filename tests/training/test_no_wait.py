@@ -13,6 +13,7 @@ import genai_utils
 from genai_utils.evaluation.judge import JudgeNet
 from genai_utils.language import (
     bert,
+    bi_encoder,
     experts,
     fill_in,
     gpt,
@@ -145,6 +146,12 @@ MODELS = {
     JudgeNet: [(lambda: JudgeNet(8, 8), lambda: (images(), torch.arange(6), images()))],
     bert.PreTraining: [(lambda: bert.PreTraining(BERT), pairs)],
     bert.Classifier: [(lambda: bert.Classifier(BERT, 3), texts_and_labels)],
+    bi_encoder.BiEncoder: [
+        (
+            lambda: bi_encoder.BiEncoder(9, 4),
+            lambda: (torch.tensor([[1, 2, -1], [3, -1, -1]]), torch.tensor([[4, 8], [5, 6]])),
+        )
+    ],
     fill_in.FillIn: [(lambda: fill_in.FillIn(GPT), ids)],
     gpt.GPT: [
         (lambda: gpt.GPT(GPT), ids),

@@ -9,4 +9,5 @@ prompting    chapter 12
 scaling      chapter 13
 clip         chapter 28
 experts      chapter 18
+rag          chapter 16
 """
