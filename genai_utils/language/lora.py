@@ -34,13 +34,11 @@ def low_rank_linear(x, weight, bias, A, B, alpha):
 def adapter_size(shapes, rank):
     """How many weights an adapter of a rank has beside matrices: r (m + n) for each.
 
-    shapes: the (m, n) of each matrix; rank: a whole number from 1 to the least side of all.
-    Raises ValueError for another rank, TypeError for one that is no whole number.
-    Source: Hu et al. 2022, section 4.2; lecture item A63.
+    shapes: a list of the (m, n) of the matrices; without any it is 0. rank: 1 ≤ r ≤ the least side
+    of all. Raises ValueError for another rank. Source: Hu et al. 2022, section 4.2; item A63.
     """
-    shapes = [tuple(shape) for shape in shapes]
-    least = min((min(shape) for shape in shapes), default=None)
-    rank = whole(rank, "rank", most=least)
+    if rank < 1 or any(rank > min(shape) for shape in shapes):
+        raise ValueError(f"rank must be from 1 to the least side of each matrix, got {rank}")
     return sum(rank * (m + n) for m, n in shapes)
 
 
