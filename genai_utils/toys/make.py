@@ -4,6 +4,7 @@
     python -m genai_utils.toys.make attention           see make_attention
     python -m genai_utils.toys.make denoise             see make_denoise
     python -m genai_utils.toys.make prompting           see make_prompting
+    python -m genai_utils.toys.make lora                see make_lora
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -23,7 +24,7 @@ from genai_utils import data
 from genai_utils.data import shipped
 from genai_utils.inputs import path
 from genai_utils.printing import say
-from genai_utils.toys import digit, make_attention, make_denoise, make_prompting
+from genai_utils.toys import digit, make_attention, make_denoise, make_lora, make_prompting
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
 
@@ -113,7 +114,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting"])
+    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "lora"])
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
@@ -124,7 +125,7 @@ def main(arguments=None):
         out = path(options.out, "--out")
         makers = {
             "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
-            "prompting": make_prompting.make,
+            "prompting": make_prompting.make, "lora": make_lora.make,
         }  # fmt: skip
         maker = makers[options.toy]
         payload, record = maker(options.steps, progress=True)
@@ -139,6 +140,9 @@ def main(arguments=None):
         reached = f"{100 * record['test']['right']:.1f} % of the digits asked for are read as such"
     elif options.toy == "prompting":
         reached = f"{100 * record['accuracy']['table'][-1]:.1f} % right after all eight examples"
+    elif options.toy == "lora":
+        nats = [record["nats"][on]["shakespeare"] for on in ("none", "shakespeare")]
+        reached = f"{nats[0]:.2f} nats per letter of Shakespeare, {nats[1]:.2f} with the adapter"
     else:
         reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
     say(f"{file}: {record['bytes']:,} bytes, {reached}")

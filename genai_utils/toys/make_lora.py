@@ -116,19 +116,20 @@ def make(steps=None, progress=False, checkpoint=None):
     read = texts()
     at = (lambda name: None) if checkpoint is None else (lambda name: f"{checkpoint}/{name}")
     base = train_base(read["wikipedia"][0], steps, progress, at("base"))
-    model = quantized_copy(base)  # the adapters learn beside the base that the page has
-    for name in toy.ADAPTERS:
-        alone = train_adapter(copy.deepcopy(model), name, read[name][0], few, progress, at(name))
-        layers = lora.lora_layers(alone)
-        if not lora.lora_layers(model):
-            model, together = alone, layers
-        else:
+    unrounded = {
+        name: round(evaluation.next_token_nll(base, ids[:HELD_OUT], toy.CONFIG.context), 4)
+        for name, (_, ids) in read.items()
+    }
+    base = quantized_copy(base)  # the adapters learn beside the base that the page has
+    model = copy.deepcopy(base)
+    with kept_random_state():
+        for name in toy.ADAPTERS:  # each is trained without the other
+            alone = train_adapter(copy.deepcopy(base), name, read[name][0], few, progress, at(name))
+            its = lora.lora_layers(alone)
             lora.add_adapter(model, name, toy.RANK)
-            together = lora.lora_layers(model)
-            for path, layer in layers.items():
-                for which in ("A", "B"):
-                    mine, its = (getattr(x, which)[name] for x in (together[path], layer))
-                    mine.data.copy_(its.data)
+            for path, layer in lora.lora_layers(model).items():
+                layer.A[name].data.copy_(its[path].A[name])
+                layer.B[name].data.copy_(its[path].B[name])
     payload = safetensors.torch.save(tensors_of(model))
     page = toy.build(payload)
     held_out = {name: ids[:HELD_OUT] for name, (_, ids) in read.items()}
@@ -138,10 +139,7 @@ def make(steps=None, progress=False, checkpoint=None):
         "steps": steps, "batch": BATCH, "lr": LR, "seed": SEED, "rank": toy.RANK,
         "adapter_steps": few, "adapter_lr": ADAPTER_LR,
         "nats": losses(page, held_out),
-        "unrounded": {
-            name: round(evaluation.next_token_nll(base, ids, toy.CONFIG.context), 4)
-            for name, ids in held_out.items()
-        },
+        "unrounded": unrounded,
         "parameters": every,
         "adapter": moved,
         "pieces": {name: toy.decode(ids[: toy.PIECE]) for name, ids in held_out.items()},
