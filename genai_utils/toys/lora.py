@@ -21,9 +21,9 @@ from genai_utils.toys.figure import toy_figure
 
 WEIGHTS = files("genai_utils.toys") / "weights"
 SIGNS = "\n" + "".join(map(chr, range(32, 127)))  # a line end, and what a typewriter had
-CONFIG = GPTConfig(len(SIGNS), context=96, layers=2, heads=4, dim=64)
+CONFIG = GPTConfig(len(SIGNS), context=64, layers=2, heads=4, dim=64)
 RANK, ADAPTERS = 4, ("shakespeare", "manual")
-PIECE = 96  # letters of each text on which the page measures
+PIECE = 64  # letters of each text on which the page measures
 TITLES = {"wikipedia": "Wikipedia", "shakespeare": "Shakespeare", "manual": "NumPy's manual"}
 START, SEED, TEMPERATURE, LENGTH = (1.0, 0.0), 1, 0.7, 260  # how it opens; letters that it writes
 MOST = 4.5  # nats, the end of a bar

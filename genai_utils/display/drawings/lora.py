@@ -43,7 +43,7 @@ def speculation():
     """
     c = Canvas(500, 330)
     c.text(6, 22, "the small model drafts, four calls", LEAST, "start", "muted")
-    start = c.box(6, 36, 96, 40, "text so far", "data")
+    start = c.box(4, 36, 106, 40, "text so far", "data")
     words, before = ("the", "king", "is", "not"), start
     drafts = []
     for i, word in enumerate(words):
