@@ -93,11 +93,12 @@ class _FewBits(nn.Module):
 
     def plain(self):
         """An nn.Linear with the weights that this layer computes with."""
-        made = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
-        made = made.to(self.weight.device)
+        weight, bias = self.weight, self.bias is not None
+        sizes = (self.in_features, self.out_features, bias)
+        made = nn.utils.skip_init(nn.Linear, *sizes, device=weight.device)  # nothing is drawn
         with torch.no_grad():
-            made.weight.copy_(self.weight)
-            if self.bias is not None:
+            made.weight.copy_(weight)
+            if bias:
                 made.bias.copy_(self.bias)
         return made
 

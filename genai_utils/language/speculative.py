@@ -108,10 +108,9 @@ def write(large, small, prompt, n, k=4, generator=None, **how):
     Raises ValueError or TypeError for vocabularies that differ, a prompt of another form, or a text
     longer than the context of either model.
     """
-    for name in ("vocabulary",):
-        mine, its = (getattr(model.config, name) for model in (large, small))
-        if mine != its:
-            raise refusal("small", f"the vocabulary of large, {mine:,} tokens", f"{its:,}")
+    mine, its = large.config.vocabulary, small.config.vocabulary
+    if mine != its:
+        raise refusal("small", f"the vocabulary of large, {mine:,} tokens", f"{its:,}")
     n, k = whole(n, "n", least=0), whole(k, "k")
     ids = inputs.tokens(prompt, "prompt", large.config.vocabulary)
     context = min(large.config.context, small.config.context)

@@ -213,6 +213,12 @@ def test_merging_into_four_bits_is_refused_and_possible_after_dequantising(ids):
     close(lora.merge(quantization.dequantized(model))(ids), model(ids), rtol=0, atol=1e-5)
 
 
+def test_nothing_is_drawn_from_the_global_generator():
+    model, state = gpt(), torch.get_rng_state()
+    quantization.dequantized(quantization.quantized(model, double=True))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_gradients_pass_through_to_the_input():
     for few in (quantization.Linear4bit(nn.Linear(8, 4)), quantization.Linear8bit(nn.Linear(8, 4))):
         x = normal(0, 3, 8).requires_grad_()
