@@ -11,24 +11,24 @@ def low_rank():
     to r numbers, and through the narrow matrix B, m rows and r columns, times alpha over r. Both
     ways end in a sum of m numbers, y. Only A and B are trained. B begins at zero.
     """
-    c = Canvas(500, 330)
+    c = Canvas(500, 336)
     x = c.box(8, 120, 40, 40, "*x*", "data")
     W = c.box(150, 20, 150, 110, ["**W** frozen", "*m* × *n*"], "plain")
-    A = c.box(100, 226, 130, 44, "**A**  *r* × *n*", "parameter")
-    B = c.box(290, 190, 66, 116, ["**B**", "*m* × *r*"], "parameter")
+    A = c.box(94, 226, 122, 44, "**A**  *r* × *n*", "parameter")
+    B = c.box(302, 190, 64, 116, ["**B**", "*m* × *r*"], "parameter")
     c.node(412, 140, 20, "+", "operation")
     y = c.box(452, 120, 40, 40, "*y*", "output")
     c.arrow(x.right, (74, 140), (74, 75), W.left)
     c.arrow(x.right, (74, 140), (74, 248), A.left)
     c.arrow(A.right, B.left)
-    c.text(260, 226, "*r* numbers", LEAST, kind="muted")
+    c.text(259, 238, "*r* numbers", LEAST, kind="muted")
     c.arrow(W.right, (412, 75), (412, 119))
     c.arrow(B.right, (412, 248), (412, 161))
     c.text(420, 206, "× *α*/*r*", LEAST, "start")
     c.arrow((432, 140), y.left)
     c.text(225, 160, "as trained before", LEAST, kind="muted")
-    c.text(165, 300, "small random numbers", LEAST, kind="parameter")
-    c.text(324, 326, "begins at zero", LEAST, kind="parameter")
+    c.text(158, 296, "small random numbers", LEAST, kind="parameter")
+    c.text(334, 328, "begins at zero", LEAST, kind="parameter")
     return c
 
 
