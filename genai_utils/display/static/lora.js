@@ -53,7 +53,7 @@ function loraToy(root, data) {
   const say = (value) => minus(value.toFixed(1));
   const sliders = data.adapters.map(({ title }, k) =>
     slider(title, { min: -0.5, max: 1.5, step: 0.1, value: strengths[k], say }, (value) => {
-      strengths[k] = value;
+      strengths = strengths.map((old, i) => (i === k ? value : old));
       later();
     }),
   );
