@@ -10,6 +10,8 @@ from genai_utils.language import lora, quantization
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.language.quantization import normal_float, quantize_blocks
 from genai_utils.training import WindowBatches, fit
+from tests.card import Card
+from tests.no_wait import NoWait
 
 close = torch.testing.assert_close
 PAPER = (  # Dettmers et al. 2023, appendix E
@@ -211,6 +213,23 @@ def test_merging_into_four_bits_is_refused_and_possible_after_dequantising(ids):
     with pytest.raises(ValueError, match="quantization.dequantized"):
         lora.merge(model)
     close(lora.merge(quantization.dequantized(model))(ids), model(ids), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [None, {}, {"double": True}, {"bits": 8}])
+def test_a_step_of_an_adapter_does_not_wait_for_a_card(how):
+    """And nothing lies on the wrong device: adapters and codes are made where the model is."""
+    with Card():
+        model = gpt().to("cuda")
+        model = model if how is None else quantization.quantized(model, **how)
+        lora.add_adapter(model, "one", 2)
+        weights = [p for p in model.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(weights, fused=True)
+        ids = torch.randint(11, (2, 9), device="cuda")
+        with NoWait():
+            loss = model.loss(ids)
+            loss.backward()
+            optimiser.step()
+        assert loss.is_cuda and all(p.is_cuda and p.grad.is_cuda for p in weights)
 
 
 def test_nothing_is_drawn_from_the_global_generator():
