@@ -159,6 +159,17 @@ def test_eight_bits_move_a_weight_by_at_most_half_a_scale():
     assert few.whole.dtype == torch.int8 and few.whole.abs().amax(1).eq(127).all()
 
 
+def test_double_quantisation_moves_a_scale_by_at_most_half_a_step():
+    linear = nn.Linear(96, 200)
+    once, twice = (quantization.Linear4bit(linear, 16, double) for double in (False, True))
+    largest = (once.scales - once.scales.mean()).abs().max()
+    scales = twice._scales()
+    assert len(scales) == 1200 and ((scales - once.scales).abs() <= largest / 254 + 1e-7).all()
+    levels = quantization.unpack(once.packed, linear.weight.shape)
+    wanted = quantization.dequantize_blocks(levels, scales, normal_float(), 16)
+    close(twice.weight, wanted)
+
+
 def test_bytes_are_counted():
     """4 bits and 32 / 64 for a scale; or 8 / 64 and 32 / (64 · 256) for two kinds of them."""
     model = gpt(dim=64)
