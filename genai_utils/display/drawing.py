@@ -12,11 +12,12 @@ from genai_utils.display.drawings import (
     flows,
     images,
     language,
+    lora,
     prompting,
+    rag,
     scaling,
     structure,
 )
-from genai_utils.display.drawings import flows, images, language, prompting, rag, scaling, structure
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
@@ -30,6 +31,7 @@ DRAWINGS = {  # name -> function
     **scaling.DRAWINGS,
     **clip.DRAWINGS,
     **experts.DRAWINGS,
+    **lora.DRAWINGS,
 }
 
 

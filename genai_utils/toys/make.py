@@ -6,6 +6,7 @@
     python -m genai_utils.toys.make prompting           see make_prompting
     python -m genai_utils.toys.make scenes              see make_scenes
     python -m genai_utils.toys.make rag                 see make_rag
+    python -m genai_utils.toys.make lora                see make_lora
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -25,8 +26,15 @@ from genai_utils import data
 from genai_utils.data import shipped
 from genai_utils.inputs import path
 from genai_utils.printing import say
-from genai_utils.toys import digit, make_attention, make_denoise, make_prompting, make_scenes
-from genai_utils.toys import digit, make_attention, make_denoise, make_prompting, make_rag
+from genai_utils.toys import (
+    digit,
+    make_attention,
+    make_denoise,
+    make_lora,
+    make_prompting,
+    make_rag,
+    make_scenes,
+)
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
 
@@ -118,6 +126,7 @@ def main(arguments=None):
     )
     parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "scenes"])
     parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "rag"])
+    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "lora"])
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
@@ -130,6 +139,7 @@ def main(arguments=None):
             "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
             "prompting": make_prompting.make, "scenes": make_scenes.make,
             "prompting": make_prompting.make, "rag": make_rag.make,
+            "prompting": make_prompting.make, "lora": make_lora.make,
         }  # fmt: skip
         maker = makers[options.toy]
         payload, record = maker(options.steps, progress=True)
@@ -148,6 +158,9 @@ def main(arguments=None):
         reached = f"{100 * record['test']['unseen']:.1f} % of scenes of unseen pairs are read right"
     elif options.toy == "rag":
         reached = f"{100 * record['accuracy']['right']:.1f} % right where a passage answers"
+    elif options.toy == "lora":
+        nats = [record["nats"][on]["shakespeare"] for on in ("none", "shakespeare")]
+        reached = f"{nats[0]:.2f} nats per letter of Shakespeare, {nats[1]:.2f} with the adapter"
     else:
         reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
     say(f"{file}: {record['bytes']:,} bytes, {reached}")

@@ -10,4 +10,5 @@ scaling      chapter 13
 clip         chapter 28
 experts      chapter 18
 rag          chapter 16
+lora         chapter 15
 """

@@ -34,9 +34,9 @@ function gptWeights(data) {
 }
 
 // watch(layer, head, place, s, weight), if given, hears how much each place looks at each before it.
-function gpt(data, watch) {
+// w: other weights than those of the data, if given.
+function gpt(data, watch, w = gptWeights(data)) {
   const { vocabulary, context, layers, heads, dim: d, hidden, eps } = data;
-  const w = gptWeights(data);
   const size = d / heads;
   const keys = Array.from({ length: layers }, () => new Float32Array(context * d));
   const values = Array.from({ length: layers }, () => new Float32Array(context * d));
