@@ -6,13 +6,22 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 `drawings.canvas`. They follow the page's theme by themselves.
 """
 
-from genai_utils.display.drawings import flows, images, language, prompting, scaling, structure
+from genai_utils.display.drawings import (
+    finetuning,
+    flows,
+    images,
+    language,
+    prompting,
+    scaling,
+    structure,
+)
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
 DRAWINGS = {  # name -> function
     **structure.DRAWINGS,
     **language.DRAWINGS,
+    **finetuning.DRAWINGS,
     **images.DRAWINGS,
     **flows.DRAWINGS,
     **prompting.DRAWINGS,

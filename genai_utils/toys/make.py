@@ -4,6 +4,7 @@
     python -m genai_utils.toys.make attention           see make_attention
     python -m genai_utils.toys.make denoise             see make_denoise
     python -m genai_utils.toys.make prompting           see make_prompting
+    python -m genai_utils.toys.make verdict             see make_verdict
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -23,7 +24,7 @@ from genai_utils import data
 from genai_utils.data import shipped
 from genai_utils.inputs import path
 from genai_utils.printing import say
-from genai_utils.toys import digit, make_attention, make_denoise, make_prompting
+from genai_utils.toys import digit, make_attention, make_denoise, make_prompting, make_verdict
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
 
@@ -109,11 +110,30 @@ def make(steps=None, progress=False):
     return payload, shipped.sealed(record, payload)
 
 
+REACHED = {  # what the command says of a toy, from its record
+    "digit": lambda r: f"{-r['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)",
+    "attention": lambda r: f"{100 * r['right']['second half']:.1f} % of repeated letters right",
+    "denoise": lambda r: f"{100 * r['test']['right']:.1f} % of the digits are read as asked for",
+    "prompting": lambda r: f"{100 * r['accuracy']['table'][-1]:.1f} % right after eight examples",
+    "verdict": lambda r: (
+        f"{100 * r['test']['pretrained']:.1f} % of the test sentences right, "
+        f"{100 * r['test']['scratch']:.1f} % without pre-training"
+    ),
+}
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting"])
+    makers = {
+        "digit": make,
+        "attention": make_attention.make,
+        "denoise": make_denoise.make,
+        "prompting": make_prompting.make,
+        "verdict": make_verdict.make,
+    }
+    parser.add_argument("toy", choices=list(makers))
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
@@ -122,25 +142,13 @@ def main(arguments=None):
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
-        makers = {
-            "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
-            "prompting": make_prompting.make,
-        }  # fmt: skip
-        maker = makers[options.toy]
-        payload, record = maker(options.steps, progress=True)
+        payload, record = makers[options.toy](options.steps, progress=True)
         file = out / f"{options.toy}.safetensors"
         shipped.write(file, payload, record)
     except (data.DataError, OSError, ValueError) as error:
         say(error, file=sys.stderr)
         return 1
-    if options.toy == "digit":
-        reached = f"{-record['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)"
-    elif options.toy == "denoise":
-        reached = f"{100 * record['test']['right']:.1f} % of the digits asked for are read as such"
-    elif options.toy == "prompting":
-        reached = f"{100 * record['accuracy']['table'][-1]:.1f} % right after all eight examples"
-    else:
-        reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
+    reached = REACHED[options.toy](record)
     say(f"{file}: {record['bytes']:,} bytes, {reached}")
     return 0
 

@@ -11,7 +11,16 @@ from torch.utils._pytree import tree_map
 
 import genai_utils
 from genai_utils.evaluation.judge import JudgeNet
-from genai_utils.language import bert, fill_in, gpt, policy, regression, rlhf, transformer
+from genai_utils.language import (
+    bert,
+    fill_in,
+    finetuning,
+    gpt,
+    policy,
+    regression,
+    rlhf,
+    transformer,
+)
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
@@ -100,6 +109,13 @@ def cut():
     return blocks
 
 
+def examples(rows=1):
+    """Texts of a task, each with Extract before its padding, and labels."""
+    tokens = ids().repeat_interleave(rows, 0).view(4, rows, -1)
+    tokens[..., -2], tokens[..., -1] = finetuning.EXTRACT, finetuning.PAD
+    return tokens, torch.tensor([0, 1, 1, 0])
+
+
 def practised(kind):
     """A policy and what a rollout of it would hold; with a seed, so that both are of one."""
     torch.manual_seed(0)
@@ -126,6 +142,11 @@ MODELS = {
     bert.PreTraining: [(lambda: bert.PreTraining(BERT), pairs)],
     bert.Classifier: [(lambda: bert.Classifier(BERT, 3), texts_and_labels)],
     fill_in.FillIn: [(lambda: fill_in.FillIn(GPT), ids)],
+    finetuning.FineTuned: [
+        (lambda: finetuning.FineTuned(gpt.GPT(GPT), 2, aux=0.5), examples),
+        (lambda: finetuning.FineTuned(transformer.LSTMLM(11, 8), 2, reads="mean"), examples),
+        (lambda: finetuning.FineTuned(gpt.GPT(GPT), choice=True), lambda: examples(3)),
+    ],
     gpt.GPT: [(lambda: gpt.GPT(GPT), ids)],
     regression.RegressionGPT: [
         (
