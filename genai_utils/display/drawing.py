@@ -15,6 +15,11 @@ from genai_utils.display.drawings import (
     lora,
     prompting,
     rag,
+    finetuning,
+    flows,
+    images,
+    language,
+    prompting,
     scaling,
     structure,
 )
@@ -24,6 +29,7 @@ from genai_utils.inputs import one_of
 DRAWINGS = {  # name -> function
     **structure.DRAWINGS,
     **language.DRAWINGS,
+    **finetuning.DRAWINGS,
     **images.DRAWINGS,
     **flows.DRAWINGS,
     **prompting.DRAWINGS,

@@ -192,6 +192,22 @@ def train_wordpiece(texts, size):
     return SubwordTokenizer(trained)
 
 
+def from_pieces(pieces):
+    """The WordPiece tokenizer with these pieces, numbered in this order; the first are SPECIAL.
+
+    Raises TypeError for one text instead of a list of them, ValueError for other first pieces, or
+    a piece that is there twice.
+    """
+    pieces = inputs.texts(pieces, "pieces")
+    if tuple(pieces[: len(SPECIAL)]) != SPECIAL or len(set(pieces)) < len(pieces):
+        expected = f"different pieces, the first of them {', '.join(SPECIAL)}"
+        raise refusal("pieces", expected, f"{len(pieces)}, {len(set(pieces))} of them different")
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer = _wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(list(SPECIAL))
+    return SubwordTokenizer(tokenizer)
+
+
 def _wordpiece(model):
     """BERT's way around a model of pieces: lower case, words and signs apart."""
     tokenizer = Tokenizer(model)

@@ -21,6 +21,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "moe": "moe",
     "rag": "rag",
     "lora": "lora",
+    "verdict": "verdict",
 }
 
 

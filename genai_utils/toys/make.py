@@ -7,6 +7,7 @@
     python -m genai_utils.toys.make scenes              see make_scenes
     python -m genai_utils.toys.make rag                 see make_rag
     python -m genai_utils.toys.make lora                see make_lora
+    python -m genai_utils.toys.make verdict             see make_verdict
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -34,6 +35,7 @@ from genai_utils.toys import (
     make_prompting,
     make_rag,
     make_scenes,
+    make_verdict,
 )
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
 from genai_utils.training.checkpoint import kept_random_state
@@ -120,13 +122,35 @@ def make(steps=None, progress=False):
     return payload, shipped.sealed(record, payload)
 
 
+MAKERS = {
+    "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
+    "prompting": make_prompting.make, "scenes": make_scenes.make, "rag": make_rag.make,
+    "lora": make_lora.make, "verdict": make_verdict.make,
+}  # fmt: skip
+
+REACHED = {  # what the command says of a toy, from its record
+    "digit": lambda r: f"{-r['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)",
+    "attention": lambda r: f"{100 * r['right']['second half']:.1f} % of repeated letters right",
+    "denoise": lambda r: f"{100 * r['test']['right']:.1f} % of the digits are read as asked for",
+    "prompting": lambda r: f"{100 * r['accuracy']['table'][-1]:.1f} % right after eight examples",
+    "scenes": lambda r: f"{100 * r['test']['unseen']:.1f} % of scenes of unseen pairs read right",
+    "rag": lambda r: f"{100 * r['accuracy']['right']:.1f} % right where a passage answers",
+    "lora": lambda r: (
+        f"{r['nats']['none']['shakespeare']:.2f} nats per letter of Shakespeare, "
+        f"{r['nats']['shakespeare']['shakespeare']:.2f} with the adapter"
+    ),
+    "verdict": lambda r: (
+        f"{100 * r['test']['pretrained']:.1f} % of the test sentences right, "
+        f"{100 * r['test']['scratch']:.1f} % without pre-training"
+    ),
+}
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "scenes"])
-    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "rag"])
-    parser.add_argument("toy", choices=["digit", "attention", "denoise", "prompting", "lora"])
+    parser.add_argument("toy", choices=list(MAKERS))
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     options = parser.parse_args(arguments)
@@ -135,35 +159,13 @@ def main(arguments=None):
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
-        makers = {
-            "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
-            "prompting": make_prompting.make, "scenes": make_scenes.make,
-            "prompting": make_prompting.make, "rag": make_rag.make,
-            "prompting": make_prompting.make, "lora": make_lora.make,
-        }  # fmt: skip
-        maker = makers[options.toy]
-        payload, record = maker(options.steps, progress=True)
+        payload, record = MAKERS[options.toy](options.steps, progress=True)
         file = out / f"{options.toy}.safetensors"
         shipped.write(file, payload, record)
     except (data.DataError, OSError, ValueError) as error:
         say(error, file=sys.stderr)
         return 1
-    if options.toy == "digit":
-        reached = f"{-record['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)"
-    elif options.toy == "denoise":
-        reached = f"{100 * record['test']['right']:.1f} % of the digits asked for are read as such"
-    elif options.toy == "prompting":
-        reached = f"{100 * record['accuracy']['table'][-1]:.1f} % right after all eight examples"
-    elif options.toy == "scenes":
-        reached = f"{100 * record['test']['unseen']:.1f} % of scenes of unseen pairs are read right"
-    elif options.toy == "rag":
-        reached = f"{100 * record['accuracy']['right']:.1f} % right where a passage answers"
-    elif options.toy == "lora":
-        nats = [record["nats"][on]["shakespeare"] for on in ("none", "shakespeare")]
-        reached = f"{nats[0]:.2f} nats per letter of Shakespeare, {nats[1]:.2f} with the adapter"
-    else:
-        reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
-    say(f"{file}: {record['bytes']:,} bytes, {reached}")
+    say(f"{file}: {record['bytes']:,} bytes, {REACHED[options.toy](record)}")
     return 0
 
 

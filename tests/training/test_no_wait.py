@@ -16,6 +16,7 @@ from genai_utils.language import (
     bi_encoder,
     experts,
     fill_in,
+    finetuning,
     gpt,
     policy,
     regression,
@@ -112,6 +113,13 @@ def cut():
     return blocks
 
 
+def examples(rows=1):
+    """Texts of a task, each with Extract before its padding, and labels."""
+    tokens = ids().repeat_interleave(rows, 0).view(4, rows, -1)
+    tokens[..., -2], tokens[..., -1] = finetuning.EXTRACT, finetuning.PAD
+    return tokens, torch.tensor([0, 1, 1, 0])
+
+
 def practised(kind):
     """A policy and what a rollout of it would hold; with a seed, so that both are of one."""
     torch.manual_seed(0)
@@ -158,6 +166,11 @@ MODELS = {
         (lambda: experts.moe_gpt(GPT, 4, 2, z_weight=0.1), ids),
         (lambda: experts.moe_gpt(GPT, 4, balance="bias", capacity=None), ids),
         (lambda: experts.upcycle(gpt.GPT(GPT), 4, share=0.5), ids),
+    ],
+    finetuning.FineTuned: [
+        (lambda: finetuning.FineTuned(gpt.GPT(GPT), 2, aux=0.5), examples),
+        (lambda: finetuning.FineTuned(transformer.LSTMLM(11, 8), 2, reads="mean"), examples),
+        (lambda: finetuning.FineTuned(gpt.GPT(GPT), choice=True), lambda: examples(3)),
     ],
     regression.RegressionGPT: [
         (

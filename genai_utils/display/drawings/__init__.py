@@ -2,7 +2,8 @@
 
 canvas       the pen: boxes, arrows, tensors, text
 structure    chapters 1 to 7 and the page of one idea
-language     chapters 8 to 14
+language     chapters 8 to 10
+finetuning   chapter 11
 images       chapters 19 to 27
 flows        chapter 25
 prompting    chapter 12
