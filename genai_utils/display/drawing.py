@@ -9,17 +9,13 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 from genai_utils.display.drawings import (
     clip,
     experts,
+    finetuning,
     flows,
     images,
     language,
     lora,
     prompting,
     rag,
-    finetuning,
-    flows,
-    images,
-    language,
-    prompting,
     scaling,
     structure,
 )

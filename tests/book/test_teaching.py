@@ -57,7 +57,7 @@ def test_what_is_not_written_is_called_planned():
         for line in PAGE.splitlines():
             if f"{int(name[:2])} {plan[name]}" in line:
                 assert "*planned*" in line, line
-    assert len(BOOK.chapters) == 20 and "twenty written chapters" in PAGE
+    assert len(BOOK.chapters) == 23 and "twenty-three written chapters" in PAGE
 
 
 def test_the_commands_of_the_page_are_understood(tmp_path, capsys):
