@@ -125,7 +125,7 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
 def test_the_command_knows_it(monkeypatch, tmp_path, capsys):
     payload, record = b"x", {"bytes": 1, "test": {"pretrained": 0.7, "scratch": 0.6}}
     made = lambda steps, progress: (payload, record)  # noqa: E731
-    monkeypatch.setattr(make_verdict, "make", made)
+    monkeypatch.setitem(make.MAKERS, "verdict", made)
     assert make.main(["verdict", "--out", str(tmp_path)]) == 0
     assert "70.0 % of the test sentences right, 60.0 % without" in capsys.readouterr().out
 
