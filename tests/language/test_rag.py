@@ -228,9 +228,13 @@ def hub(tmp_path):
         chat_template="{{ messages[0]['content'] }}",
     )  # fmt: skip
     torch.manual_seed(0)
-    bert = BertConfig(len(names), 8, 1, 2, intermediate_size=16)
+    bert = BertConfig(
+        vocab_size=len(names), hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16,
+    )  # fmt: skip
     BertModel(bert).eval().save_pretrained(tmp_path / "bert")
-    GPT2LMHeadModel(GPT2Config(len(names), 512, 8, 1, 2)).save_pretrained(tmp_path / "gpt")
+    gpt = GPT2Config(vocab_size=len(names), n_positions=512, n_embd=8, n_layer=1, n_head=2)
+    GPT2LMHeadModel(gpt).save_pretrained(tmp_path / "gpt")
     for folder in ("bert", "gpt"):
         fast.save_pretrained(tmp_path / folder)
     return tmp_path
