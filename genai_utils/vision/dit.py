@@ -35,10 +35,17 @@ def patches(x, patch):
 
 
 def unpatched(tokens, patch, size):
-    """The way back: tokens (B, N, C p²) of square images of that side → (B, C, size, size)."""
+    """The way back: rows of squares to square images.
+
+    tokens (B, N, C p²) → (B, C, size, size), the images of which `patches` makes these tokens.
+    Raises ValueError where N is not (size / p)². Source: Peebles & Xie 2023, section 3.2.
+    """
     B, side = len(tokens), size // patch
+    if tokens.shape[1] != side**2:
+        raise ValueError(f"tokens: expected {side**2} squares, got {tokens.shape[1]}.")
     x = tokens.reshape(B, side, side, -1, patch, patch)
-    return x.permute(0, 3, 1, 4, 2, 5).reshape(B, -1, size, size)
+    x = x.permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(B, -1, size, size)
 
 
 def modulate(x, scale, shift):

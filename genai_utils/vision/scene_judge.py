@@ -18,7 +18,6 @@ from . import scenes
 from .unet import Norm
 
 SIZES = {name: len(words) for name, words in scenes.ATTRIBUTES.items()}
-PAIR = ("kind", "colour")  # what a combination is made of
 
 
 class SceneJudge(nn.Module):
@@ -73,33 +72,40 @@ class SceneJudge(nn.Module):
         return torch.cat(rows)
 
 
-def agreeing(seen, said):
-    """Where what is seen agrees with what is said: (B, 6) bool. What is UNSAID always agrees.
+def all_agree(seen, said):
+    """The share of pictures in which all is seen that was said of them, a scalar in [0, 1].
 
-    seen, said: tables (B, 6) int64. An attribute is UNSAID where it is -1, in `said` only.
+    seen, said (n, k) int64: attributes as numbers; -1 in `said` means that nothing was said of this
+    one, and then anything may be seen. A picture of which nothing at all was said does not count.
+    Raises ValueError where none counts. Lecture items A113, B71.
     """
-    return (seen == said) | (said == scenes.UNSAID)
+    known = said != -1
+    counts = known.any(1)
+    if not counts.any():
+        raise ValueError("said: expected something said of at least one picture, got nothing.")
+    right = ((seen == said) | ~known).all(1)
+    return right[counts].double().mean()
 
 
 def agreement(judge, x, said):
-    """The share of pictures that agree with what was said, in [0, 1], by attribute.
+    """The share of pictures that agree with what was said, in [0, 1], by attribute: a dict.
 
     x (B, 3, 32, 32); said (B, 6) int64, with UNSAID for what was left open. Each attribute counts
-    the pictures of which it was said. Beside them "pair", kind and colour, and "all" that was said.
-    Raises ValueError where there is not a row for each picture.
+    the pictures of which it was said; beside them "pair", kind and colour, and "all" that was said.
+    NaN where nothing was said. Raises ValueError where there is not a row for each picture.
     """
     if len(said) != len(x):
         raise inputs.refusal("said", f"a row for each of {len(x)} pictures", f"{len(said)}")
     seen = judge.read(x)
     said = said.to(seen.device)
-    right, known = agreeing(seen, said), said != scenes.UNSAID
-    found = {}
-    for column, name in enumerate(SIZES):
-        mine = known[:, column]
-        found[name] = right[mine, column].double().mean().item() if mine.any() else float("nan")
-    found["pair"] = right[:, :2].all(1).double().mean().item()
-    found["all"] = right.all(1).double().mean().item()
-    return found
+    parts = {name: [column] for column, name in enumerate(SIZES)}
+    parts |= {"pair": [scenes.KIND, scenes.COLOUR], "all": list(range(len(SIZES)))}
+    return {
+        name: all_agree(seen[:, columns], said[:, columns]).item()
+        if (said[:, columns] != scenes.UNSAID).any()
+        else float("nan")
+        for name, columns in parts.items()
+    }
 
 
 class JudgeBatches:
