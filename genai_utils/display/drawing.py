@@ -6,7 +6,15 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 `drawings.canvas`. They follow the page's theme by themselves.
 """
 
-from genai_utils.display.drawings import flows, images, language, prompting, scaling, structure
+from genai_utils.display.drawings import (
+    flows,
+    images,
+    language,
+    prompting,
+    scaling,
+    structure,
+    text_to_image,
+)
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
 
@@ -17,6 +25,7 @@ DRAWINGS = {  # name -> function
     **flows.DRAWINGS,
     **prompting.DRAWINGS,
     **scaling.DRAWINGS,
+    **text_to_image.DRAWINGS,
 }
 
 

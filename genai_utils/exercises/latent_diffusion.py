@@ -178,8 +178,8 @@ exercise(
                 _attend(q, k, v, heads)[0].unflatten(-1, (heads, -1)).transpose(-2, -1).flatten(2),
                 _attend(q, k, v, heads)[1],
             ),
-            "Your heads are shuffled together at the end. Head 0 has the first c / h numbers of the "
-            "output, and so on: transpose before you reshape.",
+            "Your heads are shuffled together at the end. Head 0 has the first c / h numbers of "
+            "the output, and so on: transpose before you reshape.",
         ),
     },
     clauses={
@@ -616,7 +616,7 @@ EXPERIMENTS = (
             "Both curves over the size of the latent in one figure: the decoder's bound and what "
             "the denoiser reaches.",
             "Three seeds of at least one size, so that 3 points can be told from chance.",
-            "The same steps, batch and denoiser for all sizes, and a sentence on what this favours.",
+            "The same steps, batch and denoiser for all sizes, and what this favours.",
             "A picture in which one sees what is lost first: texture, small digits, colour?",
         ),
         minutes=60,

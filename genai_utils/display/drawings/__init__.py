@@ -7,4 +7,5 @@ images       chapters 19 to 27
 flows        chapter 25
 prompting    chapter 12
 scaling      chapter 13
+text_to_image  chapter 29
 """
