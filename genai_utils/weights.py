@@ -44,7 +44,9 @@ def exchange(ours: nn.Module, theirs: nn.Module, table, to: str) -> None:
     one_of(to, "to", ("ours", "theirs"))
     for mine, peers, transposed in _matched(_parameters(ours), _parameters(theirs), table):
         peers = [p.T if transposed and p.ndim > 1 else p for p in peers]
-        if to == "ours":
+        if len(peers) == 1:  # it may be a single number, which has no rows
+            mine.copy_(peers[0]) if to == "ours" else peers[0].copy_(mine)
+        elif to == "ours":
             mine.copy_(torch.cat([p.to(mine) for p in peers]))
         else:
             for p, part in zip(peers, mine.split([len(p) for p in peers]), strict=True):
@@ -81,7 +83,9 @@ def _matched(ours, theirs, table):
             mine = take(ours, "ours", hit[0], row)
             peers = [take(theirs, "theirs", name, row) for name in names]
             shapes = [tuple(p.shape[:: -1 if row.transposed else 1]) for p in peers]
-            joined = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+            joined = shapes[0]
+            if len(shapes) > 1:
+                joined = (sum(shape[0] for shape in shapes), *joined[1:])
             if joined != tuple(mine.shape) or len({shape[1:] for shape in shapes}) > 1:
                 raise ValueError(
                     f"{row}: our {hit[0]!r} has the shape {tuple(mine.shape)}, but theirs "

@@ -7,6 +7,7 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 """
 
 from genai_utils.display.drawings import (
+    clip,
     flows,
     images,
     language,
@@ -26,6 +27,7 @@ DRAWINGS = {  # name -> function
     **prompting.DRAWINGS,
     **scaling.DRAWINGS,
     **text_to_image.DRAWINGS,
+    **clip.DRAWINGS,
 }
 
 

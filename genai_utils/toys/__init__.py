@@ -17,6 +17,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "prompting": "prompting",
     "scaling": "scaling",
     "labeller": "labeller",
+    "scenes": "scenes",
 }
 
 

@@ -1,8 +1,9 @@
-"""Train the three networks of ``play("text_to_image")`` one after the other, and measure them.
+"""Train the networks of ``play("text_to_image")`` one after the other, and measure them.
 
     python -m genai_utils.toys.make text_to_image
 
-It trains on a graphics card where there is one, else on the processor, in one thread, in about a
+The text encoder is the textual tower of ``play("scenes")``, as it is in the package; the image
+encoder with its decoder, and the denoiser, are trained here. It trains on a graphics card where there is one, else on the processor, in one thread, in about a
 quarter of an hour. `--checkpoint FOLDER` keeps what is done, each network in a folder of its own:
 an interrupted run goes on from there. Two files come out in `weights`: `text_to_image.safetensors`,
 one byte for each weight of a matrix, and `text_to_image.json`, the record: the settings, and how
@@ -15,6 +16,7 @@ import safetensors.torch
 import torch
 
 from genai_utils.data import shipped
+from genai_utils.toys import scenes as toy_of_28
 from genai_utils.toys import text_to_image as toy
 from genai_utils.training import Muon, TensorBatches, fit, muon_groups
 from genai_utils.training.checkpoint import kept_random_state
@@ -24,7 +26,6 @@ from genai_utils.vision.latent_diffusion import scene_pairs
 # Sizes, rates and steps were chosen on scenes of other seeds than those that are measured.
 RECIPE = {
     "coder": {"steps": 1_000, "batch": 64, "lr": 3e-3},
-    "clip": {"steps": 1_500, "batch": 128, "lr": 2e-3},
     "denoiser": {"steps": 5_000, "batch": 128, "lr": 1e-2, "pairs": 40_000, "ema": 0.998},
     "judge": {"steps": 1_500, "batch": 128, "lr": 3e-3},
     "seed": 0,
@@ -62,23 +63,6 @@ class Pictures:
 
     def __call__(self, step):
         return self.of(10**5 + step)[0]
-
-
-class Pairs(scenes.SceneBatches):
-    """Pictures with their sentences, for the contrastive loss."""
-
-    def describe(self):
-        return f"scenes with sentences, {self.batch_size} at a time, seed {self.seed}"
-
-
-def learn_text(recipe, device, folder=None, progress=False):
-    """The text encoder: the textual tower of a CLIP of chapter 28, trained on pairs."""
-    with kept_random_state():
-        torch.manual_seed(RECIPE["seed"])
-        model = toy.blank_clip().to(device)
-        batches = Pairs(recipe["batch"], seed=2, device=device)
-        _fit(model, batches, recipe, "clip", folder, progress)
-    return model.eval()
 
 
 def learn_denoiser(coder, text, recipe, device, folder=None, progress=False):
@@ -127,13 +111,13 @@ def make(steps=None, progress=False, checkpoint=None):
 
     steps: fewer than the recipe's, of each network, for a trial.
     """
-    parts = ("coder", "clip", "denoiser", "judge")
+    parts = ("coder", "denoiser", "judge")
     recipe = {**RECIPE, **{p: {**RECIPE[p], "steps": steps or RECIPE[p]["steps"]} for p in parts}}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     told = {"device": device, "folder": checkpoint, "progress": progress}
     coder = learn_coder(recipe["coder"], **told)
-    clip = learn_text(recipe["clip"], **told)
-    text = toy.TextEncoder(clip.textual, scenes.END)
+    chapter_28, _, text_record = toy_of_28.load()
+    text = toy.TextEncoder(chapter_28.textual, scenes.END)
     model = learn_denoiser(coder, text, recipe["denoiser"], **told).cpu().eval()
     r = recipe["judge"]
     options = {"lr": r["lr"], "checkpoint": checkpoint and Path(checkpoint) / "judge",
@@ -147,6 +131,7 @@ def make(steps=None, progress=False, checkpoint=None):
         **recipe,
         "parameters": toy.counts(model),
         "device": "a graphics card" if device == "cuda" else "a processor",
+        "text": text_record["sha256"],
         "steps of a walk": STEPS,
         "guidance": GUIDANCE,
         "test": measured(model, judge),

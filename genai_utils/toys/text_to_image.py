@@ -1,24 +1,22 @@
 """A sentence that becomes a picture, step by step, in the page (chapter 29).
 
-Three networks of the book's own: the textual tower of a CLIP as in chapter 28, a diffusion
-transformer on latents, and the decoder of an autoencoder. They were trained once, by
-`python -m genai_utils.toys.make text_to_image`; their weights are in the package, one byte for each
+Three networks of the book's own: the textual tower of chapter 28's toy, a diffusion transformer on
+latents, and the decoder of an autoencoder. The last two were trained once, by
+`python -m genai_utils.toys.make text_to_image`; all weights are in the package, one byte for each
 weight of a matrix. The page brings no image encoder: nothing has to be encoded there.
 """
 
-import base64
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 
 from genai_utils.data import shipped
-from genai_utils.display import pictures
+from genai_utils.display import page_bytes, pictures
 from genai_utils.display.page_gpt import quantize
+from genai_utils.toys import scenes as toy_of_28
 from genai_utils.toys.figure import part, toy_figure
 from genai_utils.vision import scenes
-from genai_utils.vision.clip import small_clip
 from genai_utils.vision.cross_attention import TextEncoder
 from genai_utils.vision.dit import DiT
 from genai_utils.vision.image_coder import ImageCoder
@@ -35,8 +33,8 @@ EXAMPLES = (  # buttons; the last three are combinations that no training pictur
 STEPS, GUIDANCE = 20, 2.0  # of the walk at first
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "text_to_image.css")
 SCRIPTS = (
-    "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_latent.js",
-    "text_to_image.js",
+    "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js",
+    "page_latent.js", "text_to_image.js",
 )  # fmt: skip
 ALT = (
     "A field for a sentence, the picture that three networks make of it step by step, the latent "
@@ -52,9 +50,9 @@ def blank_coder():
     return ImageCoder(scenes.SIDE, **CODER)
 
 
-def blank_clip():
-    """The untrained CLIP whose textual tower reads the sentences."""
-    return small_clip(len(scenes.WORDS), scenes.CONTEXT, scenes.END)
+def blank_text():
+    """The text encoder, untrained: a textual tower as chapter 28's toy has one."""
+    return TextEncoder(toy_of_28.network().textual, scenes.END)
 
 
 def blank(coder, text):
@@ -107,8 +105,7 @@ def unpacked(kept):
 def network(kept):
     """The model, without an image encoder that was trained, from weights as they are kept."""
     with torch.random.fork_rng(devices=[]):
-        coder, text = blank_coder(), TextEncoder(blank_clip().textual, scenes.END)
-        model = blank(coder, text)
+        model = blank(blank_coder(), blank_text())
     state = unpacked(kept)
     expected = state_of(model)
     if state.keys() != expected.keys():
@@ -150,22 +147,6 @@ def load():
 
 
 # --- The page --------------------------------------------------------------------------------
-
-
-def exported(model):
-    """Names and shapes of all weights, int8 of the matrices, float16 of all else, for the page."""
-    kept = packed(state_of(model))
-    shapes, whole, half = [], [], []
-    for name, weight in kept.items():
-        if name.endswith("|scale"):
-            continue
-        shapes.append([name, list(weight.shape)])
-        if weight.ndim > 1:
-            whole.append(weight.flatten().numpy())
-            weight = kept[f"{name}|scale"]
-        half.append(weight.flatten().numpy())
-    whole, half = np.concatenate(whole), np.concatenate(half).astype(np.dtype("<f2"))
-    return shapes, *(base64.b64encode(part.tobytes()).decode() for part in (whole, half))
 
 
 def settings(model):
@@ -237,15 +218,13 @@ def caption_of(model, record):
 @torch.no_grad()
 def bundle_of(model, record):
     """The figure of a model, with the record of its making."""
-    shapes, whole, half = exported(model)
+    weights = page_bytes.export(state_of(model))
     noise = model.noise(1, torch.Generator().manual_seed(7))
     noise = (100 * noise).round() / 100
     steps = list(model.frames(OPENING, STEPS, GUIDANCE, noise=noise))
     data = {
         **settings(model),
-        "shapes": shapes,
-        "bytes": whole,
-        "half": half,
+        "weights": weights,
         "start": [round(v, 2) for v in noise.flatten().tolist()],
         "opening": OPENING,
         "examples": [*EXAMPLES, *unseen_examples()],
@@ -265,7 +244,7 @@ def bundle_of(model, record):
     )
     return toy_figure(
         "text_to_image", body, caption_of(model, record), data, "textToImage", SCRIPTS, STYLES, ALT,
-        "Use fewer channels.", key=whole, most=MOST,
+        "Use fewer channels.", key=weights["bytes"], most=MOST,
     )  # fmt: skip
 
 

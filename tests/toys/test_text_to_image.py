@@ -6,6 +6,7 @@ import torch
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from genai_utils.display import page_bytes
 from genai_utils.toys import text_to_image as toy_module
 from genai_utils.vision import scenes
 
@@ -22,9 +23,7 @@ RECORD = {
 def random_model():
     """Networks whose weights are random, those that begin at zero too."""
     torch.manual_seed(0)
-    coder = toy_module.blank_coder()
-    text = toy_module.TextEncoder(toy_module.blank_clip().textual, scenes.END)
-    model = toy_module.blank(coder, text)
+    model = toy_module.blank(toy_module.blank_coder(), toy_module.blank_text())
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.04 * torch.randn(weight.shape))
@@ -78,10 +77,17 @@ def field(browser):
 def test_a_byte_a_weight_and_no_more(model, figure):
     count = sum(toy_module.counts(model).values())
     assert figure.size <= toy_module.MOST
-    shapes, whole, half = toy_module.exported(model)
-    assert len(whole) + len(half) < 1.4 * count  # base64 of a byte each is 4/3
-    assert sum(np.prod(shape) for _, shape in shapes) == count
-    assert not any("encoder" in name for name, _ in shapes)
+    found = page_bytes.export(toy_module.state_of(model))
+    assert len(found["bytes"]) < 1.5 * count  # base64 of a byte each is 4/3
+    assert sum(np.prod(shape) for _, shape in found["shapes"]) == count
+    assert not any("encoder" in name for name, _ in found["shapes"])
+
+
+def test_the_page_has_the_very_weights_that_are_kept(model):
+    exact = toy_module.state_of(model)
+    again = page_bytes.rounded_copy(model)
+    for name, weight in toy_module.state_of(again).items():
+        torch.testing.assert_close(weight, exact[name], rtol=1e-6, atol=1e-9)
 
 
 def test_rounding_moves_a_weight_by_half_a_step_and_only_once(model):

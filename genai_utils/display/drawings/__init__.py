@@ -7,5 +7,6 @@ images       chapters 19 to 27
 flows        chapter 25
 prompting    chapter 12
 scaling      chapter 13
+clip         chapter 28
 text_to_image  chapter 29
 """

@@ -1,21 +1,6 @@
 // From a sentence to a picture with the three networks of chapter 29, in the page: a causal text
 // tower, a diffusion transformer on latents, a decoder. Names of the weights are PyTorch's. It needs
-// page_math.js. Tokens and pixels stand in rows: (places, numbers of a place).
-
-// Names and shapes, int8 of all matrices, float16 of a scale for each of their rows, then of all
-// vectors in that order -> { name: Float32Array }.
-function smallWeights(shapes, bytes, half) {
-  const whole = new Int8Array(bytesOf(bytes).buffer);
-  const numbers = unpackHalf(half);
-  const weights = {};
-  let [matrix, number] = [0, 0];
-  for (const [name, shape] of shapes) {
-    const count = shape.reduce((product, side) => product * side, 1);
-    const own = numbers.subarray(number, (number += shape.length > 1 ? shape[0] : count));
-    weights[name] = shape.length > 1 ? unpackBytes(whole.subarray(matrix, (matrix += count)), own) : own;
-  }
-  return weights;
-}
+// page_math.js and page_bytes.js. Tokens and pixels stand in rows: (places, numbers of a place).
 
 // Each row of x (rows, d) to mean 0 and variance 1, then (1 + scale) x + shift, both (d).
 function modulated(x, scale, shift) {
@@ -55,7 +40,7 @@ function columns(x, d, k) {
 }
 
 function latentDiffusion(data) {
-  const weights = smallWeights(data.shapes, data.bytes, data.half);
+  const weights = byteWeights(data.weights);
   const inLine = (name, x) => linear(x, weights[`${name}.weight`], weights[`${name}.bias`]);
   const plus = (x, y) => x.map((v, i) => v + y[i]);
   const [silu] = activations.silu;

@@ -1,5 +1,5 @@
 // A sentence that becomes a picture, step by step: three networks that run in the page. It needs
-// page_random.js, page_math.js, page_decoder.js (paint), page_canvas.js and page_latent.js.
+// page_random.js, page_math.js, page_decoder.js (paint), page_canvas.js, page_bytes.js and page_latent.js.
 
 function textToImage(root, data) {
   const { side, channels } = data.denoiser;

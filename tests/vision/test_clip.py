@@ -1,0 +1,345 @@
+"""CLIP: the loss and its optimum, zero-shot and retrieval, the encoders, and OpenAI's weights."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from genai_utils.training import fit
+from genai_utils.vision import clip, contrastive, scenes, vit
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def vectors(*shape, seed=0):
+    return F.normalize(torch.randn(*shape, generator=generator(seed)), dim=-1)
+
+
+# ---- the losses
+
+
+def test_the_loss_by_hand():
+    logits = torch.tensor([[2.0, 0.0], [1.0, 3.0]])
+    rows = [math.log(1 + math.exp(-2)), math.log(1 + math.exp(-2))]
+    columns = [math.log(1 + math.exp(-1)), math.log(1 + math.exp(-3))]
+    expected = (sum(rows) + sum(columns)) / 4
+    assert contrastive.contrastive_loss(logits).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_only_differences_matter():
+    logits = 20 * torch.randn(7, 7, generator=generator(), dtype=torch.float64)
+    loss = contrastive.contrastive_loss(logits)
+    assert contrastive.contrastive_loss(logits + 3).item() == pytest.approx(loss.item(), abs=1e-12)
+    assert contrastive.contrastive_loss(logits.T).item() == pytest.approx(loss.item(), abs=1e-12)
+    order = torch.randperm(7, generator=generator())
+    shuffled = logits[order][:, order]  # the pairs in another order
+    assert contrastive.contrastive_loss(shuffled).item() == pytest.approx(loss.item(), abs=1e-12)
+
+
+def test_the_loss_at_its_ends():
+    assert contrastive.contrastive_loss(torch.zeros(9, 9)).item() == pytest.approx(math.log(9))
+    assert contrastive.contrastive_loss(torch.tensor([[5.0]])).item() == 0
+    assert contrastive.contrastive_loss(1e4 * torch.eye(3)).item() == 0
+    wrong = contrastive.contrastive_loss(1e4 * torch.eye(3).roll(1, 0))
+    assert wrong.item() == pytest.approx(1e4)
+    with pytest.raises(ValueError, match=r"logits: expected a square \(B, B\)"):
+        contrastive.contrastive_loss(torch.zeros(3, 4))
+
+
+def test_the_gradient_is_softmax_minus_identity():
+    logits = torch.randn(5, 5, generator=generator(), dtype=torch.float64, requires_grad=True)
+    contrastive.contrastive_loss(logits).backward()
+    own = torch.eye(5, dtype=torch.float64)
+    expected = (logits.softmax(1) - own + logits.softmax(0) - own) / 10
+    torch.testing.assert_close(logits.grad, expected.detach())
+
+
+def test_the_slide_by_its_word():
+    cosines = torch.tensor([[0.5, 0.2], [-0.4, 1.0]])
+    expected = (0.25 + 0.04 + 0.16 + 0) / 4
+    assert contrastive.identity_loss(cosines).item() == pytest.approx(expected)
+    assert contrastive.identity_loss(torch.eye(4)).item() == 0
+
+
+# ---- the optimum
+
+
+@pytest.mark.parametrize(("B", "d"), [(2, 1), (3, 2), (3, 16), (9, 8), (16, 16), (17, 16)])
+def test_a_simplex_is_one(B, d):
+    x = contrastive.simplex(B, d)
+    assert x.shape == (B, d) and x.dtype == torch.float32
+    expected = torch.full((B, B), -1 / (B - 1)).fill_diagonal_(1)
+    torch.testing.assert_close(x @ x.T, expected, atol=1e-5, rtol=0)
+    assert x.sum(0).norm() < 1e-5
+
+
+@pytest.mark.parametrize(("B", "d"), [(4, 2), (18, 16)])
+def test_too_many_vectors_for_a_simplex(B, d):
+    with pytest.raises(ValueError, match=f"at most d \\+ 1 = {d + 1} vectors in {d} dimensions"):
+        contrastive.simplex(B, d)
+
+
+def free_vectors(B, d, scale, steps=500, seed=0):
+    """Vectors without a network, trained by the loss: images and sentences (B, d)."""
+    g = generator(seed)
+    x = [torch.randn(B, d, generator=g).requires_grad_() for _ in range(2)]
+    optimizer = torch.optim.Adam(x, lr=0.05)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / steps)
+        images, sentences = (contrastive.unit(v) for v in x)
+        loss = contrastive.contrastive_loss(scale * images @ sentences.T)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return contrastive.unit(x[0]).detach(), contrastive.unit(x[1]).detach(), loss.item()
+
+
+@pytest.mark.parametrize(("B", "d"), [(3, 2), (3, 8), (5, 4)])
+def test_training_comes_to_the_simplex_and_not_to_orthogonality(B, d):
+    images, sentences, loss = free_vectors(B, d, scale=2.0)
+    S = images @ sentences.T
+    off = S[~torch.eye(B, dtype=torch.bool)]
+    np.testing.assert_allclose(off, -1 / (B - 1), atol=0.005)
+    np.testing.assert_allclose(S.diagonal(), 1, atol=0.005)
+    best = contrastive.simplex(B, d)
+    least = contrastive.contrastive_loss(2.0 * best @ best.T).item()
+    assert loss == pytest.approx(least, abs=1e-5) and loss > least - 1e-6
+    if B <= d:  # orthogonal vectors exist, and cost more
+        assert contrastive.contrastive_loss(2.0 * torch.eye(B)).item() > least + 0.005
+
+
+def test_no_vectors_beat_welch():
+    for B, d in ((20, 16), (64, 16), (10, 3)):
+        for seed in range(20):
+            x = vectors(B, d, seed=seed)
+            off = (x @ x.T).fill_diagonal_(0).abs().max().item()
+            assert off > contrastive.welch_bound(B, d)
+    x = contrastive.simplex(9, 8)  # which meets it
+    assert (x @ x.T).fill_diagonal_(0).abs().max().item() == pytest.approx(
+        contrastive.welch_bound(9, 8), abs=1e-6
+    )
+    assert contrastive.welch_bound(64, 16) == pytest.approx(0.2182, abs=1e-4)
+    assert contrastive.welch_bound(16, 16) == contrastive.welch_bound(4, 9) == 0
+
+
+# ---- zero-shot, retrieval, the gap
+
+
+def test_classes_are_mean_directions():
+    prompts = torch.tensor([[[3.0, 0.0], [0.0, 0.1]], [[-1.0, 0.0], [-1.0, 0.0]]])
+    found = contrastive.class_vectors(prompts)
+    torch.testing.assert_close(found, torch.tensor([[0.5**0.5, 0.5**0.5], [-1.0, 0.0]]))
+
+
+def test_zero_shot_is_a_softmax_of_cosines():
+    images, prompts = 3 * vectors(6, 8), vectors(4, 3, 8, seed=1)
+    p = contrastive.zero_shot(images, prompts, scale=7.0)
+    assert p.shape == (6, 4)
+    for i in range(6):
+        cosines = [
+            F.cosine_similarity(images[i], F.normalize(prompts[k].sum(0), dim=0), dim=0)
+            for k in range(4)
+        ]
+        expected = F.softmax(7 * torch.stack(cosines), dim=0)
+        torch.testing.assert_close(p[i], expected)
+
+
+def test_recall_counts_ranks():
+    S = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.5, 0.6], [0.3, 0.3, 0.3]])
+    assert [contrastive.recall_at(S, k).item() for k in (1, 2, 3)] == pytest.approx([1 / 3, 1 / 3, 1])
+    assert contrastive.recall_at(S.T, 1).item() == pytest.approx(2 / 3)
+    assert contrastive.recall_at(torch.zeros(5, 5), 4).item() == 0
+    assert contrastive.recall_at(torch.eye(4, 9), 1).item() == 1
+    with pytest.raises(ValueError, match="k: expected a whole number from 1 to 3"):
+        contrastive.recall_at(S, 4)
+
+
+def test_the_gap_is_between_the_middles():
+    g = contrastive.modality_gap
+    x = vectors(200, 5)
+    assert g(x, x) == 0 and g(x, 4 * x) < 1e-6
+    assert g(torch.tensor([[2.0, 0.0]]), torch.tensor([[-1.0, 0.0]])).item() == pytest.approx(2)
+    with pytest.raises(ValueError, match="sentences: expected"):
+        g(x, x[0])
+
+
+def test_a_sentence_is_read_at_its_first_end():
+    ids = torch.tensor([[5, 6, 0, 0], [5, 0, 7, 0], [1, 2, 3, 4], [0, 3, 3, 3]])
+    hidden = torch.arange(16.0).reshape(4, 4, 1)
+    assert contrastive.end_vectors(hidden, ids, 0).flatten().tolist() == [2, 5, 11, 12]
+
+
+# ---- the model
+
+
+def tiny(**options):
+    torch.manual_seed(0)
+    return clip.small_clip(
+        len(scenes.WORDS), scenes.CONTEXT, dim=16, channels=8, width=32, text=32, **options
+    )
+
+
+def batch(n=6, step=0):
+    return scenes.SceneBatches(n)(step)
+
+
+def test_vectors_have_length_one_and_the_loss_is_that_of_their_cosines():
+    model, (x, ids) = tiny(), batch()
+    I, T = model.image(x), model.text(ids)
+    assert I.shape == T.shape == (6, 16)
+    torch.testing.assert_close(I.norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(T.norm(dim=1), torch.ones(6))
+    found = model.loss((x, ids))
+    expected = contrastive.contrastive_loss(I @ T.T / 0.07)
+    torch.testing.assert_close(found["loss"], expected)
+    assert found["scale"].item() == pytest.approx(1 / 0.07)
+
+
+def test_other_objectives():
+    x, ids = batch()
+    model = tiny(objective="identity")
+    cosines = model.image(x) @ model.text(ids).T
+    torch.testing.assert_close(model.loss((x, ids))["loss"], contrastive.identity_loss(cosines))
+    own = tiny(objective=lambda logits: logits.sum())
+    torch.testing.assert_close(own.loss((x, ids))["loss"], (own.scale * cosines).sum())
+    with pytest.raises(ValueError, match="objective: expected one of 'contrastive', 'identity'"):
+        tiny(objective="mse")
+
+
+def test_the_temperature_is_learned_and_held():
+    model, pairs = tiny(), batch()
+    model.loss(pairs)["loss"].backward()
+    assert model.log_scale.grad.abs() > 0
+    with torch.no_grad():
+        model.log_scale.fill_(9.0)
+    assert model.scale.item() == 100
+
+
+def test_what_fills_up_has_no_effect_and_what_comes_before_has():
+    model = tiny().eval()
+    ids = scenes.encode(["a red circle", "a blue circle"])
+    long = model.text(ids)
+    torch.testing.assert_close(model.text(ids[:, :4]), long)
+    other = ids.clone()
+    other[:, 4:] = 9  # after the end
+    torch.testing.assert_close(model.text(other), long)
+    assert (long[0] - long[1]).abs().max() > 1e-4
+
+
+def test_pixels_are_brought_to_the_models_scale():
+    x = torch.rand(2, 3, 32, 32, generator=generator())
+    plain, scaled = tiny(), tiny(mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.5, 0.6, 0.7])
+    expected = plain.image((x - mean[:, None, None]) / std[:, None, None])
+    torch.testing.assert_close(scaled.image(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("x", "ids", "error", "message"),
+    [
+        (torch.rand(2, 1, 32, 32), torch.ones(2, 5).long(), ValueError, r"\(B, 3, 32, 32\)"),
+        (torch.rand(2, 3, 28, 28), torch.ones(2, 5).long(), ValueError, r"\(B, 3, 32, 32\)"),
+        (torch.rand(2, 3, 32, 32), torch.ones(2, 17).long(), ValueError, "at most 16 tokens"),
+        (torch.rand(2, 3, 32, 32), torch.ones(2, 5), TypeError, "a tensor of whole numbers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(x, ids, error, message):
+    with pytest.raises(error, match=message):
+        tiny().loss((x, ids))
+
+
+@pytest.mark.parametrize(
+    ("x", "ids", "message"),
+    [
+        (2 * torch.ones(2, 3, 32, 32), torch.ones(2, 5).long(), "pixels between 0 and 1"),
+        (torch.rand(2, 3, 32, 32), torch.full((2, 5), 999), "ids from 0 to"),
+        (torch.rand(2, 3, 32, 32), torch.ones(3, 5).long(), "a sentence for each of 2 images"),
+    ],
+)
+def test_values_are_checked_where_batches_begin(x, ids, message):
+    with pytest.raises(ValueError, match=message):
+        tiny().check_batch((x, ids))
+
+
+def test_it_learns():
+    """From chance to something, in a few seconds, on pictures that it has not seen."""
+    model = tiny()
+    x, ids = batch(64, step=10**6)
+
+    def recall():
+        with torch.no_grad():
+            return contrastive.recall_at(model.image(x) @ model.text(ids).T, 5).item()
+
+    before = recall()
+    model = fit(model, scenes.SceneBatches(32), 150, lr=3e-3, warmup=10, progress=False).model.eval()
+    assert before < 0.2 and recall() > 0.35
+
+
+def test_the_convolutions_end_at_four_by_four():
+    for size, count in ((32, 3), (64, 4)):
+        net = clip.ConvEncoder(channels=4, size=size, width=10)
+        assert sum(isinstance(layer, torch.nn.Conv2d) for layer in net.net) == count
+        assert net(torch.rand(2, 3, size, size)).shape == (2, 10)
+
+
+# ---- the vision transformer, and OpenAI's weights
+
+
+def test_patches_are_read_in_rows():
+    net = vit.VisionTransformer(size=16, patch=4, dim=8, layers=0)
+    x = torch.rand(1, 3, 16, 16, generator=generator())
+    patch = net.patches(x).flatten(2).mT  # (1, 16, 8)
+    expected = (x[0, :, 4:8, 8:12] * net.patches.weight).sum((1, 2, 3))
+    torch.testing.assert_close(patch[0, 1 * 4 + 2], expected)
+    with pytest.raises(ValueError, match="size: expected a multiple of the patch, 5, got 16"):
+        vit.VisionTransformer(size=16, patch=5)
+
+
+def peer_clip():
+    torch.manual_seed(1)
+    text = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2}
+    text |= {"num_attention_heads": 4, "max_position_embeddings": 12, "eos_token_id": 59}
+    text |= {"bos_token_id": 58, "pad_token_id": 57}
+    seen = {"hidden_size": 48, "intermediate_size": 192, "num_hidden_layers": 3}
+    seen |= {"num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    peer = CLIPModel(CLIPConfig(text_config=text, vision_config=seen, projection_dim=24)).eval()
+    for p in peer.parameters():  # so large that each part is felt
+        torch.nn.init.normal_(p, std=0.2)
+    return peer
+
+
+@torch.no_grad()
+def test_openais_clip_in_our_class():
+    peer = peer_clip()
+    model = clip.from_transformers(peer, end=59)
+    g = generator()
+    x = torch.rand(5, 3, 32, 32, generator=g)
+    ids = torch.randint(0, 57, (5, 12), generator=g)
+    for row, end in zip(ids, (4, 7, 11, 11, 2), strict=True):
+        row[end:] = 57
+        row[end] = 59
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (clip.OPENAI_MEAN, clip.OPENAI_STD))
+    theirs = peer(input_ids=ids, pixel_values=(x - mean) / std)
+    torch.testing.assert_close(model.image(x), theirs.image_embeds, atol=1e-4, rtol=0)
+    torch.testing.assert_close(model.text(ids), theirs.text_embeds, atol=1e-4, rtol=0)
+    logits = model.scale * model.image(x) @ model.text(ids).T
+    torch.testing.assert_close(logits, theirs.logits_per_image, atol=1e-4, rtol=1e-4)
+    assert not model.training
+
+
+def test_a_peer_of_another_form_is_refused():
+    peer = peer_clip()
+    peer.config.text_config.hidden_act = "gelu"
+    with pytest.raises(ValueError, match="text: hidden_act: expected one of 'quick_gelu'"):
+        clip.from_transformers(peer)
+
+
+def test_quick_gelu_is_near_gelu():
+    x = torch.linspace(-4, 4, 50)
+    torch.testing.assert_close(vit.QuickGELU()(x), F.gelu(x), atol=0.021, rtol=0)
+    assert (vit.QuickGELU()(x) - F.gelu(x)).abs().max() > 0.01
