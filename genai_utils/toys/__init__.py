@@ -18,6 +18,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "scaling": "scaling",
     "labeller": "labeller",
     "scenes": "scenes",
+    "text_to_image": "text_to_image",
 }
 
 
