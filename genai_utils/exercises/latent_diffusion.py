@@ -120,6 +120,8 @@ def _attend(q, k, v, heads, scale=None, dim=-1):
 
 
 def _naive(q, k, v, heads):
+    if q.shape[-1] % heads:
+        raise ValueError("heads")
     q, k, v = _heads(q, heads), _heads(k, heads), _heads(v, heads)
     scores = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).exp()
     weights = scores / scores.sum(-1, keepdim=True)

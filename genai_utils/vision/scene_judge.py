@@ -13,6 +13,7 @@ from torch import nn
 
 from genai_utils import inputs
 from genai_utils.training import fit
+from genai_utils.training.checkpoint import kept_random_state
 
 from . import scenes
 from .unet import Norm
@@ -124,7 +125,8 @@ class JudgeBatches:
 
 def train_judge(steps, batch_size=128, seed=1_000, device="cpu", width=32, **options):
     """A judge from pictures of its own seed; the options are those of `fit`."""
-    torch.manual_seed(seed)
     options = {"lr": 3e-3, "warmup": min(50, steps), "clip": 1.0, "graph": True, **options}
-    model = SceneJudge(width).to(device)
-    return fit(model, JudgeBatches(batch_size, seed, device), steps, **options).model.eval()
+    with kept_random_state():
+        torch.manual_seed(seed)
+        model = SceneJudge(width).to(device)
+        return fit(model, JudgeBatches(batch_size, seed, device), steps, **options).model.eval()
