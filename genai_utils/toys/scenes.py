@@ -68,7 +68,10 @@ def packed(x):
     """Scenes (400, 3, 32, 32) as one WebP picture, its bytes."""
     side = scenes.SIDE
     picture = x.view(DOWN, ACROSS, 3, side, side).permute(2, 0, 3, 1, 4)
-    return pictures.webp(pictures.from_array(picture.reshape(3, DOWN * side, -1)), lossless=False)
+    buffer = io.BytesIO()
+    made = pictures.from_array(picture.reshape(3, DOWN * side, -1))
+    made.save(buffer, format="WEBP", quality=70, method=6)
+    return buffer.getvalue()
 
 
 def unpacked(sheet):

@@ -67,7 +67,9 @@ class CLIP(nn.Module):
         self.objective = objective
         if not callable(objective):
             inputs.one_of(objective, "objective", ("contrastive", "identity"))
-        self.mean, self.std = mean, std
+        for name, value in (("mean", mean), ("std", std)):  # of each channel, (C, 1, 1)
+            value = None if value is None else torch.tensor(value).view(-1, 1, 1)
+            self.register_buffer(name, value, persistent=False)
 
     @property
     def scale(self):
@@ -80,8 +82,7 @@ class CLIP(nn.Module):
         weight = self.image_map.weight
         x = x.to(weight.device, weight.dtype)
         if self.mean is not None:
-            mean, std = (x.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
-            x = (x - mean) / std
+            x = (x - self.mean) / self.std
         return unit(self.image_map(self.visual(x)))
 
     def text(self, ids):

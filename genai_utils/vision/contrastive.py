@@ -12,7 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from genai_utils.inputs import matrix, refusal, whole
+from genai_utils.inputs import refusal, whole
 
 
 def unit(x):
@@ -33,7 +33,7 @@ def contrastive_loss(logits):
     Source: Radford et al. 2021, figure 3; lecture item B53.
     """
     if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
-        raise refusal("logits", "a square (B, B)", f"the shape {tuple(logits.shape)}")
+        raise ValueError(f"logits: expected a square (B, B), got the shape {tuple(logits.shape)}.")
     own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
@@ -80,25 +80,19 @@ def welch_bound(B, d):
     return math.sqrt(max(B - d, 0) / (d * (B - 1)))
 
 
-def class_vectors(prompts):
-    """One vector for each class from those of its prompts: the mean direction.
-
-    Each prompt counts alike, whatever its length, and the mean is brought to length 1 again.
-    prompts (K, P, d): P prompts for each of K classes, of any length. Returns (K, d).
-    Source: Radford et al. 2021, section 3.1.4; lecture item B55.
-    """
-    return unit(unit(prompts).mean(dim=-2))
-
-
 def zero_shot(images, prompts, scale=100.0):
     """How probable each class is for each image, from prompts alone: no image was ever labelled.
 
-        softmax over k of τ cos(image, class vector k)
+        softmax over k of τ cos(image, C_k),   C_k: the mean of the directions of class k's prompts
 
-    images (n, d) of any length; prompts (K, P, d); scale τ. Returns (n, K), rows sum to 1.
-    Source: Radford et al. 2021, section 3.1.2; lecture item B55.
+    Each prompt counts alike, whatever its length, and each class vector has length 1 again.
+    images (n, d), prompts (K, P, d): P prompts for each of K classes; both of any length. scale τ
+    may be large, as 1,000 is. Returns (n, K), whose rows sum to 1.
+    Source: Radford et al. 2021, sections 3.1.2 and 3.1.4; lecture item B55.
     """
-    return (scale * unit(images) @ class_vectors(prompts).T).softmax(-1)
+    images, prompts = F.normalize(images, dim=-1), F.normalize(prompts, dim=-1)
+    classes = F.normalize(prompts.mean(1), dim=-1)  # (K, d)
+    return (scale * images @ classes.T).softmax(-1)
 
 
 def recall_at(similarity, k):
@@ -109,7 +103,8 @@ def recall_at(similarity, k):
     similarity (n, m), m ≥ n; k from 1 to m. Returns a scalar tensor in [0, 1].
     Raises ValueError for k out of range. Source: lecture item B52.
     """
-    whole(k, "k", 1, similarity.shape[1])
+    if not 1 <= k <= similarity.shape[1]:
+        raise ValueError(f"k: expected 1 to {similarity.shape[1]}, got {k}.")
     own = similarity.diagonal()[:, None]  # (n, 1)
     before = (similarity >= own).sum(1) - 1  # all but the partner itself
     return (before < k).double().mean()
@@ -120,11 +115,11 @@ def modality_gap(images, sentences):
 
         ‖mean_i I_i − mean_j T_j‖
 
-    images (n, d), sentences (m, d), of any length: they are brought to length 1 first. Returns a
-    scalar from 0 to 2. Source: Liang et al. 2022, section 2.
+    images (n, d), sentences (m, d), of any length: they are brought to length 1 first, and one of
+    zeros stays so. Returns a scalar from 0 to 2. Source: Liang et al. 2022, section 2.
     """
-    images, sentences = matrix(images, "images"), matrix(sentences, "sentences")
-    return (unit(images).mean(0) - unit(sentences).mean(0)).norm()
+    images, sentences = F.normalize(images, dim=-1), F.normalize(sentences, dim=-1)
+    return (images.mean(0) - sentences.mean(0)).norm()
 
 
 def end_vectors(hidden, ids, end):

@@ -55,10 +55,10 @@ KIND, COLOUR, SIZE, TEXTURE, PLACE, COUNT = range(6)
 UNSAID = -1
 SAID = torch.tensor([0.9, 0.9, 0.6, 0.6, 0.7, 1.0])  # how often a caption says each attribute
 COUNTED = torch.tensor([0.6, 0.2, 0.2])  # how many scenes hold one, two, three objects
-RADII = ((4.2, 6.0, 8.6), (3.9, 5.0, 6.3))  # pixels; of one object, of several
+RADII = ((5.0, 6.7, 8.8), (4.3, 5.3, 6.4))  # pixels; of one object, of several
 FILLED = 0.85  # share of its box that an outline fills
 FIELD = 32  # numbers along the side of a box of signed distances
-EACH = 60  # real digits of each kind
+EACH = 200  # real digits of each kind
 
 HELD_OUT = torch.zeros(len(KINDS), len(COLOURS), dtype=torch.bool)
 for _kind in range(len(KINDS)):
@@ -337,12 +337,13 @@ def fields(split="train"):
     return torch.stack(found), counts.cumsum(0) - counts, counts
 
 
-def render(table, generator, split="train", device="cpu"):
+def render(table, generator, split="train", device="cpu", noise=0.02):
     """Pictures (n, 3, 32, 32) in [0, 1] of complete scenes (n, 6), anti-aliased.
 
     What no attribute says is drawn at random: the exact place and size, a small turn, a shade, the
     ground, and whose handwriting a digit is (split: of MNIST's "train" or "test" digits). Random
-    numbers are drawn where the generator is; the pictures are computed on the device.
+    numbers are drawn where the generator is; the pictures are computed on the device. noise: the
+    deviation of what is added to each pixel, alike in the three colours.
     Raises ValueError for a scene of which something but the place is unsaid.
     """
     table = _table(table)
@@ -386,8 +387,8 @@ def render(table, generator, split="train", device="cpu"):
             cover, paint = _object(outlines[outline].to(device), *(p.to(device) for p in parts))
             mine = mine.to(device)
             x[mine] = torch.lerp(x[mine], paint, cover)
-    noise = torch.randn(n, 1, SIDE, SIDE, generator=generator)
-    return (x + 0.02 * noise.to(device)).clamp(0, 1)
+    grain = torch.randn(n, 1, SIDE, SIDE, generator=generator)
+    return (x + noise * grain.to(device)).clamp(0, 1)
 
 
 def _object(outline, radius, centre, tilt, phase, texture, colour):

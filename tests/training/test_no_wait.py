@@ -15,6 +15,7 @@ from genai_utils.language import bert, fill_in, gpt, policy, regression, rlhf, t
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
+    clip,
     cross_attention,
     diffusion,
     dit,
@@ -121,6 +122,15 @@ def preferred():
     return ids(), ids().flip(0), -torch.ones(4), -torch.ones(4)
 
 
+def small_clip(**options):
+    sizes = {"dim": 6, "channels": 4, "width": 8, "text": 8, "heads": 2}
+    return clip.small_clip(len(scenes.WORDS), scenes.CONTEXT, **sizes, **options)
+
+
+def scenes_and_captions():
+    return scenes.SceneBatches(4)(0)
+
+
 def latent_model(kind, net):
     config = gpt.GPTConfig(len(scenes.WORDS), scenes.CONTEXT, 1, 4, 16)
     text = cross_attention.TextEncoder(transformer.Stack(config, causal=True))
@@ -196,6 +206,11 @@ MODELS = {
         (lambda: autoencoder.Autoencoder(8, 3, 8), images),
         (lambda: autoencoder.Autoencoder(8, 3, 8, "conv", binary=True), images),
         (lambda: autoencoder.Autoencoder(8, 3, 8, "transposed"), images),
+    ],
+    clip.CLIP: [
+        (small_clip, scenes_and_captions),
+        (lambda: small_clip(mean=(0.1,) * 3, std=(0.5,) * 3), scenes_and_captions),
+        (lambda: small_clip(objective="identity"), scenes_and_captions),
     ],
     divergence.LinearGenerator: [(divergence.LinearGenerator, lambda: torch.randn(7))],
     gan.GAN: [

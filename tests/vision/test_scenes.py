@@ -198,6 +198,8 @@ def test_pictures_are_colours_in_range_and_of_their_generator():
     assert x.min() >= 0 and x.max() <= 1
     assert torch.equal(x, scenes.render(table, generator(1)))
     assert not torch.equal(x, scenes.render(table, generator(2)))
+    smooth = scenes.render(table, generator(1), noise=0.0)
+    assert 0.015 < (x - smooth).std() < 0.02
 
 
 @pytest.mark.parametrize("name", scenes.COLOURS)
