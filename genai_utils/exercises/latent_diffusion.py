@@ -15,6 +15,119 @@ def _generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
+# --- all_agree -----------------------------------------------------------------------------------
+
+
+def _tables(seed, silent=False, nothing=False):
+    g = _generator(seed)
+    cases = []
+    for n, k in ((12, 3), (15, 4), (11, 2)):
+        said = torch.randint(0, 4, (n, k), generator=g)
+        said = said.masked_fill(torch.rand(n, k, generator=g) < 0.3, -1)
+        said[:, 0] = torch.randint(0, 4, (n,), generator=g)  # something is said of each
+        said[0, 1] = -1
+        seen = torch.where(said == -1, torch.randint(0, 4, (n, k), generator=g), said)
+        wrong = torch.rand(n, generator=g) < 0.4
+        wrong[:3] = torch.tensor([False, True, True])
+        seen[:, 0] = torch.where(wrong, (seen[:, 0] + 1) % 4, seen[:, 0])
+        if silent:
+            said[2:5] = -1
+        if nothing:
+            said[:] = -1
+        cases.append((seen, said))
+    return cases
+
+
+def _checked(said):
+    known = said != -1
+    if not known.any():
+        raise ValueError("said")
+    return known, known.any(1)
+
+
+def _shares(how):
+    def found(seen, said):
+        known, counts = _checked(said)
+        return how(seen, said, known, counts)
+
+    return found
+
+
+exercise(
+    scene_judge.all_agree,
+    cases=_tables,
+    mistakes={
+        "attributes instead of pictures": (
+            _shares(lambda seen, said, known, counts: (seen == said)[known].double().mean()),
+            "You count attributes. A picture counts as right only where all that was said is seen.",
+        ),
+        "unsaid counts as wrong": (
+            _shares(
+                lambda seen, said, known, counts: (seen == said).all(1)[counts].double().mean()
+            ),
+            "What was not said counts as wrong in yours. There anything may be seen.",
+        ),
+        "one is enough": (
+            _shares(
+                lambda seen, said, known, counts: (
+                    ((seen == said) & known).any(1)[counts].double().mean()
+                )
+            ),
+            "In yours one thing that agrees is enough. All that was said has to be seen.",
+        ),
+        "only complete ones": (
+            _shares(
+                lambda seen, said, known, counts: (
+                    (seen == said).all(1).double().sum() / known.all(1).sum().clamp(min=1)
+                )
+            ),
+            "You count only pictures of which everything was said.",
+        ),
+        "what is wrong": (
+            _shares(
+                lambda seen, said, known, counts: (
+                    1 - ((seen == said) | ~known).all(1)[counts].double().mean()
+                )
+            ),
+            "That is the share of pictures that do not agree.",
+        ),
+        "a count": (
+            _shares(
+                lambda seen, said, known, counts: (
+                    ((seen == said) | ~known).all(1)[counts].double().sum()
+                )
+            ),
+            "You return how many agree. Return their share.",
+        ),
+    },
+    clauses={
+        "nothing said of some": Clause(
+            lambda seed: _tables(seed, silent=True),
+            "A picture of which nothing was said agrees with anything. It does not count, neither "
+            "above nor below the line.",
+            _shares(
+                lambda seen, said, known, counts: ((seen == said) | ~known).all(1).double().mean()
+            ),
+        ),
+        "nothing said at all": Clause(
+            lambda seed: _tables(seed, nothing=True),
+            "Where nothing was said of any picture there is no share: raise ValueError.",
+            lambda seen, said: (
+                scene_judge.all_agree(seen, said)
+                if (said != -1).any()
+                else torch.tensor(1.0, dtype=torch.float64)
+            ),
+            raises=ValueError,
+        ),
+    },
+    hints=[
+        "First for each attribute: it is fine where seen == said, or where nothing was said.",
+        "Then for each picture: .all(1). And which pictures count: (said != -1).any(1).",
+        "right[counts].double().mean(), after the error.",
+    ],
+)
+
+
 # --- latent_statistics ---------------------------------------------------------------------------
 
 
@@ -91,8 +204,8 @@ exercise(
         "mean = z.mean((0, 2, 3)); to take it off it needs the shape (C, 1, 1).",
         "std = (z - mean[:, None, None]).square().mean((0, 2, 3)).sqrt(), and torch.where for 0.",
     ],
-    grad=True,
 )
+
 
 # --- cross_attention -----------------------------------------------------------------------------
 
@@ -219,6 +332,7 @@ exercise(
     grad=["q", "k", "v"],
 )
 
+
 # --- without_some --------------------------------------------------------------------------------
 
 
@@ -297,6 +411,7 @@ exercise(
     ],
 )
 
+
 # --- composed ------------------------------------------------------------------------------------
 
 
@@ -374,117 +489,6 @@ exercise(
     grad=True,
 )
 
-# --- all_agree -----------------------------------------------------------------------------------
-
-
-def _tables(seed, silent=False, nothing=False):
-    g = _generator(seed)
-    cases = []
-    for n, k in ((12, 3), (15, 4), (11, 2)):
-        said = torch.randint(0, 4, (n, k), generator=g)
-        said = said.masked_fill(torch.rand(n, k, generator=g) < 0.3, -1)
-        said[:, 0] = torch.randint(0, 4, (n,), generator=g)  # something is said of each
-        said[0, 1] = -1
-        seen = torch.where(said == -1, torch.randint(0, 4, (n, k), generator=g), said)
-        wrong = torch.rand(n, generator=g) < 0.4
-        wrong[:3] = torch.tensor([False, True, True])
-        seen[:, 0] = torch.where(wrong, (seen[:, 0] + 1) % 4, seen[:, 0])
-        if silent:
-            said[2:5] = -1
-        if nothing:
-            said[:] = -1
-        cases.append((seen, said))
-    return cases
-
-
-def _checked(said):
-    known = said != -1
-    if not known.any():
-        raise ValueError("said")
-    return known, known.any(1)
-
-
-def _shares(how):
-    def found(seen, said):
-        known, counts = _checked(said)
-        return how(seen, said, known, counts)
-
-    return found
-
-
-exercise(
-    scene_judge.all_agree,
-    cases=_tables,
-    mistakes={
-        "attributes instead of pictures": (
-            _shares(lambda seen, said, known, counts: (seen == said)[known].double().mean()),
-            "You count attributes. A picture counts as right only where all that was said is seen.",
-        ),
-        "unsaid counts as wrong": (
-            _shares(
-                lambda seen, said, known, counts: (seen == said).all(1)[counts].double().mean()
-            ),
-            "What was not said counts as wrong in yours. There anything may be seen.",
-        ),
-        "one is enough": (
-            _shares(
-                lambda seen, said, known, counts: (
-                    ((seen == said) & known).any(1)[counts].double().mean()
-                )
-            ),
-            "In yours one thing that agrees is enough. All that was said has to be seen.",
-        ),
-        "only complete ones": (
-            _shares(
-                lambda seen, said, known, counts: (
-                    (seen == said).all(1).double().sum() / known.all(1).sum().clamp(min=1)
-                )
-            ),
-            "You count only pictures of which everything was said.",
-        ),
-        "what is wrong": (
-            _shares(
-                lambda seen, said, known, counts: (
-                    1 - ((seen == said) | ~known).all(1)[counts].double().mean()
-                )
-            ),
-            "That is the share of pictures that do not agree.",
-        ),
-        "a count": (
-            _shares(
-                lambda seen, said, known, counts: (
-                    ((seen == said) | ~known).all(1)[counts].double().sum()
-                )
-            ),
-            "You return how many agree. Return their share.",
-        ),
-    },
-    clauses={
-        "nothing said of some": Clause(
-            lambda seed: _tables(seed, silent=True),
-            "A picture of which nothing was said agrees with anything. It does not count, neither "
-            "above nor below the line.",
-            _shares(
-                lambda seen, said, known, counts: ((seen == said) | ~known).all(1).double().mean()
-            ),
-        ),
-        "nothing said at all": Clause(
-            lambda seed: _tables(seed, nothing=True),
-            "Where nothing was said of any picture there is no share: raise ValueError.",
-            lambda seen, said: (
-                scene_judge.all_agree(seen, said)
-                if (said != -1).any()
-                else torch.tensor(1.0, dtype=torch.float64)
-            ),
-            raises=ValueError,
-        ),
-    },
-    hints=[
-        "First for each attribute: it is fine where seen == said, or where nothing was said.",
-        "Then for each picture: .all(1). And which pictures count: (said != -1).any(1).",
-        "right[counts].double().mean(), after the error.",
-    ],
-)
 
 # --- unpatched: find the fault -------------------------------------------------------------------
 
@@ -584,6 +588,7 @@ exercise(
     grad=["tokens"],
 )
 
+
 # --- predictions ---------------------------------------------------------------------------------
 
 PREDICTIONS = (
@@ -602,6 +607,7 @@ PREDICTIONS = (
         ),
     ),
 )
+
 
 # --- open experiments ----------------------------------------------------------------------------
 

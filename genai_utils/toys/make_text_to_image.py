@@ -38,7 +38,7 @@ STEPS, GUIDANCE = 20, 2.0  # of a walk that is measured
 def _fit(model, batches, recipe, name, folder, progress, **options):
     """Train one of the networks; the random numbers of its start are of the recipe's seed."""
     options = {"lr": recipe["lr"], "warmup": recipe["steps"] // 20, "clip": 1.0, "graph": True,
-               "seed": RECIPE["seed"], "title": name, "progress": progress, "every": 100,
+               "seed": RECIPE["seed"], "title": name, "progress": progress, "every": 50,
                "checkpoint": folder and Path(folder) / name, **options}  # fmt: skip
     return fit(model, batches, recipe["steps"], **options)
 

@@ -78,10 +78,6 @@ def ls_zero(z):
     return flat.mean(1), flat.std(1, correction=0)
 
 
-def ls_detached(z):
-    return ls_flat(z.detach())
-
-
 # --- cross_attention -----------------------------------------------------------------------------
 
 
@@ -112,7 +108,7 @@ def ca_batched(q, k, v, heads):
     divides(q.shape[-1], heads)
     B = len(q)
     fold = lambda x: torch.cat(x.chunk(heads, -1))  # noqa: E731
-    w = torch.log_softmax(fold(q) @ fold(k).mT * (q.shape[-1] / heads) ** -0.5, -1).exp()
+    w = torch.softmax(fold(q) @ fold(k).mT * (q.shape[-1] / heads) ** -0.5, -1)
     out = torch.cat((w @ fold(v)).split(B), -1)
     return out, torch.stack(w.split(B), 1)
 
@@ -472,7 +468,7 @@ def up_no_error(tokens, patch, size):
 
 WRONG = [
     *(("latent_statistics", f) for f in (ls_unbiased_far, ls_swapped, ls_of_examples, ls_scalar,
-      ls_absolute, ls_batch_only, ls_sum, ls_with_small, ls_zero, ls_detached)),
+      ls_absolute, ls_batch_only, ls_sum, ls_with_small, ls_zero)),
     *(("cross_attention", f) for f in (ca_only_output, ca_mean_map, ca_of_words, ca_no_softmax,
       ca_twice, ca_residual, ca_values_first, ca_hard, ca_first_word_left_out, ca_silent,
       ca_overflow)),
