@@ -125,7 +125,7 @@ class JudgeBatches:
 
 def train_judge(steps, batch_size=128, seed=1_000, device="cpu", width=32, **options):
     """A judge from pictures of its own seed; the options are those of `fit`."""
-    options = {"lr": 3e-3, "warmup": min(50, steps), "clip": 1.0, "graph": True, **options}
+    options = {"lr": 3e-3, "warmup": min(50, steps // 10), "clip": 1.0, "graph": True, **options}
     with kept_random_state():
         torch.manual_seed(seed)
         model = SceneJudge(width).to(device)

@@ -87,9 +87,9 @@ def test_it_learns_to_give_back_what_it_saw_and_the_weight_holds_the_latent_smal
         torch.manual_seed(2)
         coder = small(weight=weight)
         first = (coder.decode(coder.encode(x)) - x).square().mean().item()
-        coder = fit(coder, lambda step: x, 150, lr=5e-3, progress=False).model
+        coder = fit(coder, lambda step: x, 100, lr=5e-3, progress=False).model
         last = (coder.decode(coder.encode(x)) - x).square().mean().item()
-        assert last < (0.2 if weight == 0 else 0.9) * first
+        assert last < (0.4 if weight == 0 else 0.9) * first
         sizes.append(coder.loss(x)["kl"].item())
     assert sizes[1] < 0.5 * sizes[0]
 
