@@ -1,4 +1,4 @@
-"""Exercises of notebook 28_clip: the loss, zero-shot classes, recall, the gap, and where to read."""
+"""Exercises of notebook 28_clip: the loss, zero-shot, recall, the gap, and where to read."""
 
 import torch
 import torch.nn.functional as F
@@ -18,89 +18,116 @@ def _generator(seed):
 # --- contrastive_loss ----------------------------------------------------------------------------
 
 
-def _tables(seed, times=3.0):
+def _batches(seed, scales=(3.0, 5.0, 2.0)):
     g = _generator(seed)
-    return [(times * torch.randn(B, B, generator=g),) for B in (3, 4, 7)]
+    cases = []
+    for (B, d), scale in zip(((3, 5), (4, 6), (7, 4)), scales, strict=True):
+        images = (0.3 + 2 * torch.rand(B, 1, generator=g)) * torch.randn(B, d, generator=g)
+        sentences = (0.3 + 2 * torch.rand(B, 1, generator=g)) * torch.randn(B, d, generator=g)
+        cases.append((images, sentences, scale))
+    return cases
 
 
-def _oblong(seed):
+def _unpaired(seed):
     g = _generator(seed)
-    return [(torch.randn(B, C, generator=g),) for B, C in ((3, 4), (6, 5))]
+    return [
+        (torch.randn(B, 5, generator=g), torch.randn(C, 5, generator=g), 3.0)
+        for B, C in ((3, 4), (6, 5))
+    ]
 
 
-def _own(logits):
-    return torch.arange(len(logits))
+def _table(images, sentences, scale):
+    return scale * F.normalize(images, dim=-1) @ F.normalize(sentences, dim=-1).T
 
 
-def _rows(logits, **options):
-    return F.cross_entropy(logits, _own(logits), **options)
+def _rows(S, **options):
+    return F.cross_entropy(S, torch.arange(len(S)), **options)
 
 
-def _by_hand(logits):
-    if logits.shape[0] != logits.shape[1]:
-        raise ValueError("a square")
-    rows = logits.exp() / logits.exp().sum(1, keepdim=True)
-    columns = logits.exp() / logits.exp().sum(0, keepdim=True)
+def _both(S, **options):
+    return (_rows(S, **options) + _rows(S.T, **options)) / 2
+
+
+def _by_hand(images, sentences, scale):
+    contrastive.contrastive_loss(images, sentences, 1.0)  # the error
+    e = _table(images, sentences, scale).exp()
+    rows, columns = e / e.sum(1, keepdim=True), e / e.sum(0, keepdim=True)
     return -(rows.diagonal().log().mean() + columns.diagonal().log().mean()) / 2
 
 
-def _cut(logits):
-    n = min(logits.shape)
-    return (_rows(logits[:n, :n]) + _rows(logits[:n, :n].T)) / 2
+def _cut(images, sentences, scale):
+    n = min(len(images), len(sentences))
+    return _both(_table(images[:n], sentences[:n], scale))
+
+
+def _one_softmax(images, sentences, scale):
+    S = _table(images, sentences, scale)
+    return -S.flatten().log_softmax(0).view_as(S).diagonal().mean()
 
 
 exercise(
     contrastive.contrastive_loss,
-    cases=_tables,
+    cases=_batches,
     mistakes={
         "rows only": (
-            lambda logits: _rows(logits),
+            lambda images, sentences, scale: _rows(_table(images, sentences, scale)),
             "You ask only which sentence belongs to each image. The other way round counts as "
             "much: which image belongs to each sentence.",
         ),
         "columns only": (
-            lambda logits: _rows(logits.T),
+            lambda images, sentences, scale: _rows(_table(images, sentences, scale).T),
             "You ask only which image belongs to each sentence. The other way round counts as "
             "much: which sentence belongs to each image.",
         ),
         "both, not halved": (
-            lambda logits: _rows(logits) + _rows(logits.T),
+            lambda images, sentences, scale: 2 * _both(_table(images, sentences, scale)),
             "You added both directions. The loss is the mean of the two.",
         ),
         "sum over the batch": (
-            lambda logits: (_rows(logits, reduction="sum") + _rows(logits.T, reduction="sum")) / 2,
+            lambda images, sentences, scale: _both(
+                _table(images, sentences, scale), reduction="sum"
+            ),
             "You added over the batch. The loss is a mean over it, so that its size does not grow "
             "with B.",
         ),
         "one softmax over the table": (
-            lambda logits: -logits.flatten().log_softmax(0).view_as(logits).diagonal().mean(),
+            _one_softmax,
             "You took one softmax over the whole table. Each row and each column has its own.",
         ),
         "sign": (
-            lambda logits: -(_rows(logits) + _rows(logits.T)) / 2,
+            lambda images, sentences, scale: -_both(_table(images, sentences, scale)),
             "Yours is the mean log-probability. A loss is minus that.",
         ),
-        "each against the identity": (
-            lambda logits: F.binary_cross_entropy_with_logits(logits, torch.eye(len(logits))),
+        "yes or no": (
+            lambda images, sentences, scale: F.binary_cross_entropy_with_logits(
+                _table(images, sentences, scale), torch.eye(len(images))
+            ),
             "You treat each cell as a question of its own, yes or no. CLIP's question is which of "
             "a row, or of a column.",
         ),
-        "probability": (
-            lambda logits: (
-                -(logits.softmax(1).diagonal().mean() + logits.softmax(0).diagonal().mean()) / 2
-            ),
-            "You took the probability of the pair. The loss is minus its logarithm.",
+        "inner products": (
+            lambda images, sentences, scale: _both(scale * images @ sentences.T),
+            "Your vectors keep their length. A cosine is the product of two vectors of length 1.",
+        ),
+        "divided by the scale": (
+            lambda images, sentences, scale: _both(_table(images, sentences, 1 / scale)),
+            "You divide by the scale. It is 1 over the temperature: it multiplies.",
+        ),
+        "no scale": (
+            lambda images, sentences, scale: _both(_table(images, sentences, 1.0)),
+            "The scale is left out. Cosines lie between -1 and 1: a softmax of them is nearly "
+            "even.",
         ),
     },
     clauses={
-        "large logits": Clause(
-            lambda seed: _tables(seed, 300.0),
-            "Logits may be large: exp(100) is infinite in float32. F.cross_entropy, or "
+        "a large scale": Clause(
+            lambda seed: _batches(seed, (300.0, 200.0, 500.0)),
+            "The scale may be large: exp(300) is infinite in float32. F.cross_entropy, or "
             "log_softmax, never takes that exponential.",
             _by_hand,
         ),
-        "a square": Clause(
-            _oblong,
+        "as many sentences": Clause(
+            _unpaired,
             "Where there are not as many sentences as images, some have no partner: raise "
             "ValueError.",
             _cut,
@@ -108,13 +135,13 @@ exercise(
         ),
     },
     hints=[
-        "Each row is a classification: B classes, and the right one of row i is i.",
-        "F.cross_entropy(logits, torch.arange(B)) is that of the rows. What are the columns of "
-        "logits in logits.T?",
-        "(cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2, after a look at the "
-        "shape.",
+        "F.normalize(x, dim=-1) brings vectors to length 1. The table of cosines is a product of "
+        "two matrices.",
+        "Each row is a classification: B classes, and the right one of row i is i. What are the "
+        "columns of S in S.T?",
+        "(F.cross_entropy(S, own) + F.cross_entropy(S.T, own)) / 2, with own = torch.arange(B).",
     ],
-    grad=True,
+    grad=["images", "sentences"],
 )
 
 
@@ -197,9 +224,9 @@ exercise(
             "These are the scaled cosines. Their softmax is what is asked for.",
         ),
         "mean of probabilities": (
-            lambda images, prompts, scale=100.0: torch.stack([
-                _fit(images, prompts[:, p : p + 1], scale) for p in range(prompts.shape[1])
-            ]).mean(0),
+            lambda images, prompts, scale=100.0: torch.stack(
+                [_fit(images, prompts[:, p : p + 1], scale) for p in range(prompts.shape[1])]
+            ).mean(0),
             "You classify with each prompt and average the probabilities. CLIP averages the "
             "vectors: one for each class, which can be kept.",
         ),
@@ -232,22 +259,21 @@ exercise(
 def _similar(seed):
     g = _generator(seed)
     cases = []
-    for n, k in ((4, 1), (5, 2), (9, 3)):
-        S = torch.randn(n, n, generator=g) + torch.eye(n) * torch.rand((), generator=g)
-        cases.append((S, k))
+    for n, m, k in ((4, 6, 1), (5, 8, 2), (9, 11, 3)):
+        cases.append((torch.randn(n, m, generator=g) + torch.eye(n, m), k))
     return cases
 
 
-def _wider(seed):
+def _all_columns(seed):
     g = _generator(seed)
-    return [(torch.randn(n, m, generator=g), k) for n, m, k in ((3, 7, 4), (4, 6, 5))]
+    return [(torch.randn(n, m, generator=g), m) for n, m in ((3, 7), (4, 6))]
 
 
 def _tied(seed):
     g = _generator(seed)
-    cases = [(torch.zeros(4, 4), 2)]
+    cases = [(torch.zeros(4, 5), 2)]
     for n in (5, 6):
-        cases.append((torch.randint(3, (n, n), generator=g).float(), 2))
+        cases.append((torch.randint(3, (n, n + 2), generator=g).float(), 2))
     return cases
 
 
@@ -255,10 +281,9 @@ def _out_of_range(seed):
     return [(torch.eye(3), 0), (torch.eye(3), 4), (torch.zeros(2, 5), 6)]
 
 
-def _rank(S, dim=1):
-    own = S.diagonal()
-    own = own[:, None] if dim == 1 else own[None, :]
-    return (S >= own).sum(dim) - 1
+def _rank(S):
+    """How many columns stand before the partner of each row."""
+    return (S.diagonal()[:, None] <= S).sum(1) - 1
 
 
 def _share(hit):
@@ -278,10 +303,10 @@ def _clamped(similarity, k):
     return _share(_rank(similarity) < max(1, min(k, similarity.shape[1])))
 
 
-def _square_only(similarity, k):
-    _in_range(similarity, k)
-    n = len(similarity)
-    return _share(_rank(similarity[:, :n]) < k)
+def _not_all(similarity, k):
+    if k == similarity.shape[1]:
+        raise ValueError("k")
+    return contrastive.recall_at(similarity, k)
 
 
 exercise(
@@ -289,8 +314,12 @@ exercise(
     cases=_similar,
     mistakes={
         "columns": (
-            lambda similarity, k: _share(_rank(similarity, 0) < k),
+            lambda similarity, k: _share(_rank(similarity[:, : len(similarity)].T) < k),
             "You rank within the columns. Each row asks, and the columns are the answers.",
+        ),
+        "partners only": (
+            lambda similarity, k: _share(_rank(similarity[:, : len(similarity)]) < k),
+            "You leave out the columns that are nobody's partner. They compete with the others.",
         ),
         "one too many": (
             lambda similarity, k: _share(_rank(similarity) <= k),
@@ -327,10 +356,10 @@ exercise(
             "number has found nothing.",
             _strict,
         ),
-        "more columns than rows": Clause(
-            _wider,
-            "There may be columns that are nobody's partner. They compete with the others.",
-            _square_only,
+        "all columns": Clause(
+            _all_columns,
+            "k may be as large as the number of columns; recall is then 1.",
+            _not_all,
         ),
         "k out of range": Clause(
             _out_of_range,
@@ -398,9 +427,9 @@ exercise(
             "This is the cosine of the middles, not their distance.",
         ),
         "mean distance": (
-            lambda images, sentences: (
-                torch.cdist(F.normalize(images, dim=-1), F.normalize(sentences, dim=-1)).mean()
-            ),
+            lambda images, sentences: torch.cdist(
+                F.normalize(images, dim=-1), F.normalize(sentences, dim=-1)
+            ).mean(),
             "This is the mean distance of an image and a sentence, which is large within a cloud "
             "too. Take the middles first.",
         ),
@@ -483,9 +512,9 @@ exercise(
             "Now it is read at its first word, which has seen nothing but itself.",
         ),
         "mean of the words": (
-            lambda hidden, ids, end: torch.stack([
-                h[: p + 1].mean(0) for h, p in zip(hidden, _place(ids, end).tolist(), strict=True)
-            ]),
+            lambda hidden, ids, end: torch.stack(
+                [h[: p + 1].mean(0) for h, p in zip(hidden, _place(ids, end).tolist(), strict=True)]
+            ),
             "Now it is the mean over the sentence. Asked for is what stands at its end.",
         ),
     },

@@ -53,7 +53,7 @@ def measured(model, count=TESTED):
 
 @torch.no_grad()
 def make(steps=None, progress=False):
-    """Train and measure; returns the bytes of the weights and the record. DataError without MNIST."""
+    """Train and measure; returns the bytes of the weights and the record. Needs MNIST."""
     steps = STEPS if steps is None else steps
     data.mnist("test")
     if "mnist" not in data.used():

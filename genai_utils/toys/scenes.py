@@ -136,7 +136,7 @@ def bundle():
     )
     body = (
         f'<div class="genai-toyrow genai-scenes"><div class="genai-sheet">{image}</div>'
-        f'<div class="genai-pen"></div></div>'
+        f'<div class="genai-easel"></div></div>'
     )
     return toy_figure(
         "scenes", body, caption, data, "scenesToy", SCRIPTS, STYLES, ALT, "Use fewer channels.",

@@ -50,8 +50,8 @@ class CLIP(nn.Module):
 
     visual: a module (B, C, size, size) → (B, visual.width), with the attributes size, width and
     channels. textual: a causal `Stack`, read at the token `end`. objective: "contrastive",
-    "identity" (the slide by its word), or a function of logits (B, B). mean, std: of the pixels,
-    for each channel; None leaves these as they are.
+    "identity" (the slide by its word), or a function of (images, sentences, scale). mean, std: of
+    the pixels, for each channel; None leaves these as they are.
 
     scale: τ = exp(log_scale), learned, held at 100 or below; at first 1/0.07, as CLIP's.
 
@@ -101,11 +101,13 @@ class CLIP(nn.Module):
     def loss(self, batch):
         """Of a batch (x, ids) of pairs: {"loss", "scale"}; nats for the contrastive objective."""
         x, ids = batch
-        cosines = self.image(x).float() @ self.text(ids).float().T  # (B, B)
-        if self.objective == "identity":
-            return {"loss": identity_loss(cosines), "scale": self.scale.detach()}
+        images, sentences = self.image(x).float(), self.text(ids).float()  # (B, dim) each
         objective = contrastive_loss if self.objective == "contrastive" else self.objective
-        return {"loss": objective(self.scale * cosines), "scale": self.scale.detach()}
+        if objective == "identity":
+            loss = identity_loss(images @ sentences.T)
+        else:
+            loss = objective(images, sentences, self.scale)
+        return {"loss": loss, "scale": self.scale.detach()}
 
 
 def small_clip(vocabulary, context, end=0, dim=48, channels=16, width=96, layers=1, heads=4,
@@ -124,7 +126,7 @@ def small_clip(vocabulary, context, end=0, dim=48, channels=16, width=96, layers
 
 
 def muon(model, lr=0.01):
-    """The optimiser of this chapter: Muon for the matrices of the text's blocks, AdamW for the rest."""
+    """Muon for the matrices of the text's blocks, AdamW for the rest; an `optimizer` of `fit`."""
     return Muon(muon_groups(model, model.textual.blocks), lr=lr)
 
 

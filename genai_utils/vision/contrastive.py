@@ -20,22 +20,26 @@ def unit(x):
     return F.normalize(x, dim=-1)
 
 
-def contrastive_loss(logits):
+def contrastive_loss(images, sentences, scale):
     """CLIP's loss: of all sentences of the batch each image finds its own, and the other way round.
 
-        loss = ½ mean_i −log softmax over j of logits[i, j] at j = i      image → sentence
-             + ½ mean_j −log softmax over i of logits[i, j] at i = j      sentence → image
+        S_ij = τ cos(image i, sentence j)
+        loss = ½ mean_i −log softmax over j of S_ij at j = i      image → sentence
+             + ½ mean_j −log softmax over i of S_ij at i = j      sentence → image
 
-    Only differences within a row or a column matter: a number added to all logits changes nothing.
-    logits (B, B): τ times the cosines, rows images, columns sentences; they may be large, as
-    exp(100) is. Returns a scalar in nats; log B where all logits are alike, 0 for B = 1.
+    Only differences within a row or a column of S matter: a number added to all changes nothing.
+    images, sentences (B, d), of any length, in pairs; scale τ, a number or a tensor, which may be
+    large. Returns a scalar in nats; log B where all cosines are alike, 0 for B = 1.
     Raises ValueError where there are not as many sentences as images.
     Source: Radford et al. 2021, figure 3; lecture item B53.
     """
-    if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
-        raise ValueError(f"logits: expected a square (B, B), got the shape {tuple(logits.shape)}.")
-    own = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    if len(images) != len(sentences):
+        raise ValueError(
+            f"sentences: expected one for each of {len(images)}, got {len(sentences)}."
+        )
+    S = scale * F.normalize(images, dim=-1) @ F.normalize(sentences, dim=-1).T  # (B, B)
+    own = torch.arange(len(S), device=S.device)
+    return (F.cross_entropy(S, own) + F.cross_entropy(S.T, own)) / 2
 
 
 def identity_loss(cosines):
@@ -59,7 +63,7 @@ def simplex(B, d):
     """
     whole(d, "d")
     whole(B, "B", least=2)
-    if B > d + 1:
+    if d + 1 < B:
         raise refusal("B", f"at most d + 1 = {d + 1} vectors in {d} dimensions", f"{B}")
     corners = torch.eye(B, dtype=torch.float64) - 1 / B  # on a plane of B − 1 dimensions
     axes = torch.linalg.svd(corners).Vh[: B - 1]  # (B − 1, B)

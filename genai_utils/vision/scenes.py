@@ -5,7 +5,7 @@
     x = render(table, g)                     # their pictures (8, 3, 32, 32) in [0, 1]
     captions(table, g)                       # "two small striped red circles", …
     ids = encode(captions(table, g))         # the words as numbers (8, CONTEXT)
-    parse("a red 7 at the top")              # a scene of which kind, colour, place and count are said
+    parse("a red 7 at the top")              # kind, colour, place and count of a scene are said
 
 A scene is a row of six whole numbers, one for each of ATTRIBUTES: the place of a word in its list,
 or UNSAID. A table is (n, 6) int64. What a caption leaves unsaid may be anything. Of each kind one
@@ -55,7 +55,7 @@ KIND, COLOUR, SIZE, TEXTURE, PLACE, COUNT = range(6)
 UNSAID = -1
 SAID = torch.tensor([0.9, 0.9, 0.6, 0.6, 0.7, 1.0])  # how often a caption says each attribute
 COUNTED = torch.tensor([0.6, 0.2, 0.2])  # how many scenes hold one, two, three objects
-RADII = ((5.0, 6.7, 8.8), (4.3, 5.3, 6.4))  # pixels; of one object, of several
+RADII = ((5.0, 6.7, 8.8), (4.2, 5.1, 6.1))  # pixels; of one object, of several
 FILLED = 0.85  # share of its box that an outline fills
 FIELD = 32  # numbers along the side of a box of signed distances
 EACH = 200  # real digits of each kind
@@ -122,7 +122,7 @@ def draw(n, generator, unseen=False, said=None):
     """
     n = whole(n, "n")
     said = scene() if said is None else _row(said, "said")
-    pairs = torch.ones_like(HELD_OUT) if unseen is None else HELD_OUT == unseen
+    pairs = torch.ones_like(HELD_OUT) if unseen is None else unseen == HELD_OUT
     for axis in (KIND, COLOUR):
         if said[axis] != UNSAID:
             keep = torch.arange(pairs.shape[axis]) == said[axis]
@@ -307,7 +307,10 @@ def _field(inside):
 
 def _framed(image, side=64):
     """Whether there is ink, (side, side): a digit whose longer side fills FILLED of the box."""
-    down, across = (image > 0.4).any(1).nonzero().flatten(), (image > 0.4).any(0).nonzero().flatten()
+    down, across = (
+        (image > 0.4).any(1).nonzero().flatten(),
+        (image > 0.4).any(0).nonzero().flatten(),
+    )
     image = image[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
     scale = FILLED * side / max(image.shape)
     size = [max(round(scale * n), 1) for n in image.shape]
@@ -415,13 +418,19 @@ def _object(outline, radius, centre, tilt, phase, texture, colour):
 class SceneBatches:
     """Batches of (pictures, ids of their captions) without end, each a function of its step.
 
-    batch_size; seed: of the whole run; unseen, said: as of `draw`; split: whose handwriting; device:
-    where the pictures are made. A step gives the same pairs each time, and no two steps the same.
+    batch_size; seed: of the whole run; unseen, said: as of `draw`; split: whose handwriting;
+    device: where the pictures are made. A step gives the same pairs each time, and no two steps
+    the same.
     """
 
     def __init__(self, batch_size, seed=0, unseen=False, said=None, split="train", device="cpu"):
         self.batch_size, self.seed = whole(batch_size, "batch_size"), whole(seed, "seed", least=0)
         self.unseen, self.said, self.split, self.device = unseen, said, split, device
+
+    def __repr__(self):  # what a checkpoint is known by
+        said = None if self.said is None else self.said.tolist()
+        drawn = f"unseen={self.unseen}, said={said}, split={self.split!r}"
+        return f"SceneBatches({self.batch_size}, seed={self.seed}, {drawn})"
 
     def pairs(self, step):
         """The table, the pictures and the captions of a step."""

@@ -11,106 +11,110 @@ import torch.nn.functional as F
 # --- contrastive_loss ----------------------------------------------------------------------------
 
 
-def square(logits):
-    if logits.ndim != 2 or logits.size(0) != logits.size(1):
-        raise ValueError("not a square")
+def length_one(x):
+    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
-def cl_logsumexp(logits):
-    square(logits)
-    own = logits.diagonal()
-    return ((logits.logsumexp(1) - own).mean() + (logits.logsumexp(0) - own).mean()) / 2
+def cosines(images, sentences):
+    if images.size(0) != sentences.size(0):
+        raise ValueError("no pairs")
+    return length_one(images) @ length_one(sentences).mT
 
 
-def cl_log_softmax(logits):
-    square(logits)
-    both = logits.log_softmax(0) + logits.log_softmax(1)
-    return -both.diagonal().sum() / (2 * len(logits))
+def cl_logsumexp(images, sentences, scale):
+    S = scale * cosines(images, sentences)
+    return (S.logsumexp(0) + S.logsumexp(1)).mean() / 2 - S.diagonal().mean()
 
 
-def cl_loops(logits):
-    square(logits)
-    B, total = len(logits), 0.0
-    for i in range(B):
-        for line in (logits[i], logits[:, i]):
+def cl_log_softmax(images, sentences, scale):
+    S = scale * cosines(images, sentences)
+    both = S.log_softmax(0) + S.log_softmax(1)
+    return -both.diagonal().sum() / (2 * len(S))
+
+
+def cl_loops(images, sentences, scale):
+    S, total = scale * cosines(images, sentences), 0.0
+    for i in range(len(S)):
+        for line in (S[i], S[:, i]):
             total = total - (line[i] - torch.logsumexp(line, 0))
-    return total / (2 * B)
+    return total / (2 * len(S))
 
 
-def cl_soft_targets(logits):
-    square(logits)
-    eye = torch.eye(len(logits), dtype=logits.dtype)
-    return 0.5 * F.cross_entropy(logits, eye) + 0.5 * F.cross_entropy(logits.mT, eye)
+def cl_soft_targets(images, sentences, scale):
+    S = scale * cosines(images, sentences)
+    eye = torch.eye(len(S), dtype=S.dtype)
+    return 0.5 * F.cross_entropy(S, eye) + 0.5 * F.cross_entropy(S.mT, eye)
 
 
-def cl_image_side(logits):
-    square(logits)
-    return F.cross_entropy(logits, torch.arange(len(logits)))
+def cl_image_side(images, sentences, scale):
+    S = scale * cosines(images, sentences)
+    return F.cross_entropy(S, torch.arange(len(S)))
 
 
-def cl_text_side(logits):
-    square(logits)
-    return F.cross_entropy(logits.T, torch.arange(len(logits)))
+def cl_text_side(images, sentences, scale):
+    S = scale * cosines(images, sentences)
+    return F.cross_entropy(S.T, torch.arange(len(S)))
 
 
-def cl_twice(logits):
-    return 2 * cl_logsumexp(logits)
+def cl_twice(images, sentences, scale):
+    return 2 * cl_logsumexp(images, sentences, scale)
 
 
-def cl_summed(logits):
-    return len(logits) * cl_logsumexp(logits)
+def cl_summed(images, sentences, scale):
+    return len(images) * cl_logsumexp(images, sentences, scale)
 
 
-def cl_negative(logits):
-    return -cl_logsumexp(logits)
+def cl_negative(images, sentences, scale):
+    return -cl_logsumexp(images, sentences, scale)
 
 
-def cl_sigmoid(logits):
+def cl_sigmoid(images, sentences, scale):
     """SigLIP's loss."""
-    square(logits)
-    sign = 2 * torch.eye(len(logits)) - 1
-    return -F.logsigmoid(sign * logits).sum(1).mean()
+    S = scale * cosines(images, sentences)
+    sign = 2 * torch.eye(len(S)) - 1
+    return -F.logsigmoid(sign * S).sum(1).mean()
 
 
-def cl_squares(logits):
-    square(logits)
-    return ((logits - torch.eye(len(logits))) ** 2).mean()
+def cl_squares(images, sentences, scale):
+    return ((cosines(images, sentences) - torch.eye(len(images))) ** 2).mean()
 
 
-def cl_others_only(logits):
+def cl_others_only(images, sentences, scale):
     """The pair is left out of its own denominator."""
-    square(logits)
-    others = logits.masked_fill(torch.eye(len(logits)).bool(), -math.inf)
-    own = logits.diagonal()
-    return ((others.logsumexp(1) - own).mean() + (others.logsumexp(0) - own).mean()) / 2
+    S = scale * cosines(images, sentences)
+    others = S.masked_fill(torch.eye(len(S)).bool(), -math.inf)
+    return (others.logsumexp(0) + others.logsumexp(1)).mean() / 2 - S.diagonal().mean()
 
 
-def cl_bits(logits):
-    return cl_logsumexp(logits) / math.log(2)
+def cl_bits(images, sentences, scale):
+    return cl_logsumexp(images, sentences, scale) / math.log(2)
 
 
-def cl_any_shape(logits):
-    n = min(logits.shape)
-    return cl_logsumexp(logits[:n, :n])
+def cl_any_length(images, sentences, scale):
+    S = scale * images @ sentences.T
+    return (S.logsumexp(0) + S.logsumexp(1)).mean() / 2 - S.diagonal().mean()
 
 
-def cl_exponentials(logits):
-    square(logits)
-    e = logits.exp()
-    p = e.diagonal() / e.sum(1)
-    q = e.diagonal() / e.sum(0)
+def cl_temperature(images, sentences, scale):
+    return cl_logsumexp(images, sentences, 1 / scale)
+
+
+def cl_any_number(images, sentences, scale):
+    n = min(len(images), len(sentences))
+    return cl_logsumexp(images[:n], sentences[:n], scale)
+
+
+def cl_exponentials(images, sentences, scale):
+    e = (scale * cosines(images, sentences)).exp()
+    p, q = e.diagonal() / e.sum(1), e.diagonal() / e.sum(0)
     return -(p.log() + q.log()).mean() / 2
 
 
-def cl_number(logits):
-    return cl_logsumexp(logits).item()
+def cl_detached(images, sentences, scale):
+    return cl_logsumexp(images, sentences.detach(), scale)
 
 
 # --- zero_shot -----------------------------------------------------------------------------------
-
-
-def length_one(x):
-    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 def zs_plain(images, prompts, scale=100.0):
@@ -238,8 +242,7 @@ def ra_topk(similarity, k):
 
 def ra_columns(similarity, k):
     in_range(similarity, k)
-    rank = (similarity >= similarity.diagonal()[None, :]).sum(0) - 1
-    return (rank < k).double().mean() if len(similarity) == similarity.size(1) else ra_masked(similarity, k)
+    return ra_masked(similarity[:, : len(similarity)].T, min(k, len(similarity)))
 
 
 def ra_kind(similarity, k):
@@ -259,7 +262,9 @@ def ra_square_part(similarity, k):
 
 
 def ra_first_only(similarity, k):
-    return ra_masked(similarity, 1) if k >= 1 and k <= similarity.size(1) else in_range(similarity, k)
+    return (
+        ra_masked(similarity, 1) if k >= 1 and k <= similarity.size(1) else in_range(similarity, k)
+    )
 
 
 def ra_next(similarity, k):
@@ -413,7 +418,8 @@ def ev_count(hidden, ids, end):
 WRONG = [
     *(("contrastive_loss", f) for f in (
         cl_image_side, cl_text_side, cl_twice, cl_summed, cl_negative, cl_sigmoid, cl_squares,
-        cl_others_only, cl_bits, cl_any_shape, cl_exponentials, cl_number,
+        cl_others_only, cl_bits, cl_any_length, cl_temperature, cl_any_number, cl_exponentials,
+        cl_detached,
     )),
     *(("zero_shot", f) for f in (
         zs_first_prompt, zs_raw_prompts, zs_short_classes, zs_raw_images, zs_over_images,

@@ -82,7 +82,7 @@ function scenesToy(root, data) {
     pen.imageSmoothingEnabled = false;
     for (let i = 0; i < n; i++) {
       const [u, v] = [i % across, Math.floor(i / across)];
-      pen.globalAlpha = 0.08 + 0.92 * ((cosines[i] - low) / (high - low || 1)) ** 4;
+      pen.globalAlpha = 0.15 + 0.85 * ((cosines[i] - low) / (high - low || 1)) ** 3;
       pen.drawImage(sheet, u * side, v * side, side, side, u * cell, v * cell, cell, cell);
     }
     pen.globalAlpha = 1;
@@ -163,9 +163,9 @@ function scenesToy(root, data) {
     radio.setAttribute("aria-label", name);
     radio.checked = rgb === colour;
     radio.addEventListener("change", () => (colour = rgb));
-    const dot = element("span", { title: name });
-    dot.style.background = `rgb(${rgb.map((v) => Math.round(255 * v)).join(" ")})`;
-    palette.append(element("label", {}, radio, dot));
+    const spot = element("span", { title: name });
+    spot.style.background = `rgb(${rgb.map((v) => Math.round(255 * v)).join(" ")})`;
+    palette.append(element("label", {}, radio, spot));
   }
 
   // ---- put together
@@ -177,7 +177,7 @@ function scenesToy(root, data) {
     element("div", { className: "genai-buttons genai-tries" }, ...tries),
     status,
   );
-  part("pen").replaceChildren(
+  part("easel").replaceChildren(
     element("span", { className: "genai-name", textContent: "or draw" }),
     drawing, palette,
     element("div", { className: "genai-buttons" }, button("Clear", clear)),
