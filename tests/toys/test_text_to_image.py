@@ -14,6 +14,10 @@ from genai_utils.vision import scenes
 
 TOY = "const toy = document.querySelector('.genai').genaiTextToImage;"
 SAYS = "return document.querySelector('.genai-status').textContent"
+made = pytest.mark.skipif(
+    not (toy_module.WEIGHTS / "text_to_image.json").exists(),
+    reason="its weights are to be made: python -m genai_utils.toys.make text_to_image",
+)
 SHOWN = ".genai-trail figure:not([hidden])"
 RECORD = {
     "test": {"seen": {"pair": 0.9}, "unseen": {"pair": 0.7}, "shuffled": {"pair": 0.05}},
@@ -90,6 +94,19 @@ def test_the_page_has_the_very_weights_that_are_kept(model):
     again = page_bytes.rounded_copy(model)
     for name, weight in toy_module.state_of(again).items():
         torch.testing.assert_close(weight, exact[name], rtol=1e-6, atol=1e-9)
+
+
+@made
+def test_the_weights_of_the_package_are_those_of_the_record_and_good_enough():
+    model, record = toy_module.load()
+    assert record["bytes"] == (toy_module.WEIGHTS / "text_to_image.safetensors").stat().st_size
+    assert record["parameters"] == toy_module.counts(model)
+    assert {name: record[name] for name in make_text_to_image.RECIPE} == make_text_to_image.RECIPE
+    test = record["test"]
+    assert test["seen"]["pair"] >= 0.9 and test["unseen"]["pair"] >= 0.7
+    assert test["shuffled"]["pair"] < 0.05 and test["judge, seen"]["pair"] > 0.95
+    caption = toy_module.bundle().html.partition("<figcaption>")[2]
+    assert f"{100 * test['unseen']['pair']:.0f} % of those that they never saw" in caption
 
 
 def test_rounding_moves_a_weight_by_half_a_step_and_only_once(model):
