@@ -23,11 +23,25 @@ from torch import nn
 from genai_utils import inputs
 
 from . import scenes
-from .diffusion import Diffusion, cosine_betas, denoised
+from .diffusion import Diffusion, denoised
 from .flow_matching import SCALE, RectifiedFlow, euler, straight
 from .image_model import drawn
 
 KINDS = ("flow", "ddpm")
+
+
+def latent_betas(steps=1_000):
+    """β_1, …, β_T whose roots rise in a straight line, as Stable Diffusion has them.
+
+        √β_t from √0.00085 to √0.012, β scaled by 1,000 / T
+
+    At the end 0.5 % of the variance is data (√ᾱ_T = 0.07). A cosine's ᾱ_T is next to 0, and
+    x̂_0 = (x_T - √(1 - ᾱ_T) ε) / √ᾱ_T blows a small error up. Chapter 27 clips x̂_0 to the range of
+    images; latents have none. Returns (T,) float64. Raises ValueError for fewer than 13 steps.
+    Source: Rombach et al. 2022, their program; Ho et al. 2020 for the straight line of β.
+    """
+    scale = 1_000 / inputs.whole(steps, "steps", least=13)
+    return scale * torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64) ** 2
 
 
 def without_some(ids, end, share, draws):
@@ -74,7 +88,7 @@ class LatentDiffusion(nn.Module):
             self.walker = RectifiedFlow(coder.side, coder.latent, net=net)
             self.walker.classes = net.condition.classes  # "none" of guidance: the empty sentence
         else:
-            self.walker = Diffusion(net, cosine_betas(T))
+            self.walker = Diffusion(net, latent_betas(T))
 
     @property
     def net(self):

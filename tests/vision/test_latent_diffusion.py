@@ -8,11 +8,17 @@ from genai_utils.language.transformer import Stack
 from genai_utils.training import TensorBatches, fit
 from genai_utils.vision import scenes
 from genai_utils.vision.cross_attention import TextEncoder, text_unet
-from genai_utils.vision.diffusion import guided, noised
+from genai_utils.vision.diffusion import cumulative, guided, noised
 from genai_utils.vision.dit import DiT
 from genai_utils.vision.flow_matching import heun, straight
 from genai_utils.vision.image_coder import ImageCoder, Pixels
-from genai_utils.vision.latent_diffusion import LatentDiffusion, composed, scene_pairs, without_some
+from genai_utils.vision.latent_diffusion import (
+    LatentDiffusion,
+    composed,
+    latent_betas,
+    scene_pairs,
+    without_some,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +115,17 @@ def test_it_learns_what_a_word_looks_like(kind):
     g = torch.Generator().manual_seed(0)
     x = model.draw(["red"] * 20 + ["blue"] * 20, steps=10, guidance=1.0, generator=g)
     assert x[:20].mean() - x[20:].mean() > 0.5
+
+
+def test_the_schedule_is_stable_diffusions():
+    beta = latent_betas()
+    assert beta[0].item() == pytest.approx(0.00085) and beta[-1].item() == pytest.approx(0.012)
+    gaps = beta.sqrt().diff()
+    torch.testing.assert_close(gaps, gaps.mean().expand_as(gaps))
+    assert cumulative(beta)[-1].item() == pytest.approx(0.00466, abs=1e-5)
+    assert cumulative(latent_betas(50))[-1].item() == pytest.approx(0.0047, abs=0.002)
+    with pytest.raises(ValueError, match="steps"):
+        latent_betas(12)
 
 
 # -- walks -----------------------------------------------------------------------------------------
