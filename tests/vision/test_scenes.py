@@ -59,8 +59,9 @@ def test_held_out_pairs_leave_each_word_enough():
     assert scenes.held_out(unseen).all()
     both = scenes.held_out(scenes.draw(2_000, generator(), unseen=None)).double().mean()
     assert 0.15 < both < 0.25
-    half = scenes.scene(colour="white")[None]
-    assert not scenes.held_out(half).any()  # of what kind is not said
+    half = torch.stack([scenes.scene(colour="red"), scenes.scene(kind="circle")])
+    assert scenes.held_out(scenes.scene(kind="circle", colour="red")[None]).all()
+    assert not scenes.held_out(half).any()  # of what kind, or of what colour, is not said
 
 
 def test_what_is_said_holds():
