@@ -26,6 +26,7 @@ from . import scenes
 from .diffusion import Diffusion, denoised
 from .flow_matching import SCALE, RectifiedFlow, euler, straight
 from .image_model import drawn
+from .unet import only_counted
 
 KINDS = ("flow", "ddpm")
 
@@ -237,7 +238,8 @@ def scene_pairs(n, coder, seed=0, unseen=False, said=None, device="cpu", chunk=5
     The pictures are drawn, encoded and forgotten: all that a denoiser is ever shown. unseen, said:
     as of `scenes.draw`. The same n and seed give the same pairs, and fewer are the first of more.
     """
+    n = min(inputs.whole(n, "n"), chunk) if only_counted() else inputs.whole(n, "n")
     many = scenes.SceneBatches(chunk, seed, unseen, said, device=device)
-    parts = [many(step) for step in range(-(-inputs.whole(n, "n") // chunk))]
+    parts = [many(step) for step in range(-(-n // chunk))]
     z = torch.cat([coder.encode(x) for x, _ in parts])[:n]
     return z, torch.cat([ids for _, ids in parts])[:n]
