@@ -39,9 +39,28 @@ function columns(x, d, k) {
   );
 }
 
+// x (n, k) times weight (m, k), plus bias (m) -> (n, m): `linear`, four products at a time.
+function quickLinear(x, weight, bias) {
+  const [m, k] = [bias.length, weight.length / bias.length];
+  const out = new Float32Array((x.length / k) * m);
+  for (let row = 0, at = 0; row < x.length; row += k)
+    for (let o = 0; o < m; o++, at++) {
+      let [a, b, c, d, i, w] = [bias[o], 0, 0, 0, row, o * k];
+      for (; i + 3 < row + k; i += 4, w += 4) {
+        a += x[i] * weight[w];
+        b += x[i + 1] * weight[w + 1];
+        c += x[i + 2] * weight[w + 2];
+        d += x[i + 3] * weight[w + 3];
+      }
+      for (; i < row + k; i++, w++) a += x[i] * weight[w];
+      out[at] = a + b + c + d;
+    }
+  return out;
+}
+
 function latentDiffusion(data) {
   const weights = byteWeights(data.weights);
-  const inLine = (name, x) => linear(x, weights[`${name}.weight`], weights[`${name}.bias`]);
+  const inLine = (name, x) => quickLinear(x, weights[`${name}.weight`], weights[`${name}.bias`]);
   const plus = (x, y) => x.map((v, i) => v + y[i]);
   const [silu] = activations.silu;
   const [gelu] = activations.gelu_tanh;
