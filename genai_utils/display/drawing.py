@@ -18,6 +18,7 @@ from genai_utils.display.drawings import (
     rag,
     scaling,
     structure,
+    text_to_image,
 )
 from genai_utils.display.output import Bundle, escape, require_text, stylesheet
 from genai_utils.inputs import one_of
@@ -31,6 +32,7 @@ DRAWINGS = {  # name -> function
     **prompting.DRAWINGS,
     **rag.DRAWINGS,
     **scaling.DRAWINGS,
+    **text_to_image.DRAWINGS,
     **clip.DRAWINGS,
     **experts.DRAWINGS,
     **lora.DRAWINGS,

@@ -60,11 +60,11 @@ def require_text(value, what):
     return value.strip()
 
 
-def require_size(bundle, advice):
-    """Refuse an output that would make the page slow to load."""
-    if bundle.size > LIMIT:
+def require_size(bundle, advice, most=LIMIT):
+    """Refuse an output that would make the page slow to load; most: bytes."""
+    if bundle.size > most:
         raise ValueError(
-            f"This output is too large for a page: at most {LIMIT // 1000} kB, "
+            f"This output is too large for a page: at most {most // 1000} kB, "
             f"got {bundle.size / 1000:,.0f} kB. {advice}"
         )
 

@@ -22,6 +22,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "rag": "rag",
     "lora": "lora",
     "verdict": "verdict",
+    "text_to_image": "text_to_image",
 }
 
 

@@ -3,6 +3,7 @@
 import base64
 
 from genai_utils.display.output import (
+    LIMIT,
     Bundle,
     escape,
     figcaption,
@@ -13,13 +14,15 @@ from genai_utils.display.output import (
 )
 
 
-def toy_figure(name, body, caption, data, function, scripts, styles, alt, cure, looks="", key=None):
+def toy_figure(
+    name, body, caption, data, function, scripts, styles, alt, cure, looks="", key=None, most=LIMIT
+):  # fmt: skip
     """The output of a toy.
 
     name: of the toy; body: HTML of the figure above its caption; function(root, data): of the
     page, from the files `scripts`; alt: what is printed where no page is; cure: what to do where
     the output is too large; looks: a further class of the figure; key: the text that makes its id,
-    by default that of the data.
+    by default that of the data; most: bytes that it may have.
     """
     identity = unique_id(str(data) if key is None else key)
     html = (
@@ -28,7 +31,7 @@ def toy_figure(name, body, caption, data, function, scripts, styles, alt, cure, 
         f"{figcaption(caption)}{script(identity, function, data, *scripts)}</figure>"
     )
     made = Bundle(text_html=html, text_plain=alt)
-    require_size(made, cure)
+    require_size(made, cure, most)
     return made
 
 

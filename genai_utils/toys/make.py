@@ -8,6 +8,7 @@
     python -m genai_utils.toys.make rag                 see make_rag
     python -m genai_utils.toys.make lora                see make_lora
     python -m genai_utils.toys.make verdict             see make_verdict
+    python -m genai_utils.toys.make text_to_image       see make_text_to_image
 
 The first trains on MNIST's training digits (which must be on this machine), on a processor, in one
 thread, in about two minutes. Two files come out: `digit.safetensors`, the weights in half precision
@@ -35,6 +36,7 @@ from genai_utils.toys import (
     make_prompting,
     make_rag,
     make_scenes,
+    make_text_to_image,
     make_verdict,
 )
 from genai_utils.training import TensorBatches, dynamic_binarize, fit
@@ -151,21 +153,47 @@ def main(arguments=None):
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
     parser.add_argument("toy", choices=list(MAKERS))
+    toys = ["digit", "attention", "denoise", "prompting", "scenes", "text_to_image"]
+    parser.add_argument("toy", choices=toys)
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
+    what = "text_to_image only: a folder for what is done so far; a run goes on from it"
+    parser.add_argument("--checkpoint", help=what)
     options = parser.parse_args(arguments)
-    if options.toy != "denoise":
+    if options.toy not in ("denoise", "text_to_image"):
         os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
         payload, record = MAKERS[options.toy](options.steps, progress=True)
+        makers = {
+            "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
+            "prompting": make_prompting.make, "scenes": make_scenes.make,
+            "text_to_image": make_text_to_image.make,
+        }  # fmt: skip
+        maker = makers[options.toy]
+        more = {"checkpoint": options.checkpoint} if options.toy == "text_to_image" else {}
+        payload, record = maker(options.steps, progress=True, **more)
         file = out / f"{options.toy}.safetensors"
         shipped.write(file, payload, record)
     except (data.DataError, OSError, ValueError) as error:
         say(error, file=sys.stderr)
         return 1
     say(f"{file}: {record['bytes']:,} bytes, {REACHED[options.toy](record)}")
+    if options.toy == "digit":
+        reached = f"{-record['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)"
+    elif options.toy == "denoise":
+        reached = f"{100 * record['test']['right']:.1f} % of the digits asked for are read as such"
+    elif options.toy == "prompting":
+        reached = f"{100 * record['accuracy']['table'][-1]:.1f} % right after all eight examples"
+    elif options.toy == "scenes":
+        reached = f"{100 * record['test']['unseen']:.1f} % of scenes of unseen pairs are read right"
+    elif options.toy == "text_to_image":
+        shares = (100 * record["test"][name]["pair"] for name in ("seen", "unseen"))
+        reached = "kind and colour as asked in {:.1f} %, of unseen pairs {:.1f} %".format(*shares)
+    else:
+        reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
+    say(f"{file}: {record['bytes']:,} bytes, {reached}")
     return 0
 
 

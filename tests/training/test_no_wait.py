@@ -27,18 +27,23 @@ from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
     autoencoder,
     clip,
+    cross_attention,
     diffusion,
+    dit,
     divergence,
     flow,
     flow_matching,
     gan,
     glow,
+    image_coder,
+    latent_diffusion,
     manifold,
     maskgit,
     mixture,
     modes,
     pixel_models,
     pixel_rnn,
+    scene_judge,
     scenes,
     tangent_prop,
     vae,
@@ -142,6 +147,24 @@ def small_clip(**options):
 
 def scenes_and_captions():
     return scenes.SceneBatches(4)(0)
+
+
+def latent_model(kind, net):
+    config = gpt.GPTConfig(len(scenes.WORDS), scenes.CONTEXT, 1, 4, 16)
+    text = cross_attention.TextEncoder(transformer.Stack(config, causal=True))
+    nets = {"dit": lambda: dit.DiT(text, width=16, layers=1),
+            "unet": lambda: cross_attention.text_unet(text, width=8)}  # fmt: skip
+    coder = image_coder.ImageCoder(width=4)
+    return latent_diffusion.LatentDiffusion(coder, nets[net](), kind, T=20)
+
+
+def latents_and_ids():
+    ids = scenes.encode(["a red circle", "two blue 7s at the top", "a star"])
+    return torch.randn(3, 4, 8, 8, generator=generator()), ids
+
+
+def scenes_and_tables():
+    return scene_judge.JudgeBatches(4)(0)
 
 
 BERT = bert.BERTConfig(30, 20, 1, 2, 16, dropout=0.1)
@@ -271,6 +294,15 @@ MODELS = {
             lambda: (images(), images()),
         ),
     ],
+    image_coder.ImageCoder: [
+        (lambda: image_coder.ImageCoder(8, width=4), lambda: torch.rand(3, 3, 8, 8))
+    ],
+    latent_diffusion.LatentDiffusion: [
+        (lambda: latent_model("flow", "dit"), latents_and_ids),
+        (lambda: latent_model("ddpm", "dit"), latents_and_ids),
+        (lambda: latent_model("flow", "unet"), latents_and_ids),
+    ],
+    scene_judge.SceneJudge: [(lambda: scene_judge.SceneJudge(4), scenes_and_tables)],
     flow.Flow: [(lambda lu=lu: flow.Flow(2, 2, 8, lu=lu), points) for lu in (False, True)],
     glow.Glow: [
         (lambda: glow.Glow(8, depth=1, width=6, blocks=1, noise_depth=1), images),

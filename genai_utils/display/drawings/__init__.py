@@ -12,4 +12,5 @@ clip         chapter 28
 experts      chapter 18
 rag          chapter 16
 lora         chapter 15
+text_to_image  chapter 29
 """
