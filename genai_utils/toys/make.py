@@ -128,6 +128,7 @@ MAKERS = {
     "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
     "prompting": make_prompting.make, "scenes": make_scenes.make, "rag": make_rag.make,
     "lora": make_lora.make, "verdict": make_verdict.make,
+    "text_to_image": make_text_to_image.make,
 }  # fmt: skip
 
 REACHED = {  # what the command says of a toy, from its record
@@ -145,6 +146,10 @@ REACHED = {  # what the command says of a toy, from its record
         f"{100 * r['test']['pretrained']:.1f} % of the test sentences right, "
         f"{100 * r['test']['scratch']:.1f} % without pre-training"
     ),
+    "text_to_image": lambda r: (
+        f"kind and colour as asked in {100 * r['test']['seen']['pair']:.1f} %, "
+        f"of unseen pairs {100 * r['test']['unseen']['pair']:.1f} %"
+    ),
 }
 
 
@@ -153,8 +158,6 @@ def main(arguments=None):
         prog="python -m genai_utils.toys.make", description=__doc__.splitlines()[0]
     )
     parser.add_argument("toy", choices=list(MAKERS))
-    toys = ["digit", "attention", "denoise", "prompting", "scenes", "text_to_image"]
-    parser.add_argument("toy", choices=toys)
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
     parser.add_argument("--out", default=digit.WEIGHTS, help="a folder; the package's own")
     what = "text_to_image only: a folder for what is done so far; a run goes on from it"
@@ -165,35 +168,14 @@ def main(arguments=None):
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
     try:
         out = path(options.out, "--out")
-        payload, record = MAKERS[options.toy](options.steps, progress=True)
-        makers = {
-            "digit": make, "attention": make_attention.make, "denoise": make_denoise.make,
-            "prompting": make_prompting.make, "scenes": make_scenes.make,
-            "text_to_image": make_text_to_image.make,
-        }  # fmt: skip
-        maker = makers[options.toy]
         more = {"checkpoint": options.checkpoint} if options.toy == "text_to_image" else {}
-        payload, record = maker(options.steps, progress=True, **more)
+        payload, record = MAKERS[options.toy](options.steps, progress=True, **more)
         file = out / f"{options.toy}.safetensors"
         shipped.write(file, payload, record)
     except (data.DataError, OSError, ValueError) as error:
         say(error, file=sys.stderr)
         return 1
     say(f"{file}: {record['bytes']:,} bytes, {REACHED[options.toy](record)}")
-    if options.toy == "digit":
-        reached = f"{-record['test']['elbo']['coins']:.1f} nats for a test digit (−ELBO)"
-    elif options.toy == "denoise":
-        reached = f"{100 * record['test']['right']:.1f} % of the digits asked for are read as such"
-    elif options.toy == "prompting":
-        reached = f"{100 * record['accuracy']['table'][-1]:.1f} % right after all eight examples"
-    elif options.toy == "scenes":
-        reached = f"{100 * record['test']['unseen']:.1f} % of scenes of unseen pairs are read right"
-    elif options.toy == "text_to_image":
-        shares = (100 * record["test"][name]["pair"] for name in ("seen", "unseen"))
-        reached = "kind and colour as asked in {:.1f} %, of unseen pairs {:.1f} %".format(*shares)
-    else:
-        reached = f"{100 * record['right']['second half']:.1f} % of repeated letters right"
-    say(f"{file}: {record['bytes']:,} bytes, {reached}")
     return 0
 
 
