@@ -538,7 +538,7 @@ EXPERIMENTS = (
         "the first). Budget: one training as long as the chapter's, three seeds of sampling.",
         hand_in="the number of evaluations of the network per image",
         good=(
-            "evaluations of the network are counted, not steps: Heun's method takes two a step",
+            "evaluations of the network are counted, not steps: Heun's method takes two a step.",
             "the distance is given with its spread over seeds, beside the floor of as many images",
             "what was tuned was tuned on validation digits",
             "it says what was tried and did not help",

@@ -6,10 +6,11 @@ from genai_utils.display.drawings.canvas import LEAST, Canvas
 def row(c, y, *texts):
     """Start, one text or two with a delimiter between, Extract, and an arrow into a GPT."""
     x, gap, sign, high = 10, 4, 26, 32
-    wide = (278 - 2 * (sign + gap) - (len(texts) - 1) * (sign + 2 * gap)) / len(texts)
+    room = 278 - 2 * (sign + gap) - (len(texts) - 1) * (sign + 2 * gap)
+    wides = [room * (len(text) + 4) / sum(len(t) + 4 for t in texts) for text in texts]
     c.box(x, y, sign, high, "S", "parameter", round=4)
     x += sign + gap
-    for i, text in enumerate(texts):
+    for i, (text, wide) in enumerate(zip(texts, wides, strict=True)):
         if i:
             c.box(x, y, sign, high, "$", "parameter", round=4)
             x += sign + gap
@@ -52,7 +53,7 @@ def input_forms():
         c.arrow(row(c, y, "context", f"answer {k + 1}").right, head(y).left)
     c.brace((488, 298), (488, 368), depth=6)
     c.text(450, 388, "softmax", LEAST, kind="muted")
-    c.text(150, 388, "S: Start, $: Delimiter, E: Extract", LEAST, kind="muted")
+    c.text(10, 388, "S: Start, $: Delimiter, E: Extract", LEAST, "start", "muted")
     return c
 
 
