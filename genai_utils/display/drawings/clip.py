@@ -14,7 +14,7 @@ def clip():
     """
     c = Canvas(500, 374)
     side, left, top = 50, 262, 132
-    c.text(left + 2 * side, 24, "“two red circles”, “a blue star”, …", LEAST, kind="data")
+    c.text(left + 2 * side, 24, "“a blue star”, …", LEAST, kind="data")
     text = c.box(left, 38, 4 * side, 34, "text network", "operation")
     c.arrow(text.bottom, (text.bottom[0], 96))
     pictures = c.tensor(34, top + 52, 2, 2, size=36, role="data", behind=2)
