@@ -124,7 +124,8 @@ class SubwordTokenizer:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
-        self.index = tokenizer.get_vocab()
+        # the library's dict comes in another order in every process
+        self.index = dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
 
     def __len__(self):
         return self.tokenizer.get_vocab_size()

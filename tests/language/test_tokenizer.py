@@ -142,3 +142,10 @@ def test_a_letter_inside_a_word_is_no_special_token():
     tokenizer = train_wordpiece(["ab ba abab"], 20)
     assert tokenizer.pieces(tokenizer.encode("a##b")) != ["a", "##b"]
     assert tokenizer.tokenizer.decode([tokenizer.index[p] for p in ("a", "##b", "[SEP]")]) == "ab"
+
+
+def test_the_index_has_the_order_of_its_numbers():
+    """The library's own dict has another order in every process; the special ones come first."""
+    tokenizer = train_wordpiece(["a quick brown fox jumps over the lazy dog"] * 3, 60)
+    assert list(tokenizer.index.values()) == list(range(len(tokenizer)))
+    assert tuple(tokenizer.index)[:5] == SPECIAL
