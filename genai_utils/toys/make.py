@@ -163,6 +163,8 @@ def main(arguments=None):
     what = "text_to_image only: a folder for what is done so far; a run goes on from it"
     parser.add_argument("--checkpoint", help=what)
     options = parser.parse_args(arguments)
+    if options.checkpoint and options.toy != "text_to_image":
+        parser.error(f"--checkpoint goes with text_to_image, not with {options.toy}")
     if options.toy not in ("denoise", "text_to_image"):
         os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
