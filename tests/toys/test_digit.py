@@ -138,6 +138,12 @@ def test_the_stand_in_does_not_become_the_toy(monkeypatch, tmp_path, capsys):
     assert "needs MNIST" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_a_checkpoint_that_the_toy_would_not_read_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        make.main(["digit", "--checkpoint", str(tmp_path), "--out", str(tmp_path)])
+    assert "--checkpoint goes with text_to_image, not with digit" in capsys.readouterr().err
+
+
 # -- numbers in the page ---------------------------------------------------------------------------
 
 
@@ -283,9 +289,3 @@ def test_without_its_script_the_toy_shows_a_digit_and_says_how_to_start_it():
     before = digit.bundle().html.partition("<script>")[0]
     assert before.count("<img") == 3 and "<button" not in before
     assert 'class="genai-untrusted"' in before and 'data-figure="toy-digit"' in before
-
-
-def test_a_checkpoint_that_the_toy_would_not_read_is_refused(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        make.main(["digit", "--checkpoint", str(tmp_path), "--out", str(tmp_path)])
-    assert "--checkpoint goes with text_to_image, not with digit" in capsys.readouterr().err
