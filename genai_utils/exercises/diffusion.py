@@ -9,6 +9,8 @@ from genai_utils.vision import diffusion, flow_matching
 
 NOTEBOOK = "27_diffusion"
 
+_each = diffusion.per_example
+
 
 def _random(seed):
     """Two functions: normal numbers of a shape, and numbers between two bounds of a shape."""
@@ -18,10 +20,6 @@ def _random(seed):
         return low + (high - low) * torch.rand(n, generator=g)
 
     return (lambda *shape: torch.randn(*shape, generator=g)), between
-
-
-def _each(value, x):
-    return value.reshape(-1, *[1] * (x.ndim - 1))
 
 
 def _as_images(value, x):

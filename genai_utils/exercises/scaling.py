@@ -405,6 +405,15 @@ def vectors(seed):
     return cases
 
 
+def other_shapes(seed):
+    """Single tokens in a row, and heads of attention, which have an axis more."""
+    g = _generator(seed)
+    return [
+        (torch.randn(*shape, generator=g) + 0.7, torch.randn(shape[-1], generator=g))
+        for shape in ((4, 6), (2, 3, 4, 6), (3, 2, 5, 8))
+    ]
+
+
 def faint(seed):
     """Vectors so short that eps counts, and zeros."""
     cases = [(2e-3 * x, gain) for x, gain in vectors(seed)]
@@ -445,6 +454,14 @@ exercise(
         ),
     },
     clauses={
+        "any shape": Clause(
+            other_shapes,
+            "x may have any number of axes, (n, d) or the heads of attention (B, h, T, d/h): the "
+            "mean is over the last one.",
+            lambda x, gain, eps=1e-6: (
+                gain * x * x.square().mean(min(2, x.ndim - 1), keepdim=True).add(eps).rsqrt()
+            ),
+        ),
         "faint vectors": Clause(
             faint,
             "eps stands below the root, with the mean square: it keeps a vector of zeros from "

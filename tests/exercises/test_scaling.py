@@ -167,7 +167,7 @@ RIGHT = [
     ("rms_norm", slow_norm),
     ("rms_norm", lambda x, gain, eps=1e-6: F.rms_norm(x, x.shape[-1:], gain, eps)),
     ("rms_norm", lambda x, gain, eps=1e-6: gain * (
-        x / ((x * x).mean(2, keepdim=True) + eps).sqrt())),
+        x / ((x * x).mean(x.ndim - 1, keepdim=True) + eps).sqrt())),
 ]  # fmt: skip
 
 WRONG = [
@@ -219,6 +219,8 @@ WRONG = [
     ("rms_norm", lambda x, gain, eps=1e-6: x * x.square().mean(-1, keepdim=True).add(eps).rsqrt()),
     ("rms_norm", lambda x, gain, eps=1e-6: gain * x * x.square().mean(
         0, keepdim=True).add(eps).rsqrt()),
+    ("rms_norm", lambda x, gain, eps=1e-6: gain * x * x.square().mean(
+        2, keepdim=True).add(eps).rsqrt()),
     ("rms_norm", lambda x, gain, eps=1e-6: gain * x * x.square().mean(-1, keepdim=True).add(eps)),
     ("rms_norm", lambda x, gain, eps=1e-6: slow_norm(x, gain, eps).detach()),
     ("rms_norm", lambda x, gain, eps=1e-6: gain + slow_norm(x, 1 + 0 * gain, eps)),

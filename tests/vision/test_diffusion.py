@@ -318,6 +318,10 @@ def test_a_network_of_zeros_says_that_the_image_is_noise_and_data_in_their_share
     eps, bar = chain.eps(x_t, t), chain.bar[t].reshape(3, 1, 1, 1)
     assert torch.allclose(eps, (1 - bar).sqrt() * x_t)
     assert torch.allclose(denoised(x_t, eps, chain.bar[t]), bar.sqrt() * x_t, atol=1e-3)
+    # another network in its place, as a walk has it; its few digits leave those of x_t alone
+    other = chain.eps(x_t, t, net=lambda x, t, y: torch.ones_like(x).bfloat16())
+    assert torch.equal(other, noise_behind(x_t, torch.ones_like(x_t), chain.bar[t]))
+    assert small().chain.eps(x_t, t, net=lambda x, t, y: x.bfloat16()).dtype == x_t.dtype
     model = small(classes=3, output="velocity")
     told(model.chain.net, [])
     y = torch.tensor([0, 2, 1])
