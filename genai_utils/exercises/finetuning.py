@@ -518,7 +518,7 @@ PREDICTIONS = (
         "c",
         "With 100 labels it brings −2.6 ± 5.5 points, with 500 +6.5 ± 4.9, with 5,000 +15.5 ± 3.2 "
         "(section 11.8, three seeds). Extract is a new token: it takes labels to learn what to "
-        "gather there. Read by the mean of all vectors, 100 labels are enough for +5.1 ± 3.5.",
+        "gather there. Read by the mean of all vectors it brings +5.1 ± 3.5 with 100 labels.",
         choices=(
             "with 100: where labels are few, reading matters most",
             "with 500",

@@ -1,7 +1,7 @@
 """A film review read word by word by two classifiers: one was pre-trained, the other was not.
 
-Both are the same small GPT, fine-tuned on the same labelled sentences as in chapter 11; the first
-had read the unlabelled sentences before. `make_verdict` trains them. In the page each gives its
+Both are the same small GPT, fine-tuned on the same labelled sentences of chapter 11; the first had
+read the sentences without labels before. `make_verdict` trains them. In the page each gives its
 verdict after every word, as if the review ended there.
 """
 

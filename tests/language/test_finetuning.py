@@ -123,6 +123,15 @@ def test_the_verdict_reads_the_last_extract_only(gpt):
     assert torch.allclose(net(row), net.head(h[:, 4]))
 
 
+def test_a_verdict_by_the_mean_reads_all_tokens_of_each_row(gpt):
+    net = ft.FineTuned(gpt, 3, reads="mean").eval()
+    x = ft.pack([ft.similarity(some(4), some(6, 1)), ft.similarity(some(2, 2), some(3, 3))], 15)
+    z = sum(ft.sentence_features(ft.features(gpt, x[:, i]), x[:, i]) for i in (0, 1))
+    assert torch.allclose(net(x), net.head(z), atol=1e-6)
+    with pytest.raises(ValueError, match="reads"):
+        ft.FineTuned(gpt, reads="first")
+
+
 def test_both_orders_get_one_score(gpt):
     net = ft.FineTuned(gpt, 3).eval()
     a, b = some(4), some(6, 1)
@@ -164,6 +173,8 @@ def test_a_starting_point_sets_the_dropout(gpt):
     assert not copied(row).equal(copied(row)) and gpt.train()(row).equal(gpt(row))
     with pytest.raises(ValueError, match="dropout"):
         ft.starting_point(gpt, dropout=1)
+    with pytest.raises(TypeError, match="dropout"):
+        ft.starting_point(gpt, dropout="0.1")
 
 
 # --- the losses
@@ -186,7 +197,15 @@ def test_the_loss_is_the_task_and_a_share_of_the_language_model(language_model):
     assert found["loss"].item() == pytest.approx(task.item() + 0.3 * found["lm"].item(), rel=1e-5)
     by_exercise = ft.fine_tuning_loss(net(x), y, language_model(x[:, 0]), x[:, 0], 0.3)
     assert found["loss"].item() == pytest.approx(by_exercise.item(), rel=1e-5)
-    assert "lm" not in ft.FineTuned(language_model).loss((x, y))
+    assert net.model is language_model and "lm" not in ft.FineTuned(language_model).loss((x, y))
+
+
+def test_all_rows_of_an_example_take_part_in_the_auxiliary_loss(gpt):
+    x = ft.pack([ft.similarity(some(4), some(6, 1)), ft.similarity(some(2, 2), some(3, 3))], 15)
+    y, net = ids(1, 0), ft.FineTuned(gpt, aux=0.7)
+    rows = x.flatten(0, 1)
+    expected = ft.fine_tuning_loss(net(x), y, gpt(rows), rows, 0.7)
+    assert net.loss((x, y))["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_next_targets_by_hand():
@@ -241,21 +260,21 @@ def test_it_learns_a_word():
 
 
 def test_accuracy_counts(gpt):
-    net = ft.FineTuned(gpt)
-    x, _ = batch(7)
+    net = ft.FineTuned(ft.starting_point(gpt, dropout=0.9))  # which accuracy leaves out
+    x, _ = batch(40)
     with torch.no_grad():
         said = net.eval()(x).argmax(-1)
     net.train()
     wrong = said.clone()
     wrong[:2] = 1 - wrong[:2]
-    assert net.accuracy(x, wrong, batch_size=3) == pytest.approx(5 / 7)
+    assert net.accuracy(x, wrong, batch_size=3) == pytest.approx(38 / 40)
     assert net.training
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda x, y: (x.clamp(max=3), y), "Extract"),
+        (lambda x, y: (torch.cat([x[:1].clamp(max=3), x[1:]]), y), "Extract"),  # one row has none
         (lambda x, y: (x[:, 0], y), r"\(B, r, T\)"),
         (lambda x, y: (x + V, y), "ids"),
         (lambda x, y: (x, y + 1), "labels"),

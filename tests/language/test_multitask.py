@@ -12,7 +12,7 @@ from genai_utils.language.tokens import IGNORE
 
 
 def test_outputs_follow_from_inputs():
-    rng = random.Random(0)
+    rng, forms = random.Random(0), set()
     for _ in range(200):
         asked, out = multitask.question("translation", rng)
         a, m, _, b, n = asked.split()
@@ -34,6 +34,8 @@ def test_outputs_follow_from_inputs():
         assert 2 <= len(where) <= 3 and len(set(where.values())) == len(where)
         assert out == f"{who} {where[who]}"
         assert multitask.without_document(asked) == f"where is {who}"
+        forms.add((len(where), notes[0] == notes[1], who == notes[-1][0]))
+    assert len(forms) == 8  # two or three people; who is noted twice, or asked for, stands anywhere
 
 
 def test_the_numbers_of_inputs_in_the_docstring():

@@ -163,6 +163,7 @@ def test_the_page_computes_what_pytorch_computes(browser, opened, loaded, width)
 def test_pieces_in_the_page_are_the_tokenizers(browser, opened, loaded):
     root, _ = opened()
     texts = [*(e["text"] for e in loaded[2]["examples"]), "Élan & ½ price: 100% zzyzx-like!"]
+    texts += ["a" * 100, "a" * 101, "so 漢字 then"]  # the longest word, one longer, no piece for it
     for text in texts:
         ids = browser.js("return arguments[0].genaiVerdict.ids(arguments[1])", root, text)
         assert ids == loaded[1].encode(text).tolist()

@@ -25,7 +25,7 @@ function verdictToy(root, data) {
     return ids;
   }
   function words(text) {
-    const plain = text.toLowerCase().normalize("NFD").replace(/\p{Mn}/gu, "");
+    const plain = text.toLowerCase().normalize("NFD").replace(/\p{Mn}/gu, "").replace(/\p{sc=Han}/gu, " $& ");
     return plain.match(/[\p{L}\p{N}]+|[^\s\p{L}\p{N}]/gu) ?? [];
   }
   function judge(text) {
