@@ -164,10 +164,8 @@ def switch(model, names):
     """
     if names is None or isinstance(names, str):
         names = [] if names is None else [names]
-    known, strengths = (
-        adapters(model),
-        names if isinstance(names, dict) else dict.fromkeys(names, 1),
-    )
+    strengths = names if isinstance(names, dict) else dict.fromkeys(names, 1)
+    known = adapters(model)
     for name, s in strengths.items():
         if name not in known:
             raise refusal("names", f"adapters of this model ({', '.join(known) or 'none'})", name)
