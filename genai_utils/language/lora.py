@@ -185,7 +185,8 @@ def merge(model):
 
         W ← W + Σ_name s · (α / r) B A
 
-    Raises ValueError where they are merged already, or the weights are no plain numbers.
+    Raises ValueError where they are merged already, or any of the weights are no plain numbers; the
+    model is then as it was.
     """
     _not_merged(model)
     layers = lora_layers(model).values()

@@ -219,6 +219,8 @@ def test_nothing_to_write_is_the_prompt():
         ({"prompt": torch.zeros(2, 2, dtype=torch.long)}, "T of at least 1"),
         ({"prompt": torch.tensor([3])}, "ids from 0 to 2"),
         ({"n": 8}, "at most 7, the contexts have 8 tokens"),
+        ({"n": 6, "small": gpt(1, context=6)}, "at most 5, the contexts have 6 tokens"),
+        ({"n": 6, "large": gpt(0, context=6)}, "at most 5, the contexts have 6 tokens"),
         ({"k": 0}, "k"),
         ({"temperature": -1.0}, "temperature"),
     ],
