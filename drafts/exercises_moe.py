@@ -395,7 +395,7 @@ PREDICTIONS = (
         "mixture whose experts differ?",
         "a",
         "Whichever copies are chosen, and with whatever gates, the answer is the same: the output "
-        "does not depend on the router, and its gradient is 0 but for rounding (section 18.7).",
+        "does not depend on the router, and its gradient is 0 but for rounding (section 18.8).",
         choices=(
             "zero",
             "about as large: the router is new, and has everything to learn",

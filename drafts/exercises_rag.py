@@ -690,7 +690,7 @@ PREDICTIONS = (
 EXPERIMENTS = (
     Experiment(
         "how-much-doubt",
-        question="The reader of section 16.5 that may say “unknown” saw questions without an "
+        question="The reader of section 16.7 that may say “unknown” saw questions without an "
         "answer in 30 % of its texts. How few are enough? Train it with 30, 10, 3, 1 and 0 %, with "
         "the same number of steps, three seeds each. Measure how often it says “unknown” where no "
         "passage answers, and how often it is right where one does.",

@@ -110,6 +110,12 @@ class Browser:
         """What a script returns; write `return` in it."""
         return self.driver.execute_script(script, *arguments)
 
+    def press(self, *names):
+        """Press the buttons with these words, one after the other, without a frame between."""
+        buttons = "[...document.querySelectorAll('button')]"
+        find = f"{buttons}.find((one) => one.textContent.trim() === name)"
+        self.js(f"for (const name of arguments) {find}.click()", *names)
+
     def wait(self, script, *arguments, seconds=30):
         """The first true value of a script; fails after some seconds."""
         end = time.monotonic() + seconds

@@ -195,16 +195,16 @@ def group_figure(tokens, groups, *, columns=48, title=None):
     groups: a whole number from 0 to 7 for each token, such as the expert it goes to. Its number,
     counted from 1, stands small below the token, so that it can be told without colour.
     columns: letters in a line. title: a short line above.
-    Raises TypeError for tokens that are no strings, ValueError for no token, another number of
-    groups, a group outside of 0 to 7, or fewer than 8 columns.
+    Raises as :func:`token_strip` for the tokens, and ValueError for another number of groups, a
+    group outside of 0 to 7, or fewer than 8 columns.
     """
     tokens, groups = list(tokens), [int(group) for group in groups]
     checked(tokens, [None] * len(tokens))
     whole(columns, "columns", least=8)
     if len(groups) != len(tokens):
         raise refusal("groups", f"one for each of the {len(tokens)} tokens", f"{len(groups)}")
-    if not 0 <= min(groups) <= max(groups) < len(GROUPS):
-        raise refusal("groups", f"numbers from 0 to {len(GROUPS) - 1}", f"{max(groups)}")
+    for group in groups:
+        whole(group, "groups", least=0, most=len(GROUPS) - 1)
     pieces = _place(list(zip(tokens, groups, strict=True)), columns)
     rows = 1 + max((row for row, *_ in pieces), default=0)
     top = 1.2 if title else 0.2

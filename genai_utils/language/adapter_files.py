@@ -11,6 +11,7 @@ import torch
 
 from genai_utils import inputs
 from genai_utils.inputs import refusal
+from genai_utils.training.checkpoint import TEMPORARY, write_file
 
 from .lora import adapters, add_adapter, lora_layers
 
@@ -30,9 +31,9 @@ def save_adapter(model, name, path):
         raise refusal("name", f"one of {', '.join(adapters(model)) or 'no adapters'}", repr(name))
     tensors = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
-        temporary.write_bytes(safetensors.torch.save(tensors, {"alpha": repr(alpha)}))
+        write_file(temporary, safetensors.torch.save(tensors, {"alpha": repr(alpha)}))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -52,22 +53,23 @@ def load_adapter(model, name, path):
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 no dict
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise refusal("path", "a file of save_adapter", f"{path} ({error})") from None
-    ranks = {len(t) for key, t in tensors.items() if key.endswith(".A")}
+    ranks = {n for key, t in tensors.items() if key.endswith(".A") for n in t.shape[:1]}
     paths = {key.rpartition(".")[0] for key in tensors}
     targets = sorted({".".join(at.split(".")[2:]) for at in paths})
-    if len(ranks) != 1 or len(paths) != len(targets) * len(model.blocks):
+    if len(ranks) != 1 or len(tensors) != 2 * len(targets) * len(model.blocks):
         got = f"{len(paths)} matrices of the ranks {sorted(ranks)}"
         raise refusal("path", f"an adapter for {len(model.blocks)} blocks", got)
+    rank, parts = ranks.pop(), dict(model.named_modules())
     for key, t in tensors.items():
-        part = dict(model.named_modules()).get(key.rpartition(".")[0])
-        base = getattr(part, "base", part)
-        side = getattr(base, "in_features" if key.endswith(".A") else "out_features", None)
-        if t.shape[1 if key.endswith(".A") else 0] != side:
+        at, _, which = key.rpartition(".")
+        base = getattr(parts.get(at), "base", parts.get(at))
+        m, n = (getattr(base, side, None) for side in ("out_features", "in_features"))
+        if tuple(t.shape) != {"A": (rank, n), "B": (m, rank)}.get(which):
             raise refusal(
                 "path", "an adapter for this model", f"{key} of {tuple(t.shape)}",
                 "load it beside the base that it was trained on",
             )  # fmt: skip
-    add_adapter(model, name, ranks.pop(), alpha, targets)
+    add_adapter(model, name, rank, alpha, targets)
     with torch.no_grad():
         for key, t in tensors.items():
             at, _, which = key.rpartition(".")

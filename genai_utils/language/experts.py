@@ -154,7 +154,7 @@ def information(labels, chosen, kinds, experts):
     q = torch.bincount(cell, minlength=kinds * experts).double().view(kinds, experts)
     q = q / q.sum()
     apart = q.sum(1, keepdim=True) * q.sum(0)
-    return torch.where(q > 0, q * (q / apart).log(), 0.0).nansum().item()
+    return torch.where(q > 0, q * (q / apart).log(), 0.0).sum().item()
 
 
 def likeness(mixture):

@@ -164,10 +164,8 @@ def switch(model, names):
     """
     if names is None or isinstance(names, str):
         names = [] if names is None else [names]
-    known, strengths = (
-        adapters(model),
-        names if isinstance(names, dict) else dict.fromkeys(names, 1),
-    )
+    strengths = names if isinstance(names, dict) else dict.fromkeys(names, 1)
+    known = adapters(model)
     for name, s in strengths.items():
         if name not in known:
             raise refusal("names", f"adapters of this model ({', '.join(known) or 'none'})", name)
@@ -187,7 +185,8 @@ def merge(model):
 
         W ← W + Σ_name s · (α / r) B A
 
-    Raises ValueError where they are merged already, or the weights are no plain numbers.
+    Raises ValueError where they are merged already, or any of the weights are no plain numbers; the
+    model is then as it was.
     """
     _not_merged(model)
     layers = lora_layers(model).values()

@@ -45,11 +45,6 @@ class Answer(NamedTuple):
     source: str | None
     passage: str | None
 
-    @property
-    def supported(self):
-        """Whether the answer stands word for word in the passage that it cites."""
-        return self.passage is not None and f" {self.text} " in f" {self.passage} "
-
 
 def chunks(source, text, size=100, overlap=20):
     """A text cut into passages of at most `size` words, each of which repeats the last `overlap`.

@@ -84,10 +84,10 @@ class ReadingBatches:
         here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]  # it answers
         person = torch.where(here, who[:, None], person)
         relation = torch.where(here, what[:, None], relation)
-        passages = self._lines(self.told[relation, wording], person, relation, value)
+        passages = _lines(self.told[relation, wording], person, relation, value)
         tags = 1 + torch.arange(K, device=device).expand(B, K)
         passages = torch.cat([tags[..., None], passages], -1)[:, :count]  # (B, K or 0, …)
-        asked = self._lines(self.asked[what, draw(WORDINGS, B)], who, what, what)
+        asked = _lines(self.asked[what, draw(WORDINGS, B)], who, what, what)
         known = known & (count > 0)
         silent = ~known & (self.unknown > 0)
         own = FIRST_VALUE + what * M + value.gather(1, right[:, None])[:, 0]
@@ -103,11 +103,12 @@ class ReadingBatches:
         wanted = seen[:, :-1] & (torch.arange(ids.shape[1] - 1, device=device) < length)
         return ids[:, :-1], ids[:, 1:].masked_fill(~wanted, IGNORE)
 
-    def _lines(self, wording, person, relation, value):
-        """Wordings (…, LONGEST) with the ids of the person and of the value in their places."""
-        person, value = FIRST_PERSON + person, FIRST_VALUE + relation * M + value
-        wording = torch.where(wording == PERSON, person[..., None], wording)
-        return torch.where(wording == VALUE, value[..., None], wording)
+
+def _lines(wording, person, relation, value):
+    """Wordings (…, LONGEST) with the ids of the person and of the value in their places."""
+    person, value = FIRST_PERSON + person, FIRST_VALUE + relation * M + value
+    wording = torch.where(wording == PERSON, person[..., None], wording)
+    return torch.where(wording == VALUE, value[..., None], wording)
 
 
 class PairBatches:
@@ -121,7 +122,7 @@ class PairBatches:
         self.batch_size = whole(batch_size, "batch_size", most=len(PEOPLE) * len(RELATIONS))
         self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
         self.generator = torch.Generator(self.device)
-        self.reading = ReadingBatches(1, device=device)
+        self.told, self.asked = TOLD_IDS.to(self.device), ASKED_IDS.to(self.device)
 
     def __repr__(self):
         return f"PairBatches({self.batch_size}, seed={self.seed})"
@@ -136,9 +137,8 @@ class PairBatches:
         who, what = fact // len(RELATIONS), fact % len(RELATIONS)
         value = torch.randint(M, (B,), **on)
         told, asked = (torch.randint(WORDINGS, (B,), **on) for _ in range(2))
-        lines = self.reading._lines
-        passages = lines(self.reading.told[what, told], who, what, value)
-        questions = lines(self.reading.asked[what, asked], who, what, value)
+        passages = _lines(self.told[what, told], who, what, value)
+        questions = _lines(self.asked[what, asked], who, what, value)
         return tuple(
             ids.masked_fill((ids == END) | (ids == INDEX["."]) | (ids == INDEX["?"]), -1)
             for ids in (questions, passages)

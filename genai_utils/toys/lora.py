@@ -99,11 +99,10 @@ def piece_nats(model, text):
 
 def adapter_half(model, name):
     """A and B of each matrix, in the order of the page's weights, as base64 of half precision."""
-    parts = ("attention.qkv", "attention.out", "mlp.0", "mlp.2")
     layers = lora.lora_layers(model)
     found = []
     for i in range(CONFIG.layers):
-        for part in parts:
+        for part in lora.TARGETS:
             layer = layers[f"blocks.{i}.{part}"]
             found += [layer.A[name].detach().flatten(), layer.B[name].detach().flatten()]
     return base64.b64encode(torch.cat(found).half().numpy().tobytes()).decode()

@@ -8,13 +8,13 @@ written out, and Adam. Nothing is trained before.
 import math
 
 from genai_utils.display.figures import COLORS
+from genai_utils.display.tokens import GROUPS
 from genai_utils.toys.figure import field, toy_figure
 
 RANGE = (-1.6, 1.6, -1.6, 1.6)
 RULES = {"balance": "none", "k": 1}
 WEIGHT, BIAS_RATE, RATE = 0.1, 0.01, 0.02  # of the balance loss, of a bias step, of Adam
 WORKING = 0.16  # of an even share: an expert with less is not at work
-PAINT = ["blue", "orange", "green", "vermillion", "purple", "sky", "yellow", "grey"]
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "moe.css")
 SCRIPTS = (
     "page_random.js", "page_math.js", "page_learn.js", "page_canvas.js", "page_fields.js", "moe.js",
@@ -47,7 +47,7 @@ def bundle():
         "biasRate": BIAS_RATE,
         "rate": RATE,
         "working": WORKING,
-        "colours": [COLORS[name] for name in PAINT],
+        "colours": list(GROUPS),
         "batch": 128,
         "perFrame": 3,
         "most": 1500,

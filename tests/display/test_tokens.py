@@ -180,3 +180,10 @@ def test_groups_have_a_colour_and_a_number():
 def test_groups_that_do_not_fit_are_refused(tokens, groups, error):
     with pytest.raises(error):
         group_figure(tokens, groups)
+
+
+def test_the_group_that_does_not_fit_is_named():
+    with pytest.raises(ValueError, match="groups: expected a whole number from 0 to 7, got -1"):
+        group_figure(["a", "b"], [3, -1])
+    with pytest.raises(ValueError, match="columns"):
+        group_figure(["a"], [0], columns=7)

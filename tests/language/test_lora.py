@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -266,6 +267,45 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(ids, tmp_path):
         adapter_files.load_adapter(gpt(), "one", tmp_path / "none")
     with pytest.raises(ValueError, match="one of one, got 'two'"):
         adapter_files.save_adapter(model, "two", tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: {key: m for key, m in t.items() if key.endswith(".A")},
+        lambda t: {key: m if key.endswith(".A") else m[:, :1] for key, m in t.items()},
+        lambda t: {key.replace(".A", ".C"): m for key, m in t.items()},
+        lambda t: {key.replace("mlp.0", "mlp.9"): m for key, m in t.items()},
+        lambda t: {key: m.sum() for key, m in t.items()},
+    ],
+    ids=["no B", "B of another rank", "no A", "no such part", "no matrices"],
+)
+def test_a_file_that_is_not_quite_an_adapter_is_refused(ids, tmp_path, change):
+    model = lora.add_adapter(gpt(), "one", 2)
+    tensors = safetensors.torch.load_file(
+        adapter_files.save_adapter(model, "one", tmp_path / "one.safetensors")
+    )
+    changed = {key: t.contiguous() for key, t in change(tensors).items()}
+    safetensors.torch.save_file(changed, tmp_path / "other", {"alpha": "16.0"})
+    fresh = gpt()
+    with pytest.raises(ValueError, match="path: expected an adapter for"):
+        adapter_files.load_adapter(fresh, "one", tmp_path / "other")
+    assert not lora.lora_layers(fresh)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    model = lora.add_adapter(gpt(), "one", 2)
+    path = adapter_files.save_adapter(model, "one", tmp_path / "one.safetensors")
+    before = path.read_bytes()
+
+    def broken(file, content):
+        file.write_bytes(content[:20])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(adapter_files, "write_file", broken)
+    with pytest.raises(OSError, match="no space left"):
+        adapter_files.save_adapter(trained(model), "one", path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 # --- bad input -----------------------------------------------------------------------------------

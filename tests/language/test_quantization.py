@@ -226,6 +226,13 @@ def test_merging_into_four_bits_is_refused_and_possible_after_dequantising(ids):
     close(lora.merge(quantization.dequantized(model))(ids), model(ids), rtol=0, atol=1e-5)
 
 
+def test_where_some_layers_cannot_be_merged_none_is():
+    model = lora.add_adapter(quantization.quantized(gpt(), targets=("mlp.2",)), "one", 2)
+    with pytest.raises(ValueError, match="quantization.dequantized"):
+        lora.merge(model)
+    assert all(layer.kept is None for layer in lora.lora_layers(model).values())
+
+
 @pytest.mark.parametrize("how", [None, {}, {"double": True}, {"bits": 8}])
 def test_a_step_of_an_adapter_does_not_wait_for_a_card(how):
     """And nothing lies on the wrong device: adapters and codes are made where the model is."""

@@ -196,14 +196,16 @@ def test_a_draft_model_that_is_the_large_one_is_always_right():
 
 
 def test_a_seed_gives_the_text_again_and_models_keep_their_mode():
-    large, small = gpt(0).train(), gpt(1).train()
+    large, small, training = gpt(0).train(), gpt(1).train(), []
+    for model in (large, small):
+        model.blocks[0].register_forward_hook(lambda block, *_: training.append(block.training))
     texts = [
         speculative.write(large, small, torch.tensor([1]), 6, 2, torch.Generator().manual_seed(s))
         for s in (0, 0, 1, 2)
     ]
     assert torch.equal(texts[0].ids, texts[1].ids)
     assert len({tuple(t.ids.tolist()) for t in texts}) > 1
-    assert large.training and small.training
+    assert large.training and small.training and training and not any(training)
 
 
 def test_nothing_to_write_is_the_prompt():
@@ -219,6 +221,8 @@ def test_nothing_to_write_is_the_prompt():
         ({"prompt": torch.zeros(2, 2, dtype=torch.long)}, "T of at least 1"),
         ({"prompt": torch.tensor([3])}, "ids from 0 to 2"),
         ({"n": 8}, "at most 7, the contexts have 8 tokens"),
+        ({"n": 6, "small": gpt(1, context=6)}, "at most 5, the contexts have 6 tokens"),
+        ({"n": 6, "large": gpt(0, context=6)}, "at most 5, the contexts have 6 tokens"),
         ({"k": 0}, "k"),
         ({"temperature": -1.0}, "temperature"),
     ],

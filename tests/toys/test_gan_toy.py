@@ -42,12 +42,6 @@ def flat(net):
     return torch.cat([p.detach().flatten() for p in net.parameters()]).tolist()
 
 
-def press(browser, *names):
-    """Press buttons one after the other, without a frame between them."""
-    find = "[...document.querySelectorAll('button')].find((one) => one.textContent.trim() === name)"
-    browser.js(f"for (const name of arguments) {find}.click()", *names)
-
-
 @pytest.mark.parametrize("loss", ["minimax", "non-saturating", "least squares", "pairs"])
 @pytest.mark.parametrize("gamma", [0, 0.7])
 def test_losses_and_gradients_are_pytorchs(page, loss, gamma):
@@ -91,13 +85,13 @@ def test_the_recipe_finds_all_modes_and_the_collapse_loses_them(page):
     centres = torch.tensor(toy.sets()[0]["centres"])
     covered, good, _ = count_modes(x, centres, toy.DEVIATION)
     assert found["modes"] == covered and found["good"] == pytest.approx(good.item(), abs=0.01)
-    press(browser, "Make it collapse", "Stop")
+    browser.press("Make it collapse", "Stop")
     lost = []
     for _ in range(4):
         browser.js(f"{ROOT}.train(200)")
         lost.append(browser.js(STATE)["modes"])
     assert max(lost[1:]) <= 3
-    press(browser, "Cure it", "Stop")
+    browser.press("Cure it", "Stop")
     for _ in range(8):  # wait for the cure
         browser.js(f"{ROOT}.train(450)")
         found = browser.js(STATE)
@@ -109,25 +103,25 @@ def test_the_recipe_finds_all_modes_and_the_collapse_loses_them(page):
 def test_what_is_chosen_is_played(page):
     browser = page()
     for name in ("minimax", "least squares"):
-        press(browser, name)
+        browser.press(name)
         state = browser.js(STATE)
         assert state["rules"]["loss"] == name
         pressed = browser.driver.find_elements(By.CSS_SELECTOR, "[aria-pressed=true]")
         assert [one.text for one in pressed] == [name]
-    press(browser, "One step")
+    browser.press("One step")
     assert browser.js(STATE)["step"] == 1
     select = Select(browser.driver.find_element(By.CSS_SELECTOR, ".genai-menus select"))
     select.select_by_visible_text("nine on a grid")
     assert browser.js(STATE)["step"] == 0 and browser.js(STATE)["of"] == 9
     select.select_by_visible_text("my own points")
-    press(browser, "Run")
+    browser.press("Run")
     says = browser.js("return document.querySelector('.genai-status').textContent")
     assert says == "Click on the field to put data there." and browser.js(STATE)["step"] == 0
     canvas = browser.driver.find_element(By.CSS_SELECTOR, ".genai-field canvas")
     canvas.click()
     state = browser.js(STATE)
     assert state["of"] == 1 and state["own"][0] == pytest.approx([0, 0], abs=0.05)
-    press(browser, "One step")
+    browser.press("One step")
     assert browser.js(STATE)["step"] == 1
 
 

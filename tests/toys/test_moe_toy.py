@@ -25,11 +25,6 @@ def page(browser, open_toy):
     assert browser.errors() == [] and browser.overflow() == 0
 
 
-def press(browser, *names):
-    find = "[...document.querySelectorAll('button')].find((one) => one.textContent.trim() === name)"
-    browser.js(f"for (const name of arguments) {find}.click()", *names)
-
-
 @pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("weight", [0, 0.7])
 def test_the_numbers_are_those_of_the_chapters_functions(page, k, weight):
@@ -61,7 +56,7 @@ def test_the_numbers_are_those_of_the_chapters_functions(page, k, weight):
 def test_without_balance_experts_are_lost_and_with_it_all_work(page):
     browser, found = page(), {}
     for balance in ("none", "loss", "bias"):
-        press(browser, balance)
+        browser.press(balance)
         browser.js(f"{ROOT}.train(1000)")
         found[balance] = browser.js(STATE)
         assert found[balance]["rules"]["balance"] == balance and found[balance]["step"] == 1000
@@ -79,10 +74,10 @@ def test_what_is_chosen_is_trained(page):
     browser = page()
     before = browser.js(STATE)
     browser.js(f"{ROOT}.train(5)")
-    press(browser, "Restart")
+    browser.press("Restart")
     after = browser.js(STATE)
     assert after["step"] == 0 and after["load"] != before["load"]
-    press(browser, "2")
+    browser.press("2")
     assert browser.js(STATE)["rules"]["k"] == 2
     pressed = browser.driver.find_elements(By.CSS_SELECTOR, "[aria-pressed=true]")
     assert [one.text for one in pressed] == ["none", "2"]
@@ -95,9 +90,9 @@ def test_what_is_chosen_is_trained(page):
     browser.js(f"{ROOT}.train(20)")
     status = browser.driver.find_element(By.CLASS_NAME, "genai-status").text
     assert "Step 20" in status
-    press(browser, "Run")
+    browser.press("Run")
     assert browser.js(STATE)["running"]
-    press(browser, "Stop")
+    browser.press("Stop")
     assert not browser.js(STATE)["running"]
 
 

@@ -28,11 +28,6 @@ def page(browser, open_toy):
     assert browser.errors() == [] and browser.overflow() == 0
 
 
-def press(browser, name):
-    find = "[...document.querySelectorAll('button')].find((one) => one.textContent.trim() === name)"
-    browser.js(f"const [name] = arguments; {find}.click()", name)
-
-
 def move(browser, name, value):
     """Move the slider of that name."""
     script = """
@@ -83,12 +78,12 @@ def test_a_unit_keeps_the_budget_and_a_slider_moves_it(page):
     browser = page()
     before = browser.js(STATE)["flops"]
     for unit in ("card-hours", "FLOPs", "dollars"):
-        press(browser, unit)
+        browser.press(unit)
         state = browser.js(STATE)
         assert state["unit"] == unit and state["flops"] == pytest.approx(before)
         pressed = browser.driver.find_elements(By.CSS_SELECTOR, "[aria-pressed=true]")
         assert [one.text for one in pressed] == [unit]
-    press(browser, "FLOPs")
+    browser.press("FLOPs")
     move(browser, "budget", 24)
     assert browser.js(STATE)["flops"] == pytest.approx(1e24)
     assert told(browser, "operations") == "1.0 · 10²⁴"
@@ -103,7 +98,7 @@ def test_a_unit_keeps_the_budget_and_a_slider_moves_it(page):
 
 def test_rent_share_card_and_law_count(page):
     browser = page()
-    press(browser, "dollars")
+    browser.press("dollars")
     before = browser.js(STATE)
     move(browser, "dollars for a card-hour", 4)
     assert browser.js(STATE)["flops"] == pytest.approx(before["flops"] / 2)
@@ -121,7 +116,7 @@ def test_rent_share_card_and_law_count(page):
 @pytest.mark.parametrize("name", toy.KNOWN)
 def test_trained_models_stand_where_they_were(page, name):
     browser = page()
-    press(browser, name)
+    browser.press(name)
     state, (N, D) = browser.js(STATE), toy.KNOWN[name]
     assert state["known"] == name
     assert (state["parameters"], state["tokens"]) == pytest.approx((N, D))
@@ -133,7 +128,7 @@ def test_trained_models_stand_where_they_were(page, name):
 @pytest.mark.parametrize("width", [390, 1200])
 def test_it_fits(page, width):
     browser = page(width=width)
-    press(browser, "Llama 3 405B")
+    browser.press("Llama 3 405B")
 
 
 def test_without_its_script_the_toy_says_how_to_start_it(capsys):
