@@ -99,7 +99,7 @@ def draw(n, generator, unseen=False, said=None):
 
     unseen: True for held-out pairs only, False for none of them, None for both. said: a row; what
     it says holds in all scenes. Digits are plain unless texture is said. The place is that of one
-    object; where there are several it stays UNSAID.
+    object: where it is said there is one; where several are asked for it stays UNSAID.
     Raises ValueError where no such pair is left.
     """
     n = whole(n, "n")
@@ -115,7 +115,8 @@ def draw(n, generator, unseen=False, said=None):
     of = {"generator": generator}
     table = torch.stack([torch.randint(len(w), (n,), **of) for w in ATTRIBUTES.values()], 1)
     table[:, :2] = pairs[torch.randint(len(pairs), (n,), **of)]
-    table[:, COUNT] = COUNTED.multinomial(n, True, **of)
+    count = COUNTED.multinomial(n, True, **of)
+    table[:, COUNT] = count if said[PLACE] == UNSAID else 0
     table[table[:, KIND] >= len(SHAPES), TEXTURE] = 0
     table = torch.where(said == UNSAID, table, said)
     table[table[:, COUNT] > 0, PLACE] = UNSAID

@@ -51,6 +51,13 @@ def test_held_out_pairs_leave_each_word_enough():
     assert not scenes.held_out(half).any()  # of what kind, or of what colour, is not said
 
 
+def test_a_place_that_is_said_is_that_of_one_object():
+    table = scenes.draw(50, generator(), said=scenes.scene(place="top left"))
+    assert (table[:, PLACE] == 0).all() and (table[:, COUNT] == 0).all()
+    table = scenes.draw(50, generator(), said=scenes.scene(place="top left", count="two"))
+    assert (table[:, PLACE] == UNSAID).all() and (table[:, COUNT] == 1).all()
+
+
 def test_what_is_said_holds():
     said = scenes.scene(kind="star", count="two", texture="dotted")
     table = scenes.draw(200, generator(), said=said)
