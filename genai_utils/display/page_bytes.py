@@ -28,11 +28,12 @@ def rounded_copy(model: nn.Module) -> nn.Module:
         if not weight.isfinite().all():
             raise refusal(name, "finite weights", "NaN or infinity", "train the model again")
         if weight.ndim > 1:
-            weight.copy_(_rounded(weight))
+            weight.copy_(rounded(weight))
     return made
 
 
-def _rounded(weight):
+def rounded(weight):
+    """A tensor of two axes or more as a page has it, in float32."""
     whole, scale = quantize(weight.flatten(1).float())
     return (whole.float() * scale[:, None]).view_as(weight)
 

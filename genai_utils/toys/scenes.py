@@ -94,8 +94,7 @@ def readings():
 @torch.no_grad()
 def sheet_vectors(model, sheet):
     """The vectors of the sheet's scenes, as a page has them: a byte each number."""
-    whole, scale = page_bytes.quantize(model.image(unpacked(sheet)))
-    return whole.float() * scale[:, None]
+    return page_bytes.rounded(model.image(unpacked(sheet)))
 
 
 @torch.no_grad()

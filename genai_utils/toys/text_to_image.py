@@ -27,10 +27,10 @@ CODER = {"width": 24}
 DENOISER = {"width": 80, "layers": 3, "heads": 4, "patch": 2}
 MOST = 900_000  # bytes of the figure
 OPENING = "a large purple heart"  # the sentence at first
-EXAMPLES = (  # buttons; the last three are combinations that no training picture had
+EXAMPLES = (  # buttons; beside them those of `unseen_examples`
     "three small yellow stars", "a red 7 at the top left", "a large striped blue circle",
 )  # fmt: skip
-STEPS, GUIDANCE = 20, 2.0  # of the walk at first
+STEPS, GUIDANCE = 20, 2.0  # of the walk at first, and of those that are measured
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "text_to_image.css")
 SCRIPTS = (
     "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js",
@@ -183,8 +183,7 @@ def _source(image):
 
 def words():
     """The words of the page in groups, for the reader to choose from."""
-    kinds = [*scenes.SHAPES, *scenes.DIGITS]
-    plurals = [scenes.PLURALS[kind] for kind in kinds]
+    kinds, plurals = list(scenes.KINDS), list(scenes.PLURALS.values())
     groups = [list(scenes.ATTRIBUTES[name]) for name in ("colour", "size", "texture", "count")]
     known = {word for group in (*groups, kinds, plurals) for word in group} | {"<end>"}
     rest = [word for word in scenes.WORDS if word not in known]
