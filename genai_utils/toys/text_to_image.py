@@ -34,7 +34,7 @@ STEPS, GUIDANCE = 20, 2.0  # of the walk at first, and of those that are measure
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "text_to_image.css")
 SCRIPTS = (
     "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js",
-    "page_latent.js", "text_to_image.js",
+    "page_tower.js", "page_latent.js", "text_to_image.js",
 )  # fmt: skip
 ALT = (
     "A field for a sentence, the picture that three networks make of it step by step, the latent "
@@ -154,9 +154,8 @@ def settings(model):
     text, net = model.text, model.net
     return {
         "text": {
-            "width": text.width, "layers": text.stack.config.layers,
-            "heads": text.stack.config.heads, "end": text.end, "context": text.context,
-            "vocabulary": list(scenes.WORDS),
+            "width": text.width, "heads": text.stack.config.heads, "end": text.end,
+            "context": text.context, "vocabulary": list(scenes.WORDS),
         },
         "denoiser": {
             "side": net.size, "channels": model.coder.latent, "patch": net.patch,
