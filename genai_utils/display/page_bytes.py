@@ -12,8 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from genai_utils.display.page_gpt import quantize
 from genai_utils.inputs import refusal
+
+
+def quantize(weight):
+    """A matrix as int8 and one float32 scale per row: weight ≈ whole · scale, |whole| ≤ 127."""
+    largest = weight.abs().amax(1)
+    scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    return (weight / scale[:, None]).round().to(torch.int8), scale
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ import torch
 
 from genai_utils.data import shipped
 from genai_utils.display import page_bytes, pictures
-from genai_utils.display.page_gpt import quantize
 from genai_utils.toys import scenes as toy_of_28
 from genai_utils.toys.figure import part, toy_figure
 from genai_utils.vision import scenes
@@ -80,7 +79,7 @@ def packed(state):
         if weight.ndim < 2:
             found[name] = weight.half()
             continue
-        scale = quantize(weight.flatten(1))[1].half()
+        scale = page_bytes.quantize(weight.flatten(1))[1].half()
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # too small for a half
         whole = (weight.flatten(1) / scale.float()[:, None]).round().clamp(-127, 127)
         found[name] = whole.to(torch.int8).reshape(weight.shape).contiguous()
