@@ -11,7 +11,7 @@ from genai_utils.weights import Row, exchange
 
 
 class Ours(nn.Module):
-    """Two blocks with a fused matrix, a vector of its own, a norm."""
+    """Two blocks with a fused matrix, a vector and a number of its own, a norm."""
 
     def __init__(self):
         super().__init__()
@@ -20,6 +20,7 @@ class Ours(nn.Module):
         )
         self.norm = nn.LayerNorm(4)
         self.bias = nn.Parameter(torch.randn(5))
+        self.scale = nn.Parameter(torch.randn(()))
 
 
 class Theirs(nn.Module):
@@ -32,6 +33,7 @@ class Theirs(nn.Module):
         )
         self.ln = nn.LayerNorm(4)
         self.shift = nn.Parameter(torch.randn(5))
+        self.factor = nn.Parameter(torch.randn(()))
         self.again = self.shift
 
 
@@ -39,6 +41,7 @@ TABLE = (
     Row("blocks.{i}.qkv", ("layer.{i}.q", "layer.{i}.k", "layer.{i}.v")),
     Row("blocks.{i}.out", "layer.{i}.o", transposed=True),
     Row("norm", "ln"),
+    Row("scale", "factor"),
     Row("bias", "shift"),
 )
 

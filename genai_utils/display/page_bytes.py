@@ -12,8 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from genai_utils.display.page_gpt import quantize
 from genai_utils.inputs import refusal
+
+
+def quantize(weight):
+    """A matrix as int8 and one float32 scale per row: weight ≈ whole · scale, |whole| ≤ 127."""
+    largest = weight.abs().amax(1)
+    scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    return (weight / scale[:, None]).round().to(torch.int8), scale
 
 
 @torch.no_grad()
@@ -28,11 +34,12 @@ def rounded_copy(model: nn.Module) -> nn.Module:
         if not weight.isfinite().all():
             raise refusal(name, "finite weights", "NaN or infinity", "train the model again")
         if weight.ndim > 1:
-            weight.copy_(_rounded(weight))
+            weight.copy_(rounded(weight))
     return made
 
 
-def _rounded(weight):
+def rounded(weight):
+    """A tensor of two axes or more as a page has it, in float32."""
     whole, scale = quantize(weight.flatten(1).float())
     return (whole.float() * scale[:, None]).view_as(weight)
 

@@ -6,7 +6,6 @@ output is the transposed token embedding. Nothing here imports such a model.
 """
 
 import base64
-import copy
 import math
 from dataclasses import asdict, dataclass
 
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from genai_utils.display.page_bytes import quantize, rounded_copy
 
 # of each block; those with a matrix first have a bias too, as the norms have
 LAYERS = ("norm1", "attention.qkv", "attention.out", "norm2", "mlp.0", "mlp.2")
@@ -93,13 +94,6 @@ def sizes_of(model):
     return sizes
 
 
-def quantize(weight):
-    """A matrix as int8 and one float32 scale per row: weight ≈ whole · scale, |whole| ≤ 127."""
-    largest = weight.abs().amax(1)
-    scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
-    return (weight / scale[:, None]).round().to(torch.int8), scale
-
-
 @torch.no_grad()
 def quantized_copy(model):
     """A copy of the model with the weights that a page has: matrices rounded to one byte.
@@ -111,14 +105,7 @@ def quantized_copy(model):
     Raises as :func:`sizes_of`, and ValueError for weights that are not finite.
     """
     sizes_of(model)
-    rounded = copy.deepcopy(model)
-    for name, weight in rounded.state_dict().items():
-        if not weight.isfinite().all():
-            raise ValueError(f"{name} has a weight that is not finite: train the model again.")
-        if weight.ndim == 2:
-            whole, scale = quantize(weight.float())
-            weight.copy_(whole.float() * scale[:, None])
-    return rounded
+    return rounded_copy(model)
 
 
 @torch.no_grad()

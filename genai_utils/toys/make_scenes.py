@@ -46,7 +46,7 @@ def measured(model, count=TESTED):
         table = scenes.draw(count, generator, unseen)
         x = scenes.render(table, generator, "test")
         read = contrastive.zero_shot(model.image(x), prompts).argmax(1)
-        right = read == table[:, 0] * len(scenes.COLOURS) + table[:, 1]
+        right = read == table[:, scenes.KIND] * len(scenes.COLOURS) + table[:, scenes.COLOUR]
         found[name] = round(right.double().mean().item(), 4)
     return found
 

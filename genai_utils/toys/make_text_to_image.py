@@ -32,7 +32,6 @@ RECIPE = {
     "seed": 0,
 }
 TEST_SEED = 10**6  # of the scenes that are measured; no training has it
-STEPS, GUIDANCE = 20, 2.0  # of a walk that is measured
 
 
 def _fit(model, batches, recipe, name, folder, progress, **options):
@@ -94,7 +93,7 @@ def measured(model, judge, count=500):
         table = scenes.draw(count, g, unseen)
         real = scenes.render(table, g, "test")
         said = [scenes.caption(row, i % scenes.PHRASINGS) for i, row in enumerate(table)]
-        x = model.draw(said, STEPS, GUIDANCE, g)
+        x = model.draw(said, toy.STEPS, toy.GUIDANCE, g)
         found[name] = scene_judge.agreement(judge, x, table)
         found[f"judge, {name}"] = scene_judge.agreement(judge, real, table)
         if not unseen:
@@ -110,15 +109,16 @@ def measured(model, judge, count=500):
 def make(steps=None, progress=False, checkpoint=None):
     """Train and measure; returns the bytes of the weights and the record, a dict.
 
-    steps: fewer than the recipe's, of each network, for a trial.
+    steps: fewer than the recipe's, of each network, for a trial. Raises DataError where the weights
+    of `play("scenes")` are missing.
     """
     parts = ("coder", "denoiser", "judge")
     recipe = {**RECIPE, **{p: {**RECIPE[p], "steps": steps or RECIPE[p]["steps"]} for p in parts}}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     told = {"device": device, "folder": checkpoint, "progress": progress}
-    coder = learn_coder(recipe["coder"], **told)
-    chapter_28, _, text_record = toy_of_28.load()
+    chapter_28, _, text_record = toy_of_28.load()  # before anything is trained: it may be missing
     text = toy.TextEncoder(chapter_28.textual, scenes.END)
+    coder = learn_coder(recipe["coder"], **told)
     model = learn_denoiser(coder, text, recipe["denoiser"], **told).cpu().eval()
     r = recipe["judge"]
     options = {"lr": r["lr"], "checkpoint": checkpoint and Path(checkpoint) / "judge",
@@ -133,8 +133,8 @@ def make(steps=None, progress=False, checkpoint=None):
         "parameters": toy.counts(model),
         "device": "a graphics card" if device == "cuda" else "a processor",
         "text": text_record["sha256"],
-        "steps of a walk": STEPS,
-        "guidance": GUIDANCE,
+        "steps of a walk": toy.STEPS,
+        "guidance": toy.GUIDANCE,
         "test": measured(model, judge),
     }
     return payload, shipped.sealed(record, payload)

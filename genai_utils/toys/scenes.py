@@ -29,8 +29,8 @@ EXAMPLES = (
 )  # fmt: skip
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "scenes.css")
 SCRIPTS = (
-    "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js", "page_clip.js",
-    "scenes.js",
+    "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js", "page_tower.js",
+    "page_clip.js", "scenes.js",
 )  # fmt: skip
 ALT = (
     "A field for a sentence, one to draw in, and a sheet of 400 scenes, of which those are bright "
@@ -94,8 +94,7 @@ def readings():
 @torch.no_grad()
 def sheet_vectors(model, sheet):
     """The vectors of the sheet's scenes, as a page has them: a byte each number."""
-    whole, scale = page_bytes.quantize(model.image(unpacked(sheet)))
-    return whole.float() * scale[:, None]
+    return page_bytes.rounded(model.image(unpacked(sheet)))
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ import torch
 
 from genai_utils.data import shipped
 from genai_utils.display import page_bytes, pictures
-from genai_utils.display.page_gpt import quantize
 from genai_utils.toys import scenes as toy_of_28
 from genai_utils.toys.figure import part, toy_figure
 from genai_utils.vision import scenes
@@ -27,14 +26,14 @@ CODER = {"width": 24}
 DENOISER = {"width": 80, "layers": 3, "heads": 4, "patch": 2}
 MOST = 900_000  # bytes of the figure
 OPENING = "a large purple heart"  # the sentence at first
-EXAMPLES = (  # buttons; the last three are combinations that no training picture had
+EXAMPLES = (  # buttons; beside them those of `unseen_examples`
     "three small yellow stars", "a red 7 at the top left", "a large striped blue circle",
 )  # fmt: skip
-STEPS, GUIDANCE = 20, 2.0  # of the walk at first
+STEPS, GUIDANCE = 20, 2.0  # of the walk at first, and of those that are measured
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "text_to_image.css")
 SCRIPTS = (
     "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js",
-    "page_latent.js", "text_to_image.js",
+    "page_tower.js", "page_latent.js", "text_to_image.js",
 )  # fmt: skip
 ALT = (
     "A field for a sentence, the picture that three networks make of it step by step, the latent "
@@ -80,7 +79,7 @@ def packed(state):
         if weight.ndim < 2:
             found[name] = weight.half()
             continue
-        scale = quantize(weight.flatten(1))[1].half()
+        scale = page_bytes.quantize(weight.flatten(1))[1].half()
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # too small for a half
         whole = (weight.flatten(1) / scale.float()[:, None]).round().clamp(-127, 127)
         found[name] = whole.to(torch.int8).reshape(weight.shape).contiguous()
@@ -154,9 +153,8 @@ def settings(model):
     text, net = model.text, model.net
     return {
         "text": {
-            "width": text.width, "layers": text.stack.config.layers,
-            "heads": text.stack.config.heads, "end": text.end, "context": text.context,
-            "vocabulary": list(scenes.WORDS),
+            "width": text.width, "heads": text.stack.config.heads, "end": text.end,
+            "context": text.context, "vocabulary": list(scenes.WORDS),
         },
         "denoiser": {
             "side": net.size, "channels": model.coder.latent, "patch": net.patch,
@@ -183,8 +181,7 @@ def _source(image):
 
 def words():
     """The words of the page in groups, for the reader to choose from."""
-    kinds = [*scenes.SHAPES, *scenes.DIGITS]
-    plurals = [scenes.PLURALS[kind] for kind in kinds]
+    kinds, plurals = list(scenes.KINDS), list(scenes.PLURALS.values())
     groups = [list(scenes.ATTRIBUTES[name]) for name in ("colour", "size", "texture", "count")]
     known = {word for group in (*groups, kinds, plurals) for word in group} | {"<end>"}
     rest = [word for word in scenes.WORDS if word not in known]

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from genai_utils import inputs
+from genai_utils.language.attention import attention
 
 from .contrastive import end_vectors
 from .unet import Norm, UNet, time_features, zeroed
@@ -73,8 +74,8 @@ def cross_attention(q, k, v, heads):
     if c % heads:
         raise ValueError(f"heads: expected a divisor of {c}, got {heads}.")
     q, k, v = (x.reshape(B, -1, heads, c // heads).transpose(1, 2) for x in (q, k, v))
-    weights = torch.softmax(q @ k.transpose(-2, -1) / (c // heads) ** 0.5, -1)  # (B, h, P, S)
-    return (weights @ v).transpose(1, 2).reshape(B, P, c), weights
+    out, weights = attention(q, k, v)  # chapter 8's, in each head: (B, h, P, c / h), (B, h, P, S)
+    return out.transpose(1, 2).reshape(B, P, c), weights
 
 
 class WordAttention(nn.Module):

@@ -202,7 +202,7 @@ def two_eps(net):
         (changed(no_config), TypeError, "config.heads"),
         (changed(five_heads), ValueError, "24 channels must be a multiple .* 5 heads"),
         (changed(short), ValueError, r"blocks.1.mlp.2.weight must have the shape \(24, 96\)"),
-        (changed(infinite), ValueError, "blocks.0.mlp.0.weight has a weight that is not finite"),
+        (changed(infinite), ValueError, "blocks.0.mlp.0.weight: expected finite weights"),
         (changed(two_eps), ValueError, "same eps"),
         (changed(relu), ValueError, "does not compute what a page computes"),
         (changed(exact_gelu_and_post_norm), ValueError, "does not compute what a page computes"),

@@ -251,9 +251,7 @@ def test_one_types_a_sentence_and_a_picture_comes_step_by_step(page, model, widt
     noise = torch.tensor(after["noise"]).reshape(1, 4, 8, 8)
     expected = model.walk(noise, scenes.encode(["two blue rings"]), 20, 2.0)
     np.testing.assert_allclose(after["z"], expected.flatten(), atol=1e-2)
-    shown = browser.js(
-        "return document.querySelectorAll('.genai-trail figure:not([hidden])').length"
-    )
+    shown = browser.js("return document.querySelectorAll(arguments[0]).length", SHOWN)
     assert 5 <= shown <= 11
 
 

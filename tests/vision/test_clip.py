@@ -99,6 +99,18 @@ def test_too_many_vectors_for_a_simplex(B, d):
         contrastive.simplex(B, d)
 
 
+@pytest.mark.parametrize("function", [contrastive.simplex, contrastive.welch_bound])
+@pytest.mark.parametrize(("B", "d", "name"), [(1, 4, "B"), (2, 0, "d"), (2.5, 4, "B")])
+def test_one_vector_has_no_angles(function, B, d, name):
+    with pytest.raises((TypeError, ValueError), match=f"{name}: expected a whole number"):
+        function(B, d)
+
+
+def test_a_zero_vector_stays_zero():
+    x = contrastive.unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    torch.testing.assert_close(x, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+
+
 def free_vectors(B, d, scale, steps=500, seed=0):
     """Vectors without a network, trained by the loss: images and sentences (B, d)."""
     g = generator(seed)
@@ -350,10 +362,18 @@ def test_openais_clip_in_our_class():
     assert not model.training
 
 
-def test_a_peer_of_another_form_is_refused():
+@pytest.mark.parametrize(
+    ("part", "name", "value", "expected"),
+    [
+        ("text", "hidden_act", "gelu", "'quick_gelu'"),
+        ("vision", "intermediate_size", 100, "192"),
+        ("text", "layer_norm_eps", 1e-6, "1e-05"),
+    ],
+)
+def test_a_peer_of_another_form_is_refused(part, name, value, expected):
     peer = peer_clip()
-    peer.config.text_config.hidden_act = "gelu"
-    with pytest.raises(ValueError, match="text: hidden_act: expected one of 'quick_gelu'"):
+    setattr(getattr(peer.config, f"{part}_config"), name, value)
+    with pytest.raises(ValueError, match=f"{part}: {name}: expected one of {expected}"):
         clip.from_transformers(peer)
 
 

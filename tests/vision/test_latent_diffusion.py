@@ -124,6 +124,7 @@ def test_the_schedule_is_stable_diffusions():
     torch.testing.assert_close(gaps, gaps.mean().expand_as(gaps))
     assert cumulative(beta)[-1].item() == pytest.approx(0.00466, abs=1e-5)
     assert cumulative(latent_betas(50))[-1].item() == pytest.approx(0.0047, abs=0.002)
+    assert latent_betas(13).max() < 1  # 12 steps would end with β = 1
     with pytest.raises(ValueError, match="steps"):
         latent_betas(12)
 

@@ -1,61 +1,11 @@
 // From a sentence to a picture with the three networks of chapter 29, in the page: a causal text
 // tower, a diffusion transformer on latents, a decoder. Names of the weights are PyTorch's. It needs
-// page_math.js and page_bytes.js. Tokens and pixels stand in rows: (places, numbers of a place).
+// page_math.js, page_bytes.js and page_tower.js. Tokens and pixels stand in rows: (places, numbers
+// of a place).
 
 // Each row of x (rows, d) to mean 0 and variance 1, then (1 + scale) x + shift, both (d).
 function modulated(x, scale, shift) {
   return layerNorm(x, scale.map((v) => 1 + v), shift);
-}
-
-// Places look at words, in several heads: q (n, d), k and v (m, d) -> (n, d). causal: a place looks
-// at no later one. seen, if given, takes the weights, (heads, n, m).
-function look(q, k, v, d, heads, causal = false, seen = null) {
-  const [n, m, wide] = [q.length / d, k.length / d, d / heads];
-  const out = new Float32Array(n * d);
-  for (let head = 0; head < heads; head++) {
-    const scores = new Float64Array(n * m);
-    for (let i = 0; i < n; i++)
-      for (let j = 0; j < m; j++) {
-        let sum = 0;
-        for (let c = head * wide; c < (head + 1) * wide; c++) sum += q[i * d + c] * k[j * d + c];
-        scores[i * m + j] = causal && j > i ? -Infinity : sum;
-      }
-    const weight = softmax(scores, Math.sqrt(wide), m);
-    seen?.set(weight, head * n * m);
-    for (let i = 0; i < n; i++)
-      for (let j = 0; j < m; j++) {
-        const share = weight[i * m + j];
-        if (share) for (let c = head * wide; c < (head + 1) * wide; c++) out[i * d + c] += share * v[j * d + c];
-      }
-  }
-  return out;
-}
-
-// x (n, k d) -> its k parts, each (n, d).
-function columns(x, d, k) {
-  const n = x.length / (k * d);
-  return Array.from({ length: k }, (_, part) =>
-    Float32Array.from({ length: n * d }, (_, i) => x[Math.floor(i / d) * k * d + part * d + (i % d)]),
-  );
-}
-
-// x (n, k) times weight (m, k), plus bias (m) -> (n, m): `linear`, four products at a time.
-function quickLinear(x, weight, bias) {
-  const [m, k] = [bias.length, weight.length / bias.length];
-  const out = new Float32Array((x.length / k) * m);
-  for (let row = 0, at = 0; row < x.length; row += k)
-    for (let o = 0; o < m; o++, at++) {
-      let [a, b, c, d, i, w] = [bias[o], 0, 0, 0, row, o * k];
-      for (; i + 3 < row + k; i += 4, w += 4) {
-        a += x[i] * weight[w];
-        b += x[i + 1] * weight[w + 1];
-        c += x[i + 2] * weight[w + 2];
-        d += x[i + 3] * weight[w + 3];
-      }
-      for (; i < row + k; i++, w++) a += x[i] * weight[w];
-      out[at] = a + b + c + d;
-    }
-  return out;
 }
 
 function latentDiffusion(data) {
@@ -67,18 +17,8 @@ function latentDiffusion(data) {
 
   // ids (T) -> (T + 1, d): a vector for each token, and again that of the first end.
   function read(ids) {
-    const { width: d, layers, heads, end } = data.text;
-    const tokens = weights["text.tokens.weight"];
-    const places = weights["text.positions.weight"];
-    let x = Float32Array.from({ length: ids.length * d }, (_, i) => tokens[ids[Math.floor(i / d)] * d + (i % d)] + places[i]);
-    const norm = (name) => layerNorm(x, weights[`${name}.weight`], weights[`${name}.bias`]);
-    for (let l = 0; l < layers; l++) {
-      const name = `text.blocks.${l}`;
-      const qkv = columns(inLine(`${name}.attention.qkv`, norm(`${name}.norm1`)), d, 3);
-      x = plus(x, inLine(`${name}.attention.out`, look(...qkv, d, heads, true)));
-      x = plus(x, inLine(`${name}.mlp.2`, inLine(`${name}.mlp.0`, norm(`${name}.norm2`)).map(gelu)));
-    }
-    x = norm("text.norm");
+    const { width: d, heads, end } = data.text;
+    const x = textTower(weights, "text", ids, heads);
     const first = ids.indexOf(end) < 0 ? ids.length - 1 : ids.indexOf(end);
     const words = new Float32Array((ids.length + 1) * d);
     words.set(x), words.set(x.subarray(first * d, (first + 1) * d), ids.length * d);
@@ -102,8 +42,8 @@ function latentDiffusion(data) {
       blocks: Array.from({ length: layers }, (_, l) => columns(inLine(`net.blocks.${l}.words.kv`, words), d, 2)),
     };
   }
-  // The velocity of a latent z at time u in [0, 1]. seen, if given, takes the last block's weights.
-  function velocity(z, u, { vector, blocks }, seen = null) {
+  // The velocity of a latent z at time u in [0, 1].
+  function velocity(z, u, { vector, blocks }) {
     const t = 1000 * u;
     const half = d / 8; // sines and as many cosines, together a quarter of the width
     const waves = Array.from({ length: half }, (_, i) => t * 10000 ** (-i / half));
@@ -119,7 +59,7 @@ function latentDiffusion(data) {
       x = x.map((v, i) => v + g1[i % d] * h[i]);
       const none = new Float32Array(d);
       const q = inLine(`${name}.words.q`, modulated(x, none, none));
-      x = plus(x, inLine(`${name}.words.out`, look(q, ...blocks[l], d, heads, false, l === layers - 1 ? seen : null)));
+      x = plus(x, inLine(`${name}.words.out`, look(q, ...blocks[l], d, heads)));
       h = inLine(`${name}.mlp.2`, inLine(`${name}.mlp.0`, modulated(x, a2, b2)).map(gelu));
       x = x.map((v, i) => v + g2[i % d] * h[i]);
     }

@@ -1,5 +1,6 @@
 // A sentence that becomes a picture, step by step: three networks that run in the page. It needs
-// page_random.js, page_math.js, page_decoder.js (paint), page_canvas.js, page_bytes.js and page_latent.js.
+// page_random.js, page_math.js, page_decoder.js (paint), page_canvas.js, page_bytes.js,
+// page_tower.js and page_latent.js.
 
 function textToImage(root, data) {
   const { side, channels } = data.denoiser;
@@ -36,7 +37,7 @@ function textToImage(root, data) {
   // ---- the parts
   const canvas = (wide, high, label, className) =>
     element("canvas", { width: wide, height: high, className: `genai-crisp ${className}`, role: "img", "aria-label": label });
-  const picture = canvas(size, size, "", "genai-made");
+  const picture = canvas(size, size, "", "");
   const latent = canvas(2 * side + 1, 2 * side + 1, "The latent now: four maps of eight by eight numbers.", "");
   part("picture").querySelector("img").replaceWith(picture);
   part("latent").querySelector("img").replaceWith(latent);
