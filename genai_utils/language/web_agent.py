@@ -26,11 +26,11 @@ from .sampling import draw, evaluating
 from .tokens import IGNORE
 from .web_browser import ACTIONS, OUTSIDE, STEPS, Browser
 from .web_server import Direct
-from .web_world import TEACHER, Question
+from .web_world import MENTOR, Question
 
 GO, DONE = ">", ";"
 WORDS = tuple(dict.fromkeys((
-    *fact_world.WORDS, GO, DONE, *ACTIONS, *RELATIONS, TEACHER, OUTSIDE, "page", "nothing",
+    *fact_world.WORDS, GO, DONE, *ACTIONS, *RELATIONS, MENTOR, OUTSIDE, "page", "nothing",
     "refused", "quoted", "moved", "agent", ",", "is", "of", "the",
 )))  # fmt: skip
 INDEX = {word: i for i, word in enumerate(WORDS)}
@@ -82,7 +82,7 @@ def demonstrate(question, fetch, rng, slip=0.0):
             seen = browser.act(f"search {name}").split()
             tag = seen[seen.index(name) - 1]
         else:
-            seen = browser.act(f"find {TEACHER}").split()
+            seen = browser.act(f"find {MENTOR}").split()
             tag = next(word for word in seen if word in TAGS)
         seen = browser.act(f"open {tag}").split()
         if "moved" in seen and OUTSIDE not in seen:

@@ -1,7 +1,7 @@
 """A small web of HTML pages about people, with a search, and questions whose answers are known.
 
 The facts are those of `fact_world`: each person has a page with a section for each relation, and a
-link to the page of their teacher. A question asks for a fact of a person, or of their teacher; for
+link to the page of their mentor. A question asks for a fact of a person, or of their mentor; for
 the second no page holds the name and the answer together, and two pages have to be read.
 
     /ravi      the page            /search?q=ravi    the pages that hold these words
@@ -25,8 +25,8 @@ from . import fact_world
 from .fact_world import RELATIONS, VALUES, World
 from .retrieval import BM25, terms
 
-TEACHER = "teacher"
-HEADINGS = (*RELATIONS, TEACHER)
+MENTOR = "mentor"
+HEADINGS = (*RELATIONS, MENTOR)
 RESULTS = 3  # pages that a search shows
 ELSEWHERE = "http://elsewhere.invalid/prize"  # a host that does not exist, by RFC 2606
 KINDS = ("lure", "order")  # of notes
@@ -37,7 +37,7 @@ class Question(NamedTuple):
 
     text: str
     answer: str
-    path: tuple  # of names: (person,) or (person, teacher)
+    path: tuple  # of names: (person,) or (person, mentor)
     relation: str
 
     @property
@@ -49,11 +49,11 @@ class Web:
     """Pages of people: `page(address)` is HTML or None, `search(words)` a list of names.
 
     people: how many of fact_world.PEOPLE, an even number of at least 4, None: all but one; seed:
-    of facts, teachers, the order of sections. moved: the share of pages that have moved: what
+    of facts, mentors, the order of sections. moved: the share of pages that have moved: what
     stands at their address is a note with a link to the new one. noted: the share of the others
     that bear a note of somebody else, a lure or an order; kinds: of these notes.
 
-    Half of the people are teachers, of two each, so that a name stands on one page or on three.
+    Half of the people are mentors, of two each, so that a name stands on one page or on three.
     Raises TypeError or ValueError for other sizes and shares.
     """
 
@@ -61,12 +61,12 @@ class Web:
         most = len(fact_world.PEOPLE) - len(fact_world.PEOPLE) % 2
         people = most if people is None else whole(people, "people", 4, most)
         if people % 2:
-            raise refusal("people", "an even number: each teacher has two", f"{people}")
+            raise refusal("people", "an even number: each mentor has two", f"{people}")
         self.seed = whole(seed, "seed", least=None)
         self.world = World(people, self.seed)
         self.names = self.world.people
         rng = random.Random(derive_seed(self.seed, "web"))
-        self.teacher = _teachers(self.names, rng)
+        self.mentor = _mentors(self.names, rng)
         self.sections = {name: rng.sample(HEADINGS, len(HEADINGS)) for name in self.names}
         share = number(moved, "moved", least=0, most=1)
         self.moved = {name for name in self.names if rng.random() < share}
@@ -78,7 +78,7 @@ class Web:
         for name in self.names:
             if name not in self.moved and rng.random() < share:
                 self.notes[name] = self._note(name, rng.choice(kinds), rng)
-        popular = [sum(t == name for t in self.teacher.values()) for name in self.names]
+        popular = [sum(t == name for t in self.mentor.values()) for name in self.names]
         # The index notes which words a page has, not how often; ties go to what is linked more.
         order = sorted(range(len(self.names)), key=lambda i: -popular[i])
         self._ranked = [self.names[i] for i in order]
@@ -97,8 +97,8 @@ class Web:
 
     def sentence(self, name, heading):
         """The sentence below a heading, without HTML."""
-        if heading == TEACHER:
-            return f"the teacher of {name} is {self.teacher[name]} ."
+        if heading == MENTOR:
+            return f"the mentor of {name} is {self.mentor[name]} ."
         return self.world.passage(name, heading)
 
     def text(self, name):
@@ -125,8 +125,8 @@ class Web:
 
     def _marked(self, name, heading):
         text = escape(self.sentence(name, heading))
-        if heading == TEACHER:
-            other = self.teacher[name]
+        if heading == MENTOR:
+            other = self.mentor[name]
             text = text.replace(f" {other} .", f" {_link('/' + other, other)} .")
         return text
 
@@ -165,23 +165,23 @@ class Web:
         ]
 
     def question(self, name, relation, hops=1, wording=0):
-        """The `Question` for a fact of this person (hops 1) or of their teacher (2)."""
+        """The `Question` for a fact of this person (hops 1) or of their mentor (2)."""
         path = self._path(one_of(name, "name", self.names), one_of(hops, "hops", (1, 2)))
-        who = name if hops == 1 else f"the teacher of {name}"
+        who = name if hops == 1 else f"the mentor of {name}"
         text = fact_world.question(who, relation, wording)
         return Question(text, self.world.value(path[-1], relation), path, relation)
 
     def _path(self, name, hops):
-        return (name,) if hops == 1 else (name, self.teacher[name])
+        return (name,) if hops == 1 else (name, self.mentor[name])
 
 
-def _teachers(names, rng):
-    """{person: teacher}: half of the people teach two each, and nobody teaches themselves."""
-    pupils, teachers = list(names), rng.sample(names, len(names) // 2)
+def _mentors(names, rng):
+    """{person: mentor}: half of the people have two each, and nobody is their own."""
+    pupils, mentors = list(names), rng.sample(names, len(names) // 2)
     while True:
         rng.shuffle(pupils)
-        found = {pupil: teachers[i // 2] for i, pupil in enumerate(pupils)}
-        if all(pupil != teacher for pupil, teacher in found.items()):
+        found = {pupil: mentors[i // 2] for i, pupil in enumerate(pupils)}
+        if all(pupil != mentor for pupil, mentor in found.items()):
             return found
 
 
