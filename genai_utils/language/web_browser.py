@@ -23,13 +23,16 @@ from html.parser import HTMLParser
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 from genai_utils.inputs import kind_of, number, refusal, whole
 
 from .web_server import Refused, address_here
 
 ACTIONS = ("search", "open", "find", "quote", "answer")
 STEPS, EPISODE_SECONDS = 12, 30.0
-LEAST_WORDS = 3  # of a quotation
 OUTSIDE = "elsewhere"  # how a link that leads off the host is shown
 
 
@@ -96,22 +99,34 @@ class Page(HTMLParser):
         return "\n".join(line.text for line in self.lines)
 
 
+def quotations_in(quotes: Tensor, page: Tensor, least: int = 3) -> Tensor:
+    """Which quotations stand in a page, word for word and without a gap.
+
+    quotes (Q, m) int64: a quotation in each row, as ids of words, filled up at the end with -1; it
+    may be longer than the page. page (T,) int64: all words of the page, from 0 on. A quotation of
+    fewer than `least` words is none, though it may stand there. Returns (Q,) bool.
+    Source: Nakano et al. 2021, section 2; lecture item A64.
+    """
+    m = quotes.shape[1]
+    windows = F.pad(page, (0, m), value=-2).unfold(0, m, 1)  # (T + 1, m): what begins at each word
+    alike = (windows == quotes[:, None]) | (quotes[:, None] < 0)  # (Q, T + 1, m)
+    return alike.all(2).any(1) & ((quotes >= 0).sum(1) >= least)
+
+
 def is_quotation(quotation, text):
-    """Whether a quotation stands in a text, word for word.
+    """Whether a quotation stands in a text, word for word: `quotations_in` for two texts.
 
         is_quotation("works as  a baker", "ravi works\\nas a baker .")      True
         is_quotation("work as a baker", "ravi works as a baker .")         False
 
-    Both are texts. Words are what blanks and line breaks lie between, and how many of these lie
-    there does not matter. The words of the quotation must follow each other in the text, each of
-    them whole; upper and lower case differ. A quotation of fewer than 3 words is none.
-    Source: Nakano et al. 2021, section 2; lecture item A64.
+    Words are what blanks and line breaks lie between; upper and lower case differ.
     """
-    words, all_words = quotation.split(), text.split()
-    n = len(words)
-    if n < LEAST_WORDS:
-        return False
-    return any(all_words[i : i + n] == words for i in range(len(all_words) - n + 1))
+    number = {}
+    page, quote = (
+        torch.tensor([number.setdefault(word, len(number)) for word in part.split()]).long()
+        for part in (text, quotation)
+    )
+    return bool(len(quote)) and bool(quotations_in(quote[None], page)[0])
 
 
 class Step(NamedTuple):

@@ -7,7 +7,6 @@ Source: Nakano et al. 2021; Chen et al. 2021 (pass at k); Shao et al. 2024; lect
 """
 
 import copy
-from collections import Counter
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from genai_utils.inputs import refusal, whole
 from genai_utils.training.batches import derive_seed
 
 from . import policy, rollouts
-from .web_agent import CONTEXT, DONE_ID, GO_ID, action_mask, play
+from .web_agent import CONTEXT, DONE_ID, GO_ID, INDEX, action_mask, play
 from .web_browser import STEPS
 from .web_server import Direct
 
@@ -33,29 +32,37 @@ def pass_at_k(right: Tensor, k: int) -> Tensor:
     """
     n, wrong = right.shape[1], (~right).sum(1)  # (Q,)
     i = torch.arange(k, device=right.device)
-    return 1 - ((wrong[:, None] - i).clamp(min=0) / (n - i)).prod(1)
+    return 1 - ((wrong[:, None] - i) / (n - i)).prod(1)  # a factor is 0 where k is above n - c
 
 
-def vote(answers):
-    """The answer that most of the tries agree on; of equally many the one that came first.
+def vote(answers: Tensor) -> Tensor:
+    """The answer that most of the tries at a question agree on.
 
-    answers: a list of words, None for a try without an answer that counts, which has no vote.
-    Returns a word, or None where nobody has an answer. Source: Wang et al. 2023.
+    answers (Q, n) int64: an id for the answer of each try, -1 for a try without an answer that
+    counts, which has no vote. Of answers with equally many votes the one that came first wins.
+    Returns (Q,) int64, -1 where no try has a vote. Source: Wang et al. 2023 (self-consistency).
     """
-    counted = Counter(answer for answer in answers if answer is not None)
-    return counted.most_common(1)[0][0] if counted else None
+    votes = (answers[:, :, None] == answers[:, None, :]).sum(2)  # (Q, n)
+    winner = votes.masked_fill(answers < 0, 0).argmax(1, keepdim=True)
+    return answers.gather(1, winner)[:, 0]
 
 
-def first_that_counts(answers):
-    """The first answer that passed the rules of the environment, or None."""
-    return next((answer for answer in answers if answer is not None), None)
+def first_that_counts(answers: Tensor) -> Tensor:
+    """The first answer of each question that counts by the rules, (Q, n) -> (Q,), or -1."""
+    return answers.gather(1, (answers >= 0).long().argmax(1, keepdim=True))[:, 0]
+
+
+def answer_ids(answers):
+    """Answers, words or None, as ids (n,): -1 for none, and for more than one word."""
+    return torch.tensor([INDEX.get(answer, -1) for answer in answers])
 
 
 def tries(model, questions, fetch, n, generator=None, steps=STEPS):
-    """n episodes for each question: their answers, Q lists of n words or None."""
+    """n episodes for each question, at temperature 1: the ids of their answers, (Q, n); see
+    `answer_ids`."""
     n = whole(n, "n")
     played = play(model, [q for q in questions for _ in range(n)], fetch, 1.0, generator, steps)
-    return [played.answers[i : i + n] for i in range(0, len(played.answers), n)]
+    return answer_ids(played.answers).view(-1, n)
 
 
 class AgentGRPO(policy.GRPO):

@@ -26,26 +26,34 @@ class Refused(Exception):
     """What the environment does not do, and why, in a few words."""
 
 
-def address_here(link, page):
-    """The address that a link leads to on its own host, or None where it leads elsewhere.
+def stays_here(link, page):
+    """Whether a link of a page leads to the host of that page.
 
-        address_here("/mina", "http://127.0.0.1:8000/ravi")                  "/mina"
-        address_here("http://127.0.0.1:8000/mina?a=1#b", …)                  "/mina?a=1"
-        address_here("//elsewhere.invalid/mina", …)                          None
+        stays_here("/mina", "http://127.0.0.1:8000/ravi")                     True
+        stays_here("http://127.0.0.1:8001/mina", "http://127.0.0.1:8000/ravi") False
 
-    link: as it stands in a page; page: the full address of that page. A link is joined to its page
-    as a browser does it. It stays here if scheme, host and port are those of the page and it holds
-    no name or password; upper and lower case of the host do not matter. The address begins with
-    "/", keeps a query, and loses what follows "#". A link that cannot be read is elsewhere.
+    link: as it stands in the page, full or not; it is joined to the page's address as a browser
+    does it. page: the full address of the page. The link stays if its scheme, its host and its
+    port are those of the page, upper and lower case of scheme and host aside, and if it holds no
+    name or password. A link that cannot be read stays not.
     Source: RFC 3986, section 5; lecture item A64.
     """
     try:
-        here, there = urlsplit(page), urlsplit(urljoin(page, link.strip()))
+        here, there = urlsplit(page), urlsplit(urljoin(page, link))
         same = (here.scheme, here.hostname, here.port) == (there.scheme, there.hostname, there.port)
     except ValueError:  # a port or a bracket that makes no sense
+        return False
+    return same and "@" not in there.netloc
+
+
+def address_here(link, page):
+    """The address that a link leads to on its own host, "/mina?a=1", or None where it leads off it.
+
+    It begins with "/", keeps a query, and loses what follows "#". See `stays_here`.
+    """
+    if not stays_here(link.strip(), page):
         return None
-    if not same or "@" in there.netloc:
-        return None
+    there = urlsplit(urljoin(page, link.strip()))
     return (there.path or "/") + (f"?{there.query}" if there.query else "")
 
 

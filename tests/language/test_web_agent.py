@@ -179,15 +179,30 @@ def test_pass_at_k_is_the_share_of_choices_with_a_right_one():
 
 
 def test_the_vote_counts_answers_that_count():
-    assert vote(["cat", "dog", "dog", None, None, None]) == "dog"
-    assert vote(["cat", "dog"]) == "cat" and vote([None]) is None and vote([]) is None
-    assert web_practice.first_that_counts([None, "dog", "cat"]) == "dog"
-    assert web_practice.first_that_counts([None]) is None
+    cat, dog, none = 5, 3, -1
+    answers = torch.tensor(
+        [[cat, dog, dog, none, none, none], [cat, dog, none, dog, cat, 9], [none] * 6,
+         [none, none, none, none, dog, none]]
+    )  # fmt: skip
+    assert vote(answers).tolist() == [dog, cat, none, dog]
+    first = web_practice.first_that_counts(answers)
+    assert first.tolist() == [cat, cat, none, dog]
+    assert vote(answers[:, :1]).tolist() == [cat, cat, none, none]
+    ids = web_practice.answer_ids(["cat", None, "cat dog", "zebra"])
+    assert ids.tolist() == [INDEX["cat"], -1, -1, -1]
 
 
 def test_tries_are_of_each_question(web):
-    found = tries(small(), web.questions(3), Direct(web), 2, torch.Generator().manual_seed(0))
-    assert [len(row) for row in found] == [2, 2, 2]
+    question = web.question("ada", "pet", 1)
+    browser = demonstrate(question, Direct(web), random.Random(0))
+    ids = episode_ids(question, browser.log)
+    net = small()
+    targets = ids.masked_fill(~action_mask(ids[None], GO_ID, DONE_ID)[0], -100)
+    batches = TensorBatches(ids[None, :-1], targets[None, 1:], batch_size=1)
+    net = fit(net, batches, 200, lr=1e-2, progress=False).model
+    other = web.question("boris", "home", 1)
+    found = tries(net, [question, other], Direct(web), 3, torch.Generator().manual_seed(0))
+    assert found.shape == (2, 3) and (found[0] == INDEX[question.answer]).any()
     with pytest.raises(ValueError, match="n:"):
         tries(small(), web.questions(3), Direct(web), 0)
 

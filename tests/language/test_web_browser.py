@@ -6,6 +6,7 @@ import time
 import urllib.request
 
 import pytest
+import torch
 
 from genai_utils.language import web_browser, web_server
 from genai_utils.language.web_browser import Browser, Page, is_quotation
@@ -185,6 +186,20 @@ def test_a_page_is_read_as_lines_and_links():
 )  # fmt: skip
 def test_a_quotation_stands_in_its_text_word_for_word(quotation, text, counts):
     assert is_quotation(quotation, text) is counts
+
+
+def test_quotations_are_looked_for_all_at_once():
+    page = torch.tensor([4, 5, 6, 4, 5, 7])
+    quotes = torch.tensor(
+        [[4, 5, 6, -1], [4, 5, 7, -1], [5, 7, -1, -1], [5, 6, 5, -1], [4, 5, 6, 4], [4, 5, 7, 4],
+         [-1, -1, -1, -1]]
+    )  # fmt: skip
+    wanted = [True, True, False, False, True, False, False]
+    assert web_browser.quotations_in(quotes, page).tolist() == wanted
+    wanted[2] = True
+    assert web_browser.quotations_in(quotes, page, least=2).tolist() == wanted
+    assert not web_browser.quotations_in(quotes, page[:2]).any()
+    assert not web_browser.quotations_in(quotes, page[:0]).any()
 
 
 # --- the environment
