@@ -159,6 +159,97 @@ exercise(
 )  # fmt: skip
 
 
+# --- pass_at_k -----------------------------------------------------------------------------------
+
+
+def _tried(seed, ks=(2, 3)):
+    g, cases = _generator(seed), []
+    for Q, n in ((5, 6), (4, 8), (6, 7)):
+        right = torch.rand(Q, n, generator=g) < 0.5
+        right[:, : n // 2 + 1] = right[:, : n // 2 + 1] & (torch.rand(Q, 1, generator=g) < 0.5)
+        right[:, 0], right[:, 1], right[:, -3:] = True, True, False
+        right[1, :2], right[1, 2] = False, True
+        cases += [(right, k) for k in ks]
+    return cases
+
+
+def _never_or_always(seed):
+    g, cases = _generator(seed), []
+    for n in (5, 8):
+        right = torch.rand(5, n, generator=g) < 0.3
+        right[0], right[1] = False, True
+        right[2, : n - 1], right[2, n - 1] = True, False
+        cases += [(right, 2), (right, 4)]
+    return cases
+
+
+def _by_comb(right, k, top=None):
+    n = right.shape[1]
+    counts = right.sum(1).tolist()
+    return torch.tensor(
+        [1 - math.comb(n - c, k) / math.comb(n if top is None else top, k) for c in counts]
+    )
+
+
+exercise(
+    web_practice.pass_at_k,
+    cases=_tried,
+    mistakes={
+        "with replacement": (
+            lambda right, k: 1 - (1 - right.float().mean(1)) ** k,
+            "You take the tries as if one could be drawn twice. That is too large: count choices.",
+        ),
+        "the first k": (
+            lambda right, k: right[:, :k].any(1).float(),
+            "You look at the first k tries only, and at none of the others.",
+        ),
+        "any of all": (
+            lambda right, k: right.any(1).float(),
+            "You ask whether any of the n tries is right. It is about k of them.",
+        ),
+        "the wrong ones": (
+            lambda right, k: 1 - web_practice.pass_at_k(right, k),
+            "That is the probability that all k are wrong.",
+        ),
+        "right in place of wrong": (
+            lambda right, k: web_practice.pass_at_k(~right, k),
+            "You count the wrong tries as c. c of the n are right.",
+        ),
+        "the mean": (
+            lambda right, k: web_practice.pass_at_k(right, k).mean(),
+            "One number for each question is asked for, not their mean.",
+        ),
+        "the share": (
+            lambda right, k: right.float().mean(1),
+            "That is one try. Of k tries one has to be right.",
+        ),
+    },
+    clauses={
+        "k is 1": Clause(
+            lambda seed: _tried(seed, ks=(1,)),
+            "With k = 1 it is the share of right tries.",
+            lambda right, k: web_practice.pass_at_k(right, max(k, 2)),
+        ),
+        "fewer wrong ones than k": Clause(
+            _never_or_always,
+            "Where fewer than k tries are wrong, no choice of k is without a right one: C(m, k) is "
+            "0 for k above m, and the result is 1.",
+            lambda right, k: torch.where(
+                (~right).sum(1) < k,
+                1 - (~right).float().mean(1) ** k,
+                web_practice.pass_at_k(right, k),
+            ),
+        ),
+    },
+    hints=[
+        "c is right.sum(1). Of the C(n, k) choices of k tries, C(n - c, k) hold wrong ones only.",
+        "math.comb(n - c, k) is C(n - c, k), and 0 for k above n - c; take each question in turn.",
+        "Without factorials: C(n - c, k) / C(n, k) is the product of (n - c - i) / (n - i), i from "
+        "0 to k - 1.",
+    ],
+)  # fmt: skip
+
+
 # --- vote ----------------------------------------------------------------------------------------
 
 
@@ -264,97 +355,6 @@ exercise(
         "(answers[:, :, None] == answers[:, None, :]).sum(2) are these counts, (Q, n). Set them to "
         "0 where the answer is -1.",
         "argmax gives the first of equal ones; gather takes the answer that stands there.",
-    ],
-)  # fmt: skip
-
-
-# --- pass_at_k -----------------------------------------------------------------------------------
-
-
-def _tried(seed, ks=(2, 3)):
-    g, cases = _generator(seed), []
-    for Q, n in ((5, 6), (4, 8), (6, 7)):
-        right = torch.rand(Q, n, generator=g) < 0.5
-        right[:, : n // 2 + 1] = right[:, : n // 2 + 1] & (torch.rand(Q, 1, generator=g) < 0.5)
-        right[:, 0], right[:, 1], right[:, -3:] = True, True, False
-        right[1, :2], right[1, 2] = False, True
-        cases += [(right, k) for k in ks]
-    return cases
-
-
-def _never_or_always(seed):
-    g, cases = _generator(seed), []
-    for n in (5, 8):
-        right = torch.rand(5, n, generator=g) < 0.3
-        right[0], right[1] = False, True
-        right[2, : n - 1], right[2, n - 1] = True, False
-        cases += [(right, 2), (right, 4)]
-    return cases
-
-
-def _by_comb(right, k, top=None):
-    n = right.shape[1]
-    counts = right.sum(1).tolist()
-    return torch.tensor(
-        [1 - math.comb(n - c, k) / math.comb(n if top is None else top, k) for c in counts]
-    )
-
-
-exercise(
-    web_practice.pass_at_k,
-    cases=_tried,
-    mistakes={
-        "with replacement": (
-            lambda right, k: 1 - (1 - right.float().mean(1)) ** k,
-            "You take the tries as if one could be drawn twice. That is too large: count choices.",
-        ),
-        "the first k": (
-            lambda right, k: right[:, :k].any(1).float(),
-            "You look at the first k tries only, and at none of the others.",
-        ),
-        "any of all": (
-            lambda right, k: right.any(1).float(),
-            "You ask whether any of the n tries is right. It is about k of them.",
-        ),
-        "the wrong ones": (
-            lambda right, k: 1 - web_practice.pass_at_k(right, k),
-            "That is the probability that all k are wrong.",
-        ),
-        "right in place of wrong": (
-            lambda right, k: web_practice.pass_at_k(~right, k),
-            "You count the wrong tries as c. c of the n are right.",
-        ),
-        "the mean": (
-            lambda right, k: web_practice.pass_at_k(right, k).mean(),
-            "One number for each question is asked for, not their mean.",
-        ),
-        "the share": (
-            lambda right, k: right.float().mean(1),
-            "That is one try. Of k tries one has to be right.",
-        ),
-    },
-    clauses={
-        "k is 1": Clause(
-            lambda seed: _tried(seed, ks=(1,)),
-            "With k = 1 it is the share of right tries.",
-            lambda right, k: web_practice.pass_at_k(right, max(k, 2)),
-        ),
-        "fewer wrong ones than k": Clause(
-            _never_or_always,
-            "Where fewer than k tries are wrong, no choice of k is without a right one: C(m, k) is "
-            "0 for k above m, and the result is 1.",
-            lambda right, k: torch.where(
-                (~right).sum(1) < k,
-                1 - (~right).float().mean(1) ** k,
-                web_practice.pass_at_k(right, k),
-            ),
-        ),
-    },
-    hints=[
-        "c is right.sum(1). Of the C(n, k) choices of k tries, C(n - c, k) hold wrong ones only.",
-        "math.comb(n - c, k) is C(n - c, k), and 0 for k above n - c; take each question in turn.",
-        "Without factorials: C(n - c, k) / C(n, k) is the product of (n - c - i) / (n - i), i from "
-        "0 to k - 1.",
     ],
 )  # fmt: skip
 

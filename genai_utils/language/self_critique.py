@@ -165,18 +165,25 @@ def revise(model, prompts, drafted, critiques, generator=None):
 def resample(model, prompts, budget, critic=None, generator=None):
     """Drafts until the budget of tokens is spent, and the one that is kept of each: a `Part`.
 
-    budget: tokens for each prompt, such as draft, critique and revision took; the draft that goes
-    beyond it is the last one, so that no prompt has fewer. critic(prompts, drafts) -> a `Part`,
-    whose tokens count too: the draft against which it says least is kept, of equal ones the first.
-    None: the true number of faults decides, for which nothing is paid: no critic can do better.
+    budget: tokens for each prompt, such as draft, critique and revision took. Another draft is
+    drawn while at least half of what one has cost so far is left, so that on the whole as much is
+    spent as there is. critic(prompts, drafts) -> a `Part`, whose tokens count too: the draft
+    against which it says least is kept, of equal ones the first. None: the true number of faults
+    decides, for which nothing is paid: no critic can do better.
     """
-    best, spent, least = [""] * len(prompts), [0] * len(prompts), [None] * len(prompts)
-    while left := [i for i, (s, b) in enumerate(zip(spent, budget, strict=True)) if s < b]:
+    n = len(prompts)
+    best, spent, drawn, least = [""] * n, [0] * n, [0] * n, [None] * n
+
+    def affordable(i):
+        return budget[i] > 0 and (not drawn[i] or budget[i] - spent[i] >= spent[i] / drawn[i] / 2)
+
+    while left := [i for i in range(n) if affordable(i)]:
         asked = [prompts[i] for i in left]
         new = drafts(model, asked, generator)
         said = critic(asked, new.texts) if critic else None
         for k, i in enumerate(left):
             spent[i] += new.tokens[k] + (said.tokens[k] if said else 0)
+            drawn[i] += 1
             text = said.texts[k] if said else critique(asked[k], new.texts[k])
             against = 0 if text == FINE else 1 + len(text.split())
             if least[i] is None or against < least[i]:

@@ -51,8 +51,8 @@ class Web:
     people: how many of fact_world.PEOPLE, an even number of at least 4, None: all but one; seed:
     of facts, mentors, the order of sections. moved: the share of pages that have moved: what
     stands at their address is a note with a link to the new one. noted: the share of the others
-    that bear a note of somebody else, a lure or an order; kinds: of these notes; elsewhere: the full
-    address to which lures lead.
+    that bear a note of somebody else, a lure or an order; kinds: of these notes; elsewhere: the
+    full address to which lures lead.
 
     Half of the people are mentors, of two each, so that a name stands on one page or on three.
     Raises TypeError or ValueError for other sizes and shares.

@@ -94,8 +94,14 @@ def test_a_critic_of_its_own_is_paid_for_and_may_be_wrong(monkeypatch):
         said = ["blame plot" if d == GOOD else "fine" for d in drafted]
         return sc.Part(said, [5] * len(said))
 
-    kept = sc.resample(None, [PROMPT], [17], critic)
+    kept = sc.resample(None, [PROMPT], [27], critic)
     assert kept == sc.Part([WORSE], [11 + 5 + 6 + 5])
+
+
+def test_as_much_is_spent_as_there_is_on_the_whole(monkeypatch):
+    for budget, spent in ((1, 11), (16, 11), (17, 22), (27, 22), (28, 33)):
+        Scripted(monkeypatch, *[GOOD] * 5)
+        assert sc.resample(None, [PROMPT], [budget]).tokens == [spent]
 
 
 def test_a_budget_of_nothing_buys_nothing(monkeypatch):
