@@ -13,6 +13,7 @@ Source: Nakano et al. 2021; lecture item A64.
 
 import http.client
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urljoin, urlsplit
 
@@ -136,10 +137,7 @@ class Connection:
         try:
             self._http.request("GET", address)
             answer = self._http.getresponse()
-            body = answer.read(self.bytes + 1)
-            if len(body) > self.bytes:
-                raise Refused(f"the page has more than {self.bytes:,} bytes")
-            answer.read()
+            body = self._body(answer)
         except Refused:
             self._http.close()
             raise
@@ -154,6 +152,18 @@ class Connection:
         if not (answer.headers.get("Content-Type") or "").startswith("text/html"):
             raise Refused("no page of HTML")
         return body.decode("utf-8", "replace")
+
+    def _body(self, answer):
+        """All bytes of an answer, as long as they are few and come soon: a page may trickle."""
+        body, ends = b"", time.monotonic() + self.seconds
+        while part := answer.read1(self.bytes + 1 - len(body)):
+            body += part
+            if len(body) > self.bytes:
+                raise Refused(f"the page has more than {self.bytes:,} bytes")
+            if time.monotonic() > ends:
+                raise TimeoutError
+        answer.close()  # all is read: the connection serves for the next page
+        return body
 
     def __enter__(self):
         return self

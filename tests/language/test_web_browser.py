@@ -1,5 +1,6 @@
 """The server on the loopback address, and the browser's rules, whatever is written to it."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -95,27 +96,80 @@ def test_a_page_too_large_and_an_answer_too_late_are_refused():
         Direct(Pages(a="x" * (web_server.BYTES + 1)))("/a")
 
 
+@contextlib.contextmanager
+def answering(write):
+    """A server whose every answer is what write(handler) writes; gives a connection to it."""
+
+    class Handler(web_server._Handler):
+        wbufsize = 0
+
+        def do_GET(self):
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                write(self)
+
+    server = web_server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.block_on_close = True, False
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        with Connection(f"http://127.0.0.1:{server.server_port}", seconds=0.3) as fetch:
+            yield fetch
+    finally:
+        server.shutdown(), server.server_close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
+
+
+def test_a_page_without_end_is_not_read_to_its_end():
+    sent = []
+
+    def endless(handler):
+        handler.wfile.write(HEAD)
+        for _ in range(3_000):
+            handler.wfile.write(b"x" * 10_000)
+            sent.append(10_000)
+
+    with answering(endless) as fetch, pytest.raises(Refused, match="20,000 bytes"):
+        fetch("/")
+    assert sum(sent) < 20_000_000  # what the system keeps on the way, of 30 million
+
+
+def test_a_page_that_trickles_is_refused():
+    def trickling(handler):
+        handler.wfile.write(HEAD)
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            time.sleep(0.05)
+
+    with answering(trickling) as fetch, pytest.raises(Refused, match="within 0.3 seconds"):
+        fetch("/")
+
+
+def test_what_is_no_page_of_html_is_refused():
+    def text(handler):
+        handler.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\nx"
+        )
+
+    with answering(text) as fetch, pytest.raises(Refused, match="no page of HTML"):
+        fetch("/")
+    with (
+        answering(lambda handler: handler.wfile.write(b"nonsense")) as fetch,
+        pytest.raises(Refused, match="does not answer"),
+    ):
+        fetch("/")
+
+
 def test_a_redirection_is_not_followed():
     """A server that sends its readers on; the second one counts who comes."""
     with serve(Web(8)) as trap:
-
-        class Away(web_server._Handler):
-            def do_GET(self):
-                self.send_response(302)
-                self.send_header("Location", f"{trap.url}/ada")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-        server = web_server.ThreadingHTTPServer(("127.0.0.1", 0), Away)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            with (
-                Connection(f"http://127.0.0.1:{server.server_port}") as fetch,
-                pytest.raises(Refused, match="302"),
-            ):
-                fetch("/")
-        finally:
-            server.shutdown(), server.server_close()
+        head = f"HTTP/1.1 302 Found\r\nLocation: {trap.url}/ada\r\nContent-Length: 0\r\n\r\n"
+        with (
+            answering(lambda handler: handler.wfile.write(head.encode())) as fetch,
+            pytest.raises(Refused, match="302"),
+        ):
+            fetch("/")
         assert trap.served == 0
 
 

@@ -37,6 +37,8 @@ def test_a_search_finds_the_person_among_those_who_name_them(web):
         found = web.search(name)
         assert set(found) == {name} | {n for n, m in web.mentor.items() if m == name}
         assert len(found) <= RESULTS
+        links = [list(web.mentor.values()).count(n) for n in found]
+        assert links == sorted(links, reverse=True)  # of pages that hold it, the better known first
     firsts = [web.search(name)[0] == name for name in web.names if len(web.search(name)) > 1]
     assert 0 < sum(firsts) < len(firsts)  # one has to read the names
     assert web.search("zebra") == [] and web.search("") == []
