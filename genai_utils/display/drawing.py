@@ -7,6 +7,7 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 """
 
 from genai_utils.display.drawings import (
+    agents,
     clip,
     experts,
     finetuning,
@@ -31,6 +32,7 @@ DRAWINGS = {  # name -> function
     **flows.DRAWINGS,
     **prompting.DRAWINGS,
     **rag.DRAWINGS,
+    **agents.DRAWINGS,
     **scaling.DRAWINGS,
     **text_to_image.DRAWINGS,
     **clip.DRAWINGS,
