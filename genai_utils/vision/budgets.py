@@ -52,15 +52,16 @@ def grey_levels(x, levels=LEVELS):
 def steps_in(seconds, done, clock):
     """How many steps of a training fit into so many seconds, by a stretch that was timed.
 
-        floor(seconds / pace),   pace = (clock_last - clock_1) / (done_last - done_1)
+        floor(done_1 + (seconds - clock_1) / pace)
+        pace = (clock_last - clock_1) / (done_last - done_1)
 
-    The readings number 0, 1, …, last were taken after `done` steps. What comes before reading 1 is
-    left out: the first steps load kernels and reserve memory, and are slower than all others.
-    At least 1, since a training has a step.
+    The readings number 0, 1, …, last of the clock were taken after `done` steps. Up to reading 1
+    kernels are loaded and memory is reserved: these steps are slow, in every training, and tell
+    nothing of the pace of those that follow. At least 1, since a training has a step.
     Shapes: done, clock (k,), k >= 3, in steps and seconds -> a whole number. Lecture item A41.
     """
     pace = (clock[-1] - clock[1]) / (done[-1] - done[1])
-    return max(1, int(seconds / pace))
+    return max(1, int(done[1] + (seconds - clock[1]) / pace))
 
 
 def nearest_width(count, weights, widths):
@@ -205,11 +206,16 @@ class Trainer:
         steps, stage = self._steps(model, share, run), self.stages
         ema = min(0.999, max(0.5, 1 - 10 / steps)) if average else None  # over the last steps
         checkpoint = None if self.folder is None else self.folder / f"stage{stage}"
-        every = max(1, steps // 4)
+        every = max(1, steps // self._parts(share))
         result = run(model, steps, ema=ema, checkpoint=checkpoint, every=every,
                      title=type(model).__name__)  # fmt: skip
         self.steps, self.seconds = self.steps + steps, self.seconds + result.seconds
         return result.model if result.ema_model is None else result.ema_model
+
+    def _parts(self, share):
+        """Checkpoints of a stage: one for every half minute, or four; writing them takes time."""
+        seconds = self.budget.seconds
+        return 4 if seconds is None else max(1, round(share * seconds / 30))
 
     def _steps(self, model, share, run):
         """The steps of this stage: those of the budget, or as many as its seconds allow."""
