@@ -74,10 +74,12 @@ exercise(
             lambda seed: [(x * 0.9999, a) for x, a in _grey(seed)],
             "Three sevenths times seven is 2.9999… in floating point, and becomes 2 if the rest is "
             "cut off. Round to the nearest level.",
-            lambda x, a: a.log_softmax(-1)
-            .gather(-1, (x * (a.shape[-1] - 1) + 1e-4).long()[..., None])
-            .flatten(1)
-            .sum(1),
+            lambda x, a: (
+                a.log_softmax(-1)
+                .gather(-1, (x * (a.shape[-1] - 1) + 1e-4).long()[..., None])
+                .flatten(1)
+                .sum(1)
+            ),
         ),
         "large numbers": Clause(
             lambda seed: _grey(seed, scale=200.0),

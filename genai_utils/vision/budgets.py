@@ -203,7 +203,7 @@ class Trainer:
             return fit(net, batches, steps, lr=lr, optimizer=made, warmup=warmup, graph=True,
                        seed=self.seed, progress=False, **options, **more)  # fmt: skip
 
-        steps, stage = self._steps(model, share, run), self.stages
+        steps, stage = self._steps(model, share, run), self.stages - 1
         ema = min(0.999, max(0.5, 1 - 10 / steps)) if average else None  # over the last steps
         checkpoint = None if self.folder is None else self.folder / f"stage{stage}"
         every = max(1, steps // self._parts(share))

@@ -133,7 +133,7 @@ def _autoencoder(model, trainer):
 
 def _token_images(size, width):
     coder = VQAutoencoder(size, entries=TOKENS, width=width)
-    return TokenImages(coder, MaskGIT(TOKENS, size // 4, dim=width, layers=3, heads=4))
+    return TokenImages(coder, MaskGIT(TOKENS, size // 4, dim=width, layers=3, heads=2))
 
 
 def _two_stages(model, trainer):
@@ -168,7 +168,7 @@ def _walk(model, n, generator):
                         solver=partial(wander, generator=generator))  # fmt: skip
 
 
-FOURS = range(4, 129, 4)  # widths of networks with four heads or groups
+FOURS = range(4, 129, 4)  # widths of a U-Net, whose norms have four groups
 ENTRANTS = {
     entrant.name: entrant
     for entrant in (
@@ -182,7 +182,7 @@ ENTRANTS = {
         Entrant("PixelCNN", lambda size, width: GreyPixelCNN(size, width, dilations=(1, 2)),
                 lambda model, trainer: trainer.fit(model, lr=5e-3, clip=50.0),
                 calls=lambda model: model.size**2),
-        Entrant("MaskGIT", _token_images, _two_stages, width=32, widths=FOURS,
+        Entrant("MaskGIT", _token_images, _two_stages, width=32, widths=range(4, 129, 2),
                 sample=lambda model, n, generator: model.sample(n, None, generator, steps=ROUNDS),
                 calls=lambda model: ROUNDS + 1),
         Entrant("flow", _glow, _flow),
