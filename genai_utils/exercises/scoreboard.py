@@ -400,8 +400,8 @@ exercise(
             lambda seconds, done, clock: max(
                 1, int(done[1] + (seconds - clock[1]) / _pace(clock, done, 0))
             ),
-            "Your pace still holds the first stretch, from reading 0 to reading 1, in which kernels "
-            "are loaded.",
+            "Your pace still holds the first stretch, from reading 0 to reading 1, in which "
+            "kernels are loaded.",
         ),
         "the start for nothing": (
             lambda seconds, done, clock: max(1, int(seconds / _pace(clock, done))),

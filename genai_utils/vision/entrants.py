@@ -137,7 +137,7 @@ def _token_images(size, width):
 
 
 def _two_stages(model, trainer):
-    """First the coder that makes tokens of images, then the writer of tokens, half the time each."""
+    """First the coder of images, then the writer of its tokens, each for half of the budget."""
     coder = trainer.fit(model.coder.requires_grad_(True), 0.5, lr=2e-3, average=False)
     model.coder = coder.requires_grad_(False)
 

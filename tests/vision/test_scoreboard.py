@@ -349,7 +349,8 @@ def test_an_entrant_leans_where_all_seeds_agree():
 
 def test_the_command_runs_and_goes_on(tmp_path, capsys, monkeypatch):
     given = ["--out", str(tmp_path), "--budget", "parameters", "--steps", "2", "--weights", "9000",
-             "--seeds", "2", "--images", "16", "--data", "digits", "--entrants", "PCA", "AE"]  # fmt: skip
+             "--seeds", "2", "--images", "16", "--data", "digits",
+             "--entrants", "PCA", "AE"]  # fmt: skip
     assert scoreboard.main(given) == 0
     first = capsys.readouterr().out
     assert "AE, seed 1" in first and "rank" in first
