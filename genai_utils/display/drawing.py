@@ -17,6 +17,7 @@ from genai_utils.display.drawings import (
     prompting,
     rag,
     scaling,
+    scoreboard,
     structure,
     text_to_image,
 )
@@ -36,6 +37,7 @@ DRAWINGS = {  # name -> function
     **clip.DRAWINGS,
     **experts.DRAWINGS,
     **lora.DRAWINGS,
+    **scoreboard.DRAWINGS,
 }
 
 

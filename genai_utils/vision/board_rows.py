@@ -1,4 +1,4 @@
-"""One row of the scoreboard: an entrant trained within a budget, sampled, kept and scored. Item A41.
+"""One row of the scoreboard: an entrant trained within a budget, sampled and scored. Item A41.
 
     row = play("VAE", images, Budget(seconds=10), seed=0, n=500, folder="runs/board")
     numbers = score(row, Scorecard((images, test), n=500))

@@ -13,4 +13,5 @@ experts      chapter 18
 rag          chapter 16
 lora         chapter 15
 text_to_image  chapter 29
+scoreboard   chapter 30
 """
