@@ -1,4 +1,4 @@
-"""Exercises of notebook 30_scoreboard: grey levels, a thief, ranks, a measure to order, a clock."""
+"""Exercises of notebook 30_scoreboard: grey levels, ranks, a measure to order, a thief, a clock."""
 
 import torch
 
@@ -94,80 +94,6 @@ exercise(
         ".flatten(1).sum(1): one number for each image.",
     ],
     grad=["logits"],
-)
-
-
-# --- crossed -------------------------------------------------------------------------------------
-
-
-def _halves(seed, row=(2, 3, 1)):
-    g = _generator(seed)
-    cases = []
-    for (N, C, H, W), n, r in zip(((5, 1, 6, 7), (6, 3, 5, 4), (7, 2, 4, 5)), (3, 4, 9), row,
-                                  strict=True):  # fmt: skip
-        images = torch.rand(N, C, H, W, generator=g)
-        upper, lower = torch.randint(N, (2, n), generator=g)
-        lower = torch.where(lower == upper, (lower + 1) % N, lower)
-        cases.append((images, upper, lower, r if isinstance(r, int) else r(H)))
-    return cases
-
-
-exercise(
-    scoreboard.crossed,
-    cases=_halves,
-    mistakes={
-        "exchanged": (
-            lambda images, upper, lower, row: scoreboard.crossed(images, lower, upper, row),
-            "The two are exchanged: the rows above come from images[upper].",
-        ),
-        "left and right": (
-            lambda images, upper, lower, row: torch.cat(
-                [images[upper, ..., :row], images[lower, ..., row:]], 3
-            ),
-            "You cut columns. The last axis is the width; rows are the axis before it.",
-        ),
-        "the mean": (
-            lambda images, upper, lower, row: (images[upper] + images[lower]) / 2,
-            "That is the mean of both images. Cut them.",
-        ),
-        "one row too many": (
-            lambda images, upper, lower, row: scoreboard.crossed(images, upper, lower, row + 1),
-            "Row number `row` belongs to the lower part: the upper part has rows 0 … row - 1.",
-        ),
-        "the first images": (
-            lambda images, upper, lower, row: scoreboard.crossed(
-                images, torch.arange(len(upper)) % len(images), lower, row
-            ),
-            "You take the upper parts in order. upper says which image each comes from.",
-        ),
-        "only one image": (
-            lambda images, upper, lower, row: images[upper],
-            "The lower part is that of images[upper], too.",
-        ),
-    },
-    clauses={
-        "nothing above": Clause(
-            lambda seed: _halves(seed, row=(0, 0, 0)),
-            "With row = 0 nothing comes from above: the result is images[lower].",
-            lambda images, upper, lower, row: (
-                scoreboard.crossed(images, upper, lower, row) if row else images[upper]
-            ),
-        ),
-        "nothing below": Clause(
-            lambda seed: _halves(seed, row=(lambda H: H,) * 3),
-            "With row = H nothing comes from below: the result is images[upper].",
-            lambda images, upper, lower, row: (
-                scoreboard.crossed(images, upper, lower, row)
-                if row < images.shape[2]
-                else images[lower]
-            ),
-        ),
-    },
-    hints=[
-        "images[upper] has the shape (n, C, H, W); its first rows are images[upper][:, :, :row].",
-        "The same for the lower part, from row on.",
-        "torch.cat([…, …], 2) puts rows below rows.",
-    ],
 )
 
 
@@ -361,6 +287,80 @@ exercise(
         "Make larger always better first: score = torch.where(larger[:, None], values, -values).",
         "Then compare score[:, who] with the largest of the other columns.",
         "NaN in the others: nan_to_num(nan=-torch.inf). A comparison with NaN is False by itself.",
+    ],
+)
+
+
+# --- crossed -------------------------------------------------------------------------------------
+
+
+def _halves(seed, row=(2, 3, 1)):
+    g = _generator(seed)
+    cases = []
+    for (N, C, H, W), n, r in zip(((5, 1, 6, 7), (6, 3, 5, 4), (7, 2, 4, 5)), (3, 4, 9), row,
+                                  strict=True):  # fmt: skip
+        images = torch.rand(N, C, H, W, generator=g)
+        upper, lower = torch.randint(N, (2, n), generator=g)
+        lower = torch.where(lower == upper, (lower + 1) % N, lower)
+        cases.append((images, upper, lower, r if isinstance(r, int) else r(H)))
+    return cases
+
+
+exercise(
+    scoreboard.crossed,
+    cases=_halves,
+    mistakes={
+        "exchanged": (
+            lambda images, upper, lower, row: scoreboard.crossed(images, lower, upper, row),
+            "The two are exchanged: the rows above come from images[upper].",
+        ),
+        "left and right": (
+            lambda images, upper, lower, row: torch.cat(
+                [images[upper, ..., :row], images[lower, ..., row:]], 3
+            ),
+            "You cut columns. The last axis is the width; rows are the axis before it.",
+        ),
+        "the mean": (
+            lambda images, upper, lower, row: (images[upper] + images[lower]) / 2,
+            "That is the mean of both images. Cut them.",
+        ),
+        "one row too many": (
+            lambda images, upper, lower, row: scoreboard.crossed(images, upper, lower, row + 1),
+            "Row number `row` belongs to the lower part: the upper part has rows 0 … row - 1.",
+        ),
+        "the first images": (
+            lambda images, upper, lower, row: scoreboard.crossed(
+                images, torch.arange(len(upper)) % len(images), lower, row
+            ),
+            "You take the upper parts in order. upper says which image each comes from.",
+        ),
+        "only one image": (
+            lambda images, upper, lower, row: images[upper],
+            "The lower part is that of images[upper], too.",
+        ),
+    },
+    clauses={
+        "nothing above": Clause(
+            lambda seed: _halves(seed, row=(0, 0, 0)),
+            "With row = 0 nothing comes from above: the result is images[lower].",
+            lambda images, upper, lower, row: (
+                scoreboard.crossed(images, upper, lower, row) if row else images[upper]
+            ),
+        ),
+        "nothing below": Clause(
+            lambda seed: _halves(seed, row=(lambda H: H,) * 3),
+            "With row = H nothing comes from below: the result is images[upper].",
+            lambda images, upper, lower, row: (
+                scoreboard.crossed(images, upper, lower, row)
+                if row < images.shape[2]
+                else images[lower]
+            ),
+        ),
+    },
+    hints=[
+        "images[upper] has the shape (n, C, H, W); its first rows are images[upper][:, :, :row].",
+        "The same for the lower part, from row on.",
+        "torch.cat([…, …], 2) puts rows below rows.",
     ],
 )
 
