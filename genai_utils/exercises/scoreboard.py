@@ -459,7 +459,8 @@ PREDICTIONS = (
         "Of the nine measures of the Scorecard, how many put independent random pixels ahead of "
         "every trained generator?",
         1.0,
-        "⟪worst-first-which⟫ put random pixels first (section 30.8): ⟪worst-first-why⟫",
+        "⟪worst-first-which⟫ put random pixels first at equal seconds: ⟪worst-first-why⟫ "
+        "(section 30.8).",
         unit="measures",
         within=0.5,
     ),

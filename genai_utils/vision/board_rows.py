@@ -10,6 +10,7 @@ Each file is written all or nothing, so that whatever is killed can go on.
 
 import hashlib
 import json
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ def _write(folder, row, model):
     keep(folder / "samples.safetensors", safetensors.torch.save({"level": level}))
     numbers = {k: v for k, v in row.__dict__.items() if k not in ("images", "folder")}
     keep(folder / "row.json", json.dumps(numbers).encode())
+    for stage in folder.glob("stage*"):  # its checkpoints are needed no more
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def read(folder):

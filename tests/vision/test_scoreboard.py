@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -199,6 +200,19 @@ def test_the_rate_multiplies(digits):
     assert seen == [1.5]
 
 
+def test_grey_digits_leave_some_aside_and_have_eight_levels():
+    train, test = scoreboard.grey_digits(data.digits, aside=100)
+    every = data.digits("train").x
+    assert len(train) == len(every) - 100 and len(test) == 360
+    assert (train - every[:-100]).abs().max() <= 0.5 / 7 + 1e-6
+    k = 7 * train
+    assert torch.allclose(k, k.round(), atol=1e-5) and len(train.unique()) == 8
+    assert len(scoreboard.grey_digits(data.digits, n=50)[0]) == 50
+    assert len(scoreboard.grey_digits(data.digits)[0]) == len(every) - len(every) // 5
+    with pytest.raises(ValueError, match="levels"):
+        budgets.grey_levels(train, 1)
+
+
 # --- entrants ------------------------------------------------------------------------------------
 
 
@@ -238,6 +252,10 @@ def test_each_entrant_plays(name, digits, card):
 # --- rows ----------------------------------------------------------------------------------------
 
 
+def scores_of(row):
+    return [path.name for path in Path(row.folder).glob("scores-*.json")]
+
+
 def test_a_row_is_the_same_again_and_is_read_from_its_folder(digits, card, tmp_path):
     state = torch.get_rng_state()
     first = play(BLOB, digits[0], FEW, seed=1, n=16, folder=tmp_path)
@@ -252,6 +270,9 @@ def test_a_row_is_the_same_again_and_is_read_from_its_folder(digits, card, tmp_p
     assert longer.folder != first.folder
     numbers = scoreboard.score(first, card)
     assert scoreboard.score(again, card) == numbers
+    assert {path.name for path in Path(first.folder).iterdir()} == {
+        "plan.json", "row.json", "samples.safetensors", "model.safetensors", *scores_of(first)
+    }  # fmt: skip
     model = scoreboard.trained(first, {"blob": BLOB})
     assert isinstance(model, Blob) and not model.training
 
