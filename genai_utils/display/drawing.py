@@ -18,6 +18,7 @@ from genai_utils.display.drawings import (
     prompting,
     rag,
     scaling,
+    scoreboard,
     structure,
     text_to_image,
 )
@@ -38,6 +39,7 @@ DRAWINGS = {  # name -> function
     **clip.DRAWINGS,
     **experts.DRAWINGS,
     **lora.DRAWINGS,
+    **scoreboard.DRAWINGS,
 }
 
 

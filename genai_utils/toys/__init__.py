@@ -24,6 +24,7 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "lora": "lora",
     "verdict": "verdict",
     "text_to_image": "text_to_image",
+    "scoreboard": "scoreboard",
 }
 
 

@@ -14,4 +14,5 @@ rag          chapter 16
 agents       chapter 17
 lora         chapter 15
 text_to_image  chapter 29
+scoreboard   chapter 30
 """
