@@ -4,6 +4,7 @@
 fork, which is what makes a test that needs a dozen processes take seconds.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -15,8 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from genai_utils.training import TensorBatches, TrainingError, checkpoint, dynamic_binarize, fit
+from genai_utils.training import (
+    TensorBatches,
+    TrainingError,
+    checkpoint,
+    counted,
+    dynamic_binarize,
+    fit,
+    gathered,
+)  # fmt: skip
 
 STEPS, EVERY = 40, 6
 
@@ -36,8 +46,19 @@ class Toy(nn.Module):
         if not self.noisy:
             return {"loss": ((self.net(x) - x) ** 2).sum(1).mean(), "mean": x.mean()}
         noise = torch.rand(()).item() + random.random() + np.random.rand()  # noqa: NPY002
-        y = self.net(nn.functional.dropout(self.norm(x), 0.3))
+        y = self.net(F.dropout(self.norm(x), 0.3))
         return {"loss": ((y - x) ** 2).sum(1).mean() * noise, "noise": noise}
+
+
+class Meeting(Toy):
+    """Rows that meet: each finds itself among all of the batch; a mean over what was drawn."""
+
+    def loss(self, x):
+        """A comparison between rows, and a sum over a count that differs between processes."""
+        y = gathered(self.net(x))
+        chosen = torch.rand_like(x) < x.mean(1, keepdim=True)
+        error = torch.where(chosen, (self.net(x) - x) ** 2, 0.0).sum() / counted(chosen.sum())
+        return {"loss": F.cross_entropy(y @ y.T, torch.arange(len(y))) + error, "error": error}
 
 
 def interrupted(model: type, after: int) -> type:
@@ -150,8 +171,16 @@ def run_rank(folder: Path, rank: int, port: int) -> None:
     torch.save(
         {"model": result.model.state_dict(), "history": result.history}, folder / f"rank{rank}.pt"
     )
-    noisy = toy_fit(None, Diary(folder / f"rank{rank}"), Toy(), steps=4, progress=False)
-    checkpoint.save_model(noisy.model, folder / f"noisy{rank}.safetensors")
+    batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    noisy = toy_fit(None, batches, progress=False)
+    torch.save(
+        {"model": noisy.model.state_dict(), "history": noisy.history}, folder / f"noisy{rank}.pt"
+    )
+    cut = interrupted(Toy, after=20)()  # after checkpoints of steps 6, 12 and 18
+    with contextlib.suppress(KeyboardInterrupt):
+        toy_fit(folder / "cut", batches, cut, progress=False)
+    meeting = toy_fit(None, batches, Meeting(), progress=False)
+    torch.save(meeting.history, folder / f"meeting{rank}.pt")
     poisoned = toy_data(8)
     poisoned[6] = torch.nan  # an example of the second process
     try:
