@@ -1,10 +1,13 @@
 """Do two processes train as one does, at the same global batch, and how long do they take?
 
     python benchmarks/many_processes.py --out FILE [--only vae gan] [--steps 60]
+    python benchmarks/many_processes.py --out FILE --memory
 
 Each model is trained twice from the same weights on the same batches: by one process, and by two
-that share each batch (gloo, on the processor, one thread each). The largest difference of the two
-loss curves is what the page `book/many_machines.md` shows; the seconds are of this machine.
+that share each batch (gloo, on the processor, one thread each). What is found is written to the
+file, beside what other models gave before. `many_processes.json` is what `book/many_machines.md`
+tells: the largest difference of two loss curves, and seconds of the machine that it names.
+"before" there is the same difference with noise of each process's own, as it was until 2026-11-27.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -24,7 +27,7 @@ from genai_utils import data
 from genai_utils.printing import say
 from genai_utils.training import TensorBatches, WindowBatches, fit
 
-SHARED = Path(__file__).resolve()
+HERE = Path(__file__).resolve()
 
 
 def vae():
@@ -136,7 +139,7 @@ def run(processes: int, names: list[str], steps: int, threads: int = 1) -> dict:
         port = free.getsockname()[1]
         free.close()
         out = Path(folder, "found.json")
-        command = [sys.executable, str(SHARED), "--work", "--out", str(out), "--steps", str(steps)]
+        command = [sys.executable, str(HERE), "--work", "--out", str(out), "--steps", str(steps)]
         started = []
         for rank in range(processes):
             env = os.environ | {"OMP_NUM_THREADS": str(threads), "ACCELERATE_USE_CPU": "true"}
@@ -149,24 +152,80 @@ def run(processes: int, names: list[str], steps: int, threads: int = 1) -> dict:
         return json.loads(out.read_text())
 
 
+SIZES = {"100 M": (12, 768), "1 B": (24, 1792), "70 B": (86, 8192)}  # L, d
+
+
+def memory(layers: int = 8, dim: int = 512) -> dict:
+    """What training a GPT takes beside activations: measured for a small one, reckoned for others.
+
+    Measured: by how much the most memory that the process has held grows in a step of a batch of 16
+    tokens. Reckoned: by chapter 13's formula, and by what `accelerate estimate-memory` prints, here
+    of our own model, whose weights are not made.
+    """
+    import resource
+
+    from accelerate.commands.estimate import estimate_training_usage
+    from accelerate.utils import calculate_maximum_sizes
+
+    from genai_utils.language.gpt import GPT, GPTConfig
+    from genai_utils.language.scaling import CARDS, training_flops, training_memory
+
+    def held() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def train(layers, dim, vocabulary) -> int:
+        model = GPT(GPTConfig(vocabulary, 16, layers, 8, dim))
+        batch = torch.zeros(1, 17, dtype=torch.long)
+        fit(model, lambda step: batch, 2, precision="fp32", progress=False)
+        return sum(p.numel() for p in model.parameters())
+
+    train(1, 32, 64)  # what a first run loads
+    before = held()
+    weights = train(layers, dim, 4_096)
+    found = {"weights": weights, "bytes each": (held() - before) / weights, "sizes": {}}
+    for name, (layers, dim) in SIZES.items():
+        with torch.device("meta"):
+            model = GPT(GPTConfig(32_768, 2_048, layers, dim // 64, dim))
+        N = sum(p.numel() for p in model.parameters())
+        total, _ = calculate_maximum_sizes(model)
+        flops = training_flops(N, 20 * N)
+        found["sizes"][name] = {
+            "layers": layers, "dim": dim, "weights": N, "bytes": training_memory(N),
+            "accelerate": estimate_training_usage(total, "float32")["step"], "flops": flops,
+            "H100 days": flops / (0.4 * CARDS["H100"].peak) / 86_400,
+        }  # fmt: skip
+    return found
+
+
 def main() -> None:
     """Run and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--only", nargs="+", default=[make.__name__ for make in MODELS])
+    parser.add_argument("--memory", action="store_true", help="measure and reckon memory instead")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
-        return work(given.only, given.steps, given.out)
+        work(given.only, given.steps, given.out)
+        return
+    if given.memory:
+        record = json.loads(given.out.read_text(encoding="utf-8"))
+        record["memory"] = memory()
+        say(json.dumps(record["memory"], indent=1))
+        given.out.write_text(json.dumps(record, indent=1) + "\n")
+        return
     one, two = (run(processes, given.only, given.steps) for processes in (1, 2))
-    record = {"steps": given.steps, "torch": torch.__version__.split("+")[0], "models": {}}
+    record = {"models": {}}
+    if given.out.is_file():
+        record = json.loads(given.out.read_text(encoding="utf-8"))
+    record["torch"] = torch.__version__.split("+")[0]
     for name in one:
         a, b = torch.tensor(one[name]["loss"]), torch.tensor(two[name]["loss"])
-        row = {"first": a[0].item(), "last": a[-1].item(), "end": (a - b)[-1].abs().item()}
-        row |= {"most": (a - b).abs().max().item()}
+        row = {"steps": given.steps, "first": a[0].item(), "last": a[-1].item()}
+        row |= {"end": (a - b)[-1].abs().item(), "most": (a - b).abs().max().item()}
         row |= {"seconds": [one[name]["seconds"], two[name]["seconds"]]}
-        record["models"][name] = row
+        record["models"][name] = record["models"].get(name, {}) | row
         say(f"{name:10} {row['first']:9.4f} → {row['last']:9.4f}, apart at the end "
             f"{row['end']:.2e}, at most {row['most']:.2e}; "
             f"{row['seconds'][0]:.1f} s and {row['seconds'][1]:.1f} s")  # fmt: skip

@@ -194,6 +194,14 @@ def named_training(text: str) -> tuple[str, int]:
     return name, int(which or 1)
 
 
+def join_processes() -> None:
+    """Where no card is: several processes meet on the processor, which is to be told Accelerate."""
+    import torch
+
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+
+
 def end_processes() -> None:
     """Leave the group of processes, where there is one."""
     from accelerate import PartialState
@@ -223,6 +231,7 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     try:
+        join_processes()
         if (notebook := find_notebook(arguments.model)) is not None:
             train_chapter(notebook, arguments)
         elif arguments.profile or arguments.training:

@@ -14,6 +14,8 @@ from accelerate.utils import (
 )
 from torch import nn
 
+from genai_utils.inputs import refusal
+
 from .draws import Draws
 
 
@@ -67,9 +69,19 @@ class Loss(nn.Module):
 
 
 def make_accelerator() -> Accelerator:
-    """The device and the processes of this run; weights that a step leaves out are allowed."""
+    """The device and the processes of this run; weights that a step leaves out are allowed.
+
+    Raises ValueError where the weights are to be shared by the processes.
+    """
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(kwargs_handlers=[unused])
+    accelerator = Accelerator(kwargs_handlers=[unused])
+    kind = str(getattr(accelerator.distributed_type, "value", accelerator.distributed_type))
+    if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise refusal(
+            "the processes", "a copy of the model in each (MULTI_GPU)", kind,
+            "`fit` shares the batch, not the weights: its checkpoints would hold parts of them",
+        )  # fmt: skip
+    return accelerator
 
 
 def share(batch: Any, accelerator: Accelerator) -> Any:

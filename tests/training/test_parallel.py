@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from toy import STEPS, Meeting, Toy, toy_data, toy_fit
 
-from genai_utils.training import TensorBatches, dynamic_binarize
+from genai_utils.training import TensorBatches, dynamic_binarize, parallel
 from genai_utils.training.parallel import share
 
 forks = pytest.mark.skipif(
@@ -77,6 +77,15 @@ def test_share_of_one_process_is_the_whole_batch():
     batch = {"x": (torch.arange(6), torch.zeros(6, 2)), "name": "n"}
     mine = share(batch, Accelerator())
     assert torch.equal(mine["x"][0], batch["x"][0]) and mine["x"][1].shape == (6, 2)
+
+
+def test_weights_that_are_shared_are_refused(monkeypatch):
+    class Sharded:
+        distributed_type = DistributedType.FSDP
+
+    monkeypatch.setattr(parallel, "Accelerator", lambda **options: Sharded())
+    with pytest.raises(ValueError, match="a copy of the model in each .MULTI_GPU., got FSDP"):
+        toy_fit(None, TensorBatches(toy_data(), batch_size=8))
 
 
 def test_share_slices_every_part():
