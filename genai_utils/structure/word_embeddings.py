@@ -23,6 +23,7 @@ from genai_utils.structure.word_counts import (  # noqa: F401, chapter 5 knows t
     window_counts,
 )
 from genai_utils.training.batches import derive_seed
+from genai_utils.training.describe import fingerprint
 from genai_utils.training.draws import counted
 
 # After thinning so many words are left on average that never is none left: e^-32 is 1e-14.
@@ -122,6 +123,13 @@ class TextBatches:
                     "give more text, or thin out less: a larger sample, or None",
                 )  # fmt: skip
         self.steps_per_epoch = max(1, len(self._blocks(0)) // self.batch_size)
+
+    def describe(self) -> dict:
+        """What shapes the batches, the texts by a digest; see `fit`'s checkpoint."""
+        ends = torch.tensor([len(text) for text in self.texts]).cumsum(0)
+        data = [fingerprint(torch.cat(self.texts)), fingerprint(ends), fingerprint(self.counts)]
+        names = ("length", "batch_size", "sample", "seed")
+        return {"data": data} | {name: getattr(self, name) for name in names}
 
     def _blocks(self, epoch: int) -> Tensor:
         if epoch != self.epoch:

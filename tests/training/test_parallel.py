@@ -1,7 +1,9 @@
 """Two processes (gloo) give what one gives with the same global batch, and fail together."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,15 +22,41 @@ forks = pytest.mark.skipif(
 )
 
 
+def run_toy(command, folder, ports):
+    """Run toy.py, which forks two processes that meet at a free port, once for each port."""
+    with contextlib.ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in range(ports)]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        ports = [str(each.getsockname()[1]) for each in free]
+    script = Path(__file__).with_name("toy.py")
+    command = [sys.executable, str(script), command, str(folder), *ports]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@forks
+def test_a_killed_worker_comes_back(tmp_path):
+    """One of two dies at step 17, the other with it; started again, they end as one does."""
+    done = run_toy("killed", tmp_path, ports=2)
+    (second, first), again = json.loads(done.stdout.splitlines()[-1])
+    assert second == signal.SIGKILL and first != 0 and again == [0, 0], done.stderr
+    lines = (tmp_path / "rank1" / "diary.jsonl").read_text().splitlines()
+    steps = [json.loads(line)[0] for line in lines]
+    assert steps == [*range(17), *range(12, STEPS)]  # from the checkpoint of step 12
+    batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    alone = toy_fit(None, batches, progress=False)
+    theirs = torch.load(tmp_path / "rank0.pt", weights_only=True)
+    for name, values in alone.history.items():
+        torch.testing.assert_close(
+            torch.tensor(theirs[name]), torch.tensor(values), atol=1e-5, rtol=1e-5
+        )
+
+
 @forks
 def test_two_processes_equal_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = Path(__file__).with_name("toy.py")
-    command = [sys.executable, str(script), "two", str(tmp_path), str(port)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = run_toy("two", tmp_path, ports=1)
     *lines, ends = done.stdout.splitlines()
     assert json.loads(ends) == [0, 0], done.stderr
     assert len(lines) == 1 and lines[0].startswith(f"Toy: {STEPS} steps")  # one line, one process

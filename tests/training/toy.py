@@ -161,11 +161,26 @@ def _kill_in_save(moment: str, at: str) -> None:
         checkpoint.os.rename = rename_and_die
 
 
-def run_rank(folder: Path, rank: int, port: int) -> None:
-    """One of two processes of a data-parallel run, and of one in which only one rank sees a NaN."""
+def join(rank: int, port: int) -> None:
+    """Say that this process is one of two, which meet at a port."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def run_killed(folder: Path, rank: int, port: int, kill: int | None) -> None:
+    """One of two processes of a run whose second one dies at a step."""
+    join(rank, port)
+    (folder / f"rank{rank}").mkdir(exist_ok=True)
+    diary = Diary(folder / f"rank{rank}", kill if rank else None)
+    result = toy_fit(folder / "run", diary, progress=False)
+    torch.save(result.history, folder / f"rank{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def run_rank(folder: Path, rank: int, port: int) -> None:
+    """One of two processes of a data-parallel run, and of one in which only one rank sees a NaN."""
+    join(rank, port)
     batches = TensorBatches(toy_data(), batch_size=8)
     result = toy_fit(folder / "run", batches, Toy(noisy=False), progress=rank == 0)
     torch.save(
@@ -194,6 +209,14 @@ def run_rank(folder: Path, rank: int, port: int) -> None:
     torch.distributed.destroy_process_group()
 
 
+def both(function) -> list[int]:
+    """Run a function of the rank in two child processes; return how they ended."""
+    first = os.fork()
+    if first == 0:
+        os._exit(forked(lambda: function(0)) >> 8)
+    return [forked(lambda: function(1)), os.waitpid(first, 0)[1]]
+
+
 def main(command: str, folder: Path, *arguments: str) -> None:
     """Fork the processes of one test and print how each ended."""
     torch.set_num_threads(1)  # a fork does not take threads along
@@ -205,14 +228,13 @@ def main(command: str, folder: Path, *arguments: str) -> None:
             (folder / name).mkdir()
             kills = [*filter(None, chain.split(",")), None]
             ends[name] = [forked(lambda k=k, n=name: run_once(folder / n, k)) for k in kills]
-    else:
-        for rank in (0, 1):
-            (folder / f"rank{rank}").mkdir()
-        port = int(arguments[0])
-        first = os.fork()
-        if first == 0:
-            os._exit(forked(lambda: run_rank(folder, 0, port)) >> 8)
-        ends = [forked(lambda: run_rank(folder, 1, port)), os.waitpid(first, 0)[1]]
+    elif command == "two":
+        ends = both(lambda rank: run_rank(folder, rank, int(arguments[0])))
+    else:  # "killed": once with a death, then again
+        ends = [
+            both(lambda rank, k=kill, p=port: run_killed(folder, rank, int(p), k))
+            for kill, port in zip((17, None), arguments, strict=True)
+        ]
     print(json.dumps(ends))
 
 
