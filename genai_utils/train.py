@@ -50,6 +50,10 @@ MAIN = {
     "12_prompting": ("runs", 1),
     "13_scaling": ("runs", 1),
     "14_rlhf": ("trained", 1),
+    "15_lora": ("runs", 1),
+    "16_rag": ("readers", 1),
+    "17_agents": ("practised", 1),
+    "18_moe": ("runs", 1),
     "19_divergence": ("g", 1),
     "20_pixel_models": ("result", 1),
     "21_maskgit": ("result", 2),
@@ -59,6 +63,8 @@ MAIN = {
     "25_flow": ("result", 2),
     "26_gan": ("main", 1),
     "27_diffusion": ("fitted", 1),
+    "28_clip": ("trained", 1),
+    "29_latent_diffusion": ("trained", 1),
 }
 
 
