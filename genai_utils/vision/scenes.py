@@ -214,8 +214,8 @@ class SceneBatches:
 
     batch_size; seed: of the whole run; unseen, said: as of `draw`; split: whose handwriting;
     device: where the pictures are made; say: how often a caption says each attribute; first: in so
-    many steps, the first, they hardly say more than the kind (FIRST). A step gives the same pairs each time, and no two steps
-    the same.
+    many steps at the start the captions hardly say more than the kind (FIRST). A step gives the
+    same pairs each time, and no two steps the same.
     """
 
     def __init__(
@@ -246,9 +246,9 @@ class SceneBatches:
 
 
 __all__ = [
-    "ATTRIBUTES", "BRIEF", "COLOUR", "COLOURS", "CONTEXT", "COUNT", "COUNTED", "DIGITS", "EACH", "END",
-    "FIELD", "FILLED", "FIRST", "HELD_OUT", "KIND", "KINDS", "PHRASINGS", "PLACE", "PLACES", "PLURALS",
-    "RADII", "SAID", "SHAPES", "SIDE", "SIZE", "SceneBatches", "TEXTURE", "UNSAID", "WORDS",
-    "caption", "captions", "decode", "draw", "encode", "fields", "held_out", "parse", "render",
-    "scene", "signed_distance", "split", "words",
+    "ATTRIBUTES", "BRIEF", "COLOUR", "COLOURS", "CONTEXT", "COUNT", "COUNTED", "DIGITS", "EACH",
+    "END", "FIELD", "FILLED", "FIRST", "HELD_OUT", "KIND", "KINDS", "PHRASINGS", "PLACE",
+    "PLACES", "PLURALS", "RADII", "SAID", "SHAPES", "SIDE", "SIZE", "SceneBatches", "TEXTURE",
+    "UNSAID", "WORDS", "caption", "captions", "decode", "draw", "encode", "fields", "held_out",
+    "parse", "render", "scene", "signed_distance", "split", "words",
 ]  # fmt: skip
