@@ -1,7 +1,7 @@
 """A sentence that becomes a picture, step by step, in the page (chapter 29).
 
-Three networks of the book's own: the textual tower of chapter 28's toy, a diffusion transformer on
-latents, and the decoder of an autoencoder. The last two were trained once, by
+Three networks of the book's own: the textual tower of chapter 28's toy, a U-Net on latents whose
+places look at the words, and the decoder of an autoencoder. The last two were trained once, by
 `python -m genai_utils.toys.make text_to_image`; all weights are in the package, one byte for each
 weight of a matrix. The page brings no image encoder: nothing has to be encoded there.
 """
@@ -16,18 +16,18 @@ from genai_utils.display import page_bytes, pictures
 from genai_utils.toys import scenes as toy_of_28
 from genai_utils.toys.figure import part, toy_figure
 from genai_utils.vision import scenes
-from genai_utils.vision.cross_attention import TextEncoder
-from genai_utils.vision.dit import DiT
+from genai_utils.vision.cross_attention import TextEncoder, text_unet
 from genai_utils.vision.image_coder import ImageCoder
 from genai_utils.vision.latent_diffusion import LatentDiffusion
 
 WEIGHTS = Path(__file__).with_name("weights")
-CODER = {"width": 24}
-DENOISER = {"width": 80, "layers": 3, "heads": 4, "patch": 2}
+CODER = {"width": 24, "latent": 8}
+DENOISER = {"width": 32, "mults": (1, 2)}
+WORLD = {"count": "one", "texture": "plain", "size": "large"}  # what all its scenes have in common
 MOST = 900_000  # bytes of the figure
-OPENING = "a large purple heart"  # the sentence at first
+OPENING = "a purple heart"  # the sentence at first
 EXAMPLES = (  # buttons; beside them those of `unseen_examples`
-    "three small yellow stars", "a red 7 at the top left", "a large striped blue circle",
+    "a yellow star", "a red 7 at the top left", "a picture of a blue circle on the right",
 )  # fmt: skip
 STEPS, GUIDANCE = 20, 2.0  # of the walk at first, and of those that are measured
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "text_to_image.css")
@@ -56,7 +56,7 @@ def blank_text():
 
 def blank(coder, text):
     """The untrained denoiser beside the other two."""
-    return LatentDiffusion(coder, DiT(text, coder.side, coder.latent, **DENOISER))
+    return LatentDiffusion(coder, text_unet(text, coder.side, coder.latent, **DENOISER))
 
 
 def state_of(model):
@@ -157,19 +157,19 @@ def settings(model):
             "context": text.context, "vocabulary": list(scenes.WORDS),
         },
         "denoiser": {
-            "side": net.size, "channels": model.coder.latent, "patch": net.patch,
-            "width": net.places.shape[1], "layers": len(net.blocks),
-            "heads": net.blocks[0].attention.heads,
+            "side": model.coder.side, "channels": model.coder.latent,
+            "width": net.condition.width, "levels": len(net.down),
+            "heads": net.attention.heads, "groups": net.norm.num_groups,
         },
     }  # fmt: skip
 
 
 def latent_tile(z):
-    """The four maps of a latent (4, s, s) as one grey image with lines between, in [0, 1]."""
-    s = z.shape[-1]
-    tile = torch.full((2 * s + 1, 2 * s + 1), 0.5)
+    """The maps of a latent (C, s, s) as one grey image, two rows with lines between, in [0, 1]."""
+    s, columns = z.shape[-1], -(-len(z) // 2)
+    tile = torch.full((2 * s + 1, columns * (s + 1) - 1), 0.5)
     for c, part_of in enumerate(z):
-        row, column = (c >> 1) * (s + 1), (c & 1) * (s + 1)
+        row, column = (c & 1) * (s + 1), (c >> 1) * (s + 1)
         tile[row : row + s, column : column + s] = 0.5 + part_of / 5
     return tile.clamp(0, 1)
 
@@ -180,12 +180,16 @@ def _source(image):
 
 
 def words():
-    """The words of the page in groups, for the reader to choose from."""
-    kinds, plurals = list(scenes.KINDS), list(scenes.PLURALS.values())
-    groups = [list(scenes.ATTRIBUTES[name]) for name in ("colour", "size", "texture", "count")]
-    known = {word for group in (*groups, kinds, plurals) for word in group} | {"<end>"}
-    rest = [word for word in scenes.WORDS if word not in known]
-    return [kinds, plurals, *groups, rest]
+    """The words of the page's world in groups, for the reader to choose from.
+
+    Those that no sentence of its training had are left out: other sizes and textures, plurals.
+    """
+    kinds, colours = list(scenes.KINDS), list(scenes.COLOURS)
+    left_out = {"<end>", "are", "objects", *scenes.PLURALS.values()}
+    for name, word in WORLD.items():
+        left_out |= set(scenes.ATTRIBUTES[name]) - {word}
+    left_out |= {*kinds, *colours}
+    return [kinds, colours, [word for word in scenes.WORDS if word not in left_out]]
 
 
 def unseen_examples():
@@ -194,7 +198,7 @@ def unseen_examples():
     for kind in ("star", "cross"):
         row = scenes.HELD_OUT[scenes.KINDS.index(kind)].nonzero().flatten()[0]
         colour = list(scenes.COLOURS)[int(row)]
-        found.append(scenes.caption(scenes.scene(kind=kind, colour=colour, size="large")))
+        found.append(scenes.caption(scenes.scene(kind=kind, colour=colour)))
     return found
 
 
@@ -233,10 +237,11 @@ def bundle_of(model, record):
     made = _source(model.coder.decode(end)[0])
     behind = _source(model.coder.decode(early)[0])
     latent = _source(latent_tile(end[0]))
+    numbers = f"its latent, {' × '.join(map(str, end[0].shape))} numbers"
     body = (
         f'<div class="genai-toyrow genai-text-to-image">'
         f"{part('picture', 'the picture', f'A picture made of the words {OPENING}.', made)}"
-        f"{part('latent', 'its latent, 4 × 8 × 8 numbers', 'Four grey maps.', latent)}"
+        f"{part('latent', numbers, 'Grey maps.', latent)}"
         f"{part('past', 'on the way, after so many steps', 'An earlier picture.', behind)}</div>"
     )
     return toy_figure(

@@ -110,23 +110,29 @@ def agreement(judge, x, said):
 
 
 class JudgeBatches:
-    """Pictures of all combinations and what is in them, a fresh batch at each step."""
+    """Pictures of all combinations and what is in them, a fresh batch at each step.
 
-    def __init__(self, batch_size, seed=1_000, device="cpu"):
-        self.pairs = scenes.SceneBatches(batch_size, seed, unseen=None, device=device)
+    said: a row; what it says holds in all scenes, as of `scenes.draw`.
+    """
+
+    def __init__(self, batch_size, seed=1_000, device="cpu", said=None):
+        self.pairs = scenes.SceneBatches(batch_size, seed, unseen=None, said=said, device=device)
 
     def describe(self):
-        return f"judge, {self.pairs.batch_size} at a time, seed {self.pairs.seed}"
+        part = "" if self.pairs.said is None else f", of scenes {self.pairs.said.tolist()}"
+        return f"judge, {self.pairs.batch_size} at a time, seed {self.pairs.seed}{part}"
 
     def __call__(self, step):
         table, x, _ = self.pairs.pairs(step)
         return x, table.to(x.device)
 
 
-def train_judge(steps, batch_size=128, seed=1_000, device="cpu", width=32, **options):
-    """A judge from pictures of its own seed; the options are those of `fit`."""
+def train_judge(steps, batch_size=128, seed=1_000, device="cpu", width=32, said=None, **options):
+    """A judge from pictures of its own seed; said as of `JudgeBatches`, the options of `fit`."""
     options = {"lr": 3e-3, "warmup": min(50, steps // 10), "clip": 1.0, "graph": True, **options}
     with kept_random_state():
         torch.manual_seed(seed)
         model = SceneJudge(width).to(device)
-        return fit(model, JudgeBatches(batch_size, seed, device), steps, **options).model.eval()
+        return fit(
+            model, JudgeBatches(batch_size, seed, device, said), steps, **options
+        ).model.eval()
