@@ -1,9 +1,9 @@
 """A sentence that becomes a picture, step by step, in the page (chapter 29).
 
-Three networks of the book's own: the textual tower of chapter 28's toy, a U-Net on latents whose
-places look at the words, and the decoder of an autoencoder. The last two were trained once, by
-`python -m genai_utils.toys.make text_to_image`; all weights are in the package, one byte for each
-weight of a matrix. The page brings no image encoder: nothing has to be encoded there.
+Three networks of the book's own: the textual tower of a CLIP as chapter 28's toy has one, a U-Net
+on latents whose places look at the words, and the decoder of an autoencoder. They were trained
+once, by `python -m genai_utils.toys.make text_to_image`; their weights are in the package, one byte
+for each weight of a matrix. The page brings no image encoder: nothing has to be encoded there.
 """
 
 from pathlib import Path
@@ -49,9 +49,14 @@ def blank_coder():
     return ImageCoder(scenes.SIDE, **CODER)
 
 
+def blank_clip():
+    """The CLIP, untrained, whose textual tower becomes the text encoder: as in chapter 28's toy."""
+    return toy_of_28.network()
+
+
 def blank_text():
-    """The text encoder, untrained: a textual tower as chapter 28's toy has one."""
-    return TextEncoder(toy_of_28.network().textual, scenes.END)
+    """The text encoder, untrained."""
+    return TextEncoder(blank_clip().textual, scenes.END)
 
 
 def blank(coder, text):

@@ -149,15 +149,13 @@ def test_examples_are_sentences_and_the_last_of_held_out_combinations():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A recipe of seconds, and a text encoder that nobody trained."""
+    """A recipe of seconds."""
     maker = make_text_to_image
-    for name, small in (("coder", 8), ("denoiser", 8), ("judge", 8)):
+    for name, small in (("text", 8), ("coder", 8), ("denoiser", 8), ("judge", 8)):
         monkeypatch.setitem(maker.RECIPE, name, {**maker.RECIPE[name], "batch": small})
     monkeypatch.setitem(maker.RECIPE["denoiser"], "pairs", 20)
     measured = maker.measured
     monkeypatch.setattr(maker, "measured", lambda *given: measured(*given, count=10))
-    text = maker.toy_of_28.network().eval()
-    monkeypatch.setattr(maker.toy_of_28, "load", lambda: (text, b"", {"sha256": "of the text"}))
 
 
 def test_the_command_makes_weights_that_load_and_goes_on_where_it_stopped(
@@ -166,16 +164,17 @@ def test_the_command_makes_weights_that_load_and_goes_on_where_it_stopped(
     arguments = ["text_to_image", "--steps", "2", "--checkpoint", str(tmp_path / "so far")]
     threads, made = torch.get_num_threads(), []
     try:
-        for name in ("one", "other"):  # the second finds all three networks done
+        for name in ("one", "other"):  # the second finds all networks done
             assert make.main([*arguments, "--out", str(tmp_path / name)]) == 0
             made.append((tmp_path / name / "text_to_image.safetensors").read_bytes())
     finally:
         torch.set_num_threads(threads)
     assert made[0] == made[1]
-    assert {part.name for part in (tmp_path / "so far").iterdir()} == {"coder", "denoiser", "judge"}
+    parts = {part.name for part in (tmp_path / "so far").iterdir()}
+    assert parts == {"text", "coder", "denoiser", "judge"}
     monkeypatch.setattr(toy_module, "WEIGHTS", tmp_path / "one")
     model, record = toy_module.load()
-    assert record["denoiser"]["steps"] == 2 and record["text"] == "of the text"
+    assert record["denoiser"]["steps"] == record["text"]["steps"] == 2
     assert sum(record["parameters"].values()) == sum(toy_module.counts(model).values())
     for name in ("seen", "unseen", "shuffled", "judge, seen", "judge, decoded"):
         assert 0 <= record["test"][name]["pair"] <= 1
