@@ -6,9 +6,9 @@ The text encoder is the textual tower of a CLIP as ``play("scenes")`` has one, l
 the page's world; then come the image encoder with its decoder, and the denoiser. It trains on a
 graphics card where there is one, else on the processor, in one thread, in about a quarter of an
 hour. `--checkpoint FOLDER` keeps what is done, each network in a folder of its own: an interrupted
-run goes on from there. Two files come out in `weights`: `text_to_image.safetensors`, one byte for each weight of a
-matrix, and `text_to_image.json`, the record: the settings, and how often a picture has what its
-sentence says, by a judge that had no part in it.
+run goes on from there. Two files come out in `weights`: `text_to_image.safetensors`, one byte for
+each weight of a matrix, and `text_to_image.json`, the record: the settings, and how often a picture
+has what its sentence says, by a judge that had no part in it.
 """
 
 from pathlib import Path
