@@ -21,6 +21,16 @@ from .unet import Norm
 SIZES = {name: len(words) for name, words in scenes.ATTRIBUTES.items()}
 
 
+class Pooled(nn.Module):
+    """What is seen anywhere, and what is seen where: (B, c, 8, 8) → (B, 17 c).
+
+    The largest of all places for each channel, and the largest of each square of 2 × 2 places.
+    """
+
+    def forward(self, h):
+        return torch.cat([h.amax((2, 3)), F.max_pool2d(h, 2).flatten(1)], 1)
+
+
 class SceneJudge(nn.Module):
     """A convolutional classifier with a head for each attribute of a scene.
 
@@ -39,11 +49,11 @@ class SceneJudge(nn.Module):
             nn.Conv2d(w, 2 * w, 3, stride=2, padding=1),  # (B, 2w, 8, 8)
             Norm(2 * w),
             nn.ReLU(),
-            nn.Conv2d(2 * w, 3 * w, 3, stride=2, padding=1),  # (B, 3w, 4, 4)
-            Norm(3 * w),
+            nn.Conv2d(2 * w, 2 * w, 3, padding=1),
+            Norm(2 * w),
             nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(48 * w, 4 * w),
+            Pooled(),  # (B, 34w)
+            nn.Linear(34 * w, 4 * w),
             nn.ReLU(),
             nn.Linear(4 * w, sum(SIZES.values())),
         )
