@@ -109,6 +109,7 @@ def bundle():
         "across": ACROSS,
         "shown": SHOWN,
         "heads": SETTINGS["heads"],
+        "groups": clip.Norm(4).num_groups,
         "end": scenes.END,
         "context": scenes.CONTEXT,
         "ground": GROUND,

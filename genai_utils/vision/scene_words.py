@@ -40,6 +40,8 @@ ATTRIBUTES = {  # name -> its words; the columns of a table
 KIND, COLOUR, SIZE, TEXTURE, PLACE, COUNT = range(6)
 UNSAID = -1
 SAID = torch.tensor([0.9, 0.9, 0.6, 0.6, 0.7, 1.0])  # how often a caption says each attribute
+BRIEF = torch.tensor([1.0, 0.8, 0.3, 0.3, 0.3, 0.4])  # the same, of captions that say less
+FIRST = torch.tensor([1.0, 0.2, 0.0, 0.0, 0.0, 0.3])  # of those that hardly say more than the kind
 COUNTED = torch.tensor([0.6, 0.2, 0.2])  # how many scenes hold one, two, three objects
 
 HELD_OUT = torch.zeros(len(KINDS), len(COLOURS), dtype=torch.bool)

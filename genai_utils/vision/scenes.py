@@ -25,6 +25,7 @@ from genai_utils.inputs import one_of, refusal, whole
 
 from .scene_words import (
     ATTRIBUTES,
+    BRIEF,
     COLOUR,
     COLOURS,
     CONTEXT,
@@ -32,6 +33,7 @@ from .scene_words import (
     COUNTED,
     DIGITS,
     END,
+    FIRST,
     HELD_OUT,
     KIND,
     KINDS,
@@ -211,17 +213,24 @@ class SceneBatches:
     """Batches of (pictures, ids of their captions) without end, each a function of its step.
 
     batch_size; seed: of the whole run; unseen, said: as of `draw`; split: whose handwriting;
-    device: where the pictures are made. A step gives the same pairs each time, and no two steps
-    the same.
+    device: where the pictures are made; say: how often a caption says each attribute; first: in so
+    many steps at the start the captions hardly say more than the kind (FIRST). A step gives the
+    same pairs each time, and no two steps the same.
     """
 
-    def __init__(self, batch_size, seed=0, unseen=False, said=None, split="train", device="cpu"):
+    def __init__(
+        self, batch_size, seed=0, unseen=False, said=None, split="train", device="cpu", say=SAID,
+        first=0,
+    ):  # fmt: skip
         self.batch_size, self.seed = whole(batch_size, "batch_size"), whole(seed, "seed", least=0)
         self.unseen, self.said, self.split, self.device = unseen, said, split, device
+        self.say, self.first = say, whole(first, "first", least=0)
 
     def __repr__(self):  # what a checkpoint is known by
         said = None if self.said is None else self.said.tolist()
         drawn = f"unseen={self.unseen}, said={said}, split={self.split!r}"
+        if self.first or not torch.equal(self.say, SAID):
+            drawn += f", say={[round(p, 6) for p in self.say.tolist()]}, first={self.first}"
         return f"SceneBatches({self.batch_size}, seed={self.seed}, {drawn})"
 
     def pairs(self, step):
@@ -229,7 +238,7 @@ class SceneBatches:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + step)
         table = draw(self.batch_size, generator, self.unseen, self.said)
         x = render(table, generator, self.split, self.device)
-        return table, x, captions(table, generator)
+        return table, x, captions(table, generator, FIRST if step < self.first else self.say)
 
     def __call__(self, step):
         _, x, said = self.pairs(step)
@@ -237,9 +246,9 @@ class SceneBatches:
 
 
 __all__ = [
-    "ATTRIBUTES", "COLOUR", "COLOURS", "CONTEXT", "COUNT", "COUNTED", "DIGITS", "EACH", "END",
-    "FIELD", "FILLED", "HELD_OUT", "KIND", "KINDS", "PHRASINGS", "PLACE", "PLACES", "PLURALS",
-    "RADII", "SAID", "SHAPES", "SIDE", "SIZE", "SceneBatches", "TEXTURE", "UNSAID", "WORDS",
-    "caption", "captions", "decode", "draw", "encode", "fields", "held_out", "parse", "render",
-    "scene", "signed_distance", "split", "words",
+    "ATTRIBUTES", "BRIEF", "COLOUR", "COLOURS", "CONTEXT", "COUNT", "COUNTED", "DIGITS", "EACH",
+    "END", "FIELD", "FILLED", "FIRST", "HELD_OUT", "KIND", "KINDS", "PHRASINGS", "PLACE",
+    "PLACES", "PLURALS", "RADII", "SAID", "SHAPES", "SIDE", "SIZE", "SceneBatches", "TEXTURE",
+    "UNSAID", "WORDS", "caption", "captions", "decode", "draw", "encode", "fields", "held_out",
+    "parse", "render", "scene", "signed_distance", "split", "words",
 ]  # fmt: skip

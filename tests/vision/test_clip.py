@@ -310,11 +310,38 @@ def test_it_learns():
     assert before < 0.2 and recall() > 0.35
 
 
-def test_the_convolutions_end_at_four_by_four():
-    for size, count in ((32, 3), (64, 4)):
+def test_the_convolutions_halve_the_side_to_eight_and_then_add():
+    for size, count in ((16, 1), (32, 2), (64, 3)):
         net = clip.ConvEncoder(channels=4, size=size, width=10)
-        assert sum(isinstance(layer, torch.nn.Conv2d) for layer in net.net) == count
-        assert net(torch.rand(2, 3, size, size)).shape == (2, 10)
+        assert [layer.halve for layer in net.layers] == count * [True] + 2 * [False]
+        x = torch.rand(2, 3, size, size)
+        assert net.layers(x).shape[-1] == 8 and net(x).shape == (2, 10)
+
+
+def test_what_is_read_wherever_it_is():
+    """With weights for the largest number anywhere alone, a place has no effect; else it has."""
+    net = clip.ConvEncoder(channels=4, width=10)
+    net.layers = torch.nn.Identity()
+    h = torch.zeros(2, 12, 8, 8)
+    h[0, 3, 1, 1] = h[1, 3, 6, 5] = 2
+    assert (net(h)[0] - net(h)[1]).abs().max() > 1e-4
+    with torch.no_grad():
+        net.last.weight[:, 12:] = 0
+        net.last.weight[:, 3], net.last.bias[:] = 1, 0
+    torch.testing.assert_close(net(h), 2 * torch.ones(2, 10))
+
+
+def test_sentences_begin_apart_by_their_words():
+    """Before any training, the nearest sentence in another phrasing is the one of its kind; with
+    ordinary first weights it is so for 8 to 14 of 18 kinds (four seeds)."""
+    torch.manual_seed(0)
+    model = clip.small_clip(len(scenes.WORDS), scenes.CONTEXT)
+    rows = [scenes.scene(kind=kind, colour="red", size="small") for kind in scenes.KINDS]
+    found = []
+    for phrasing in (0, 2):
+        vectors = model.text(scenes.encode([scenes.caption(row, phrasing) for row in rows]))
+        found.append(contrastive.unit(vectors - vectors.mean(0)))
+    assert torch.equal((found[0] @ found[1].T).argmax(1), torch.arange(len(rows)))
 
 
 # ---- the vision transformer, and OpenAI's weights

@@ -175,3 +175,20 @@ def test_batches_are_functions_of_their_step():
     assert repr(batches) == "SceneBatches(6, seed=3, unseen=False, said=None, split='train')"
     unseen = scenes.SceneBatches(6, unseen=True).pairs(0)[0]
     assert scenes.held_out(unseen).all()
+
+
+def test_captions_of_batches_may_be_brief_and_begin_with_the_kind():
+    batches = scenes.SceneBatches(200, seed=3, say=scenes.BRIEF, first=2)
+    plain = scenes.SceneBatches(200, seed=3)
+    said = []
+    for step in (1, 2):
+        table, x, sentences = batches.pairs(step)
+        assert torch.equal(x, plain.pairs(step)[1])  # the pictures are the same
+        rows = torch.stack([scenes.parse(text) for text in sentences])
+        said.append((rows != UNSAID).double().mean(0))
+    assert said[0][KIND] == said[1][KIND] == 1
+    assert said[0][1] == pytest.approx(0.2, abs=0.1) and said[1][1] == pytest.approx(0.8, abs=0.1)
+    assert said[0][2:5].tolist() == [0, 0, 0] and said[1][2:5].min() > 0.1
+    assert repr(batches).endswith("say=[1.0, 0.8, 0.3, 0.3, 0.3, 0.4], first=2)")
+    with pytest.raises(ValueError, match="first"):
+        scenes.SceneBatches(2, first=-1)

@@ -8,26 +8,56 @@ function unit(x) {
 }
 
 // weights -> { image(x), text(ids) }: unit vectors of a picture (3, side, side) in one row, in [0, 1],
-// and of the ids of a sentence with its end. heads: of the text's attention.
-function clip(weights, { side, heads, end }) {
+// and of the ids of a sentence with its end. heads: of the text's attention;
+// groups: of channels in a norm.
+function clip(weights, { side, heads, end, groups }) {
   const [relu] = activations.relu;
   const both = (name) => [weights[`${name}.weight`], weights[`${name}.bias`]];
   const mapped = (name, x) => unit(matmul(x, weights[`${name}.weight`], 1, x.length, weights[`${name}.weight`].shape[0], { turnB: true }));
 
+  // Each group of channels to mean 0 and variance 1, then scaled and shifted channel by channel.
+  function norm(x, [weight, bias]) {
+    const [places, size] = [x.length / weight.length, x.length / groups];
+    const found = new Float32Array(x.length);
+    for (let first = 0; first < x.length; first += size) {
+      let [mean, variance] = [0, 0];
+      for (let i = first; i < first + size; i++) mean += x[i] / size;
+      for (let i = first; i < first + size; i++) variance += (x[i] - mean) ** 2 / size;
+      const scale = 1 / Math.sqrt(variance + 1e-5);
+      for (let i = first; i < first + size; i++) {
+        const c = Math.floor(i / places);
+        found[i] = (x[i] - mean) * scale * weight[c] + bias[c];
+      }
+    }
+    return found;
+  }
+
+  // The largest number of each `side` by `side` places of x (channels, from, from).
+  function largest(x, from, side) {
+    const to = from / side;
+    const found = new Float32Array(x.length / side ** 2).fill(-Infinity);
+    x.forEach((v, i) => {
+      const [channel, row, column] = [Math.floor(i / from ** 2), Math.floor(i / from) % from, i % from];
+      const at = (channel * to + Math.floor(row / side)) * to + Math.floor(column / side);
+      found[at] = Math.max(found[at], v);
+    });
+    return found;
+  }
+
   function image(x) {
     let [h, here] = [x, side];
-    const layers = Object.keys(weights).filter((name) => /^visual\.net\.\d+\.weight$/.test(name));
-    for (const name of layers.map((weight) => weight.replace(".weight", ""))) {
-      const [weight, bias] = both(name);
-      if (weight.shape.length > 2) {
-        const [out, channels] = weight.shape;
-        const to = Math.ceil(here / 2);
-        const step = { from: [channels, here, here], to: [out, to, to], kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
-        [h, here] = [convolve(h, step, weight, bias), to];
-      } else h = linear(h, weight, bias);
-      h = h.map(relu);
+    for (let i = 0; weights[`visual.layers.${i}.conv.weight`]; i++) {
+      const [weight, bias] = both(`visual.layers.${i}.conv`);
+      const [out, channels] = weight.shape;
+      const stride = out === channels ? 1 : 2; // as many channels as before: added to what came in
+      const to = here / stride;
+      const step = { from: [channels, here, here], to: [out, to, to], kernel: [3, 3], stride: [stride, stride], padding: [1, 1] };
+      const found = norm(convolve(h, step, weight, bias), both(`visual.layers.${i}.norm`)).map(relu);
+      h = stride === 1 ? found.map((v, j) => v + h[j]) : found;
+      here = to;
     }
-    return mapped("image_map", h);
+    const read = Float32Array.from([...largest(h, here, here), ...largest(h, here, 2)]);
+    return mapped("image_map", linear(read, ...both("visual.last")).map(relu));
   }
 
   function text(ids) {
