@@ -193,7 +193,7 @@ def test_damaged_weights_are_named(monkeypatch, tmp_path):
 @torch.no_grad()
 def test_the_page_reads_sentences_as_the_text_encoder_does(page, model):
     browser = page()
-    for text in ("a red circle", "two small striped blue 7s that are there at the top left"):
+    for text in ("a red circle", "one 7 that is large plain and blue at the top left"):
         ids = scenes.encode([text])
         assert browser.js(f"{TOY} return toy.encode(arguments[0])", text) == ids[0].tolist()
         found = browser.js(f"{TOY} return toy.read(arguments[0])", ids[0].tolist())
