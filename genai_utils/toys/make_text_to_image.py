@@ -96,8 +96,8 @@ def measured(model, coder, judge, count=500):
 
     Sentences say all attributes of the page's world. seen, unseen: agreement for combinations of
     kind and colour of the training and for held-out ones; shuffled: the same pictures against other
-    sentences; judge: the judge on real pictures of the same scenes; psnr: of these, encoded by
-    `coder` and decoded, in decibel.
+    sentences; short: sentences of kind and colour only; judge: the judge on real pictures of the
+    same scenes; psnr: of these, encoded by `coder` and decoded, in decibel.
     """
     found = {}
     for name, unseen in (("seen", False), ("unseen", True)):
@@ -108,6 +108,10 @@ def measured(model, coder, judge, count=500):
         x = model.draw(said, toy.STEPS, toy.GUIDANCE, g)
         found[name] = scene_judge.agreement(judge, x, table)
         found[f"judge, {name}"] = scene_judge.agreement(judge, real, table)
+        short = torch.full_like(table, scenes.UNSAID)
+        short[:, :2] = table[:, :2]
+        drawn = model.draw([scenes.caption(row) for row in short], toy.STEPS, toy.GUIDANCE, g)
+        found[f"{name}, short"] = {"pair": scene_judge.agreement(judge, drawn, short)["pair"]}
         if not unseen:
             other = table[torch.randperm(count, generator=g)]
             found["shuffled"] = scene_judge.agreement(judge, x, other)

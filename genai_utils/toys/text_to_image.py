@@ -6,6 +6,7 @@ once, by `python -m genai_utils.toys.make text_to_image`; their weights are in t
 for each weight of a matrix. The page brings no image encoder: nothing has to be encoded there.
 """
 
+import math
 from pathlib import Path
 
 import safetensors.torch
@@ -170,11 +171,11 @@ def settings(model):
 
 
 def latent_tile(z):
-    """The maps of a latent (C, s, s) as one grey image, two rows with lines between, in [0, 1]."""
-    s, columns = z.shape[-1], -(-len(z) // 2)
-    tile = torch.full((2 * s + 1, columns * (s + 1) - 1), 0.5)
+    """The maps of a latent (C, s, s) as one grey image, lines between them, in [0, 1]."""
+    s, across = z.shape[-1], math.ceil(len(z) ** 0.5)
+    tile = torch.full((-(-len(z) // across) * (s + 1) - 1, across * (s + 1) - 1), 0.5)
     for c, part_of in enumerate(z):
-        row, column = (c & 1) * (s + 1), (c >> 1) * (s + 1)
+        row, column = c // across * (s + 1), c % across * (s + 1)
         tile[row : row + s, column : column + s] = 0.5 + part_of / 5
     return tile.clamp(0, 1)
 
@@ -210,14 +211,17 @@ def unseen_examples():
 def caption_of(model, record):
     """What the figure's caption says, with the record's numbers."""
     test, found = record["test"], counts(model)
+    seen, unseen, others = (100 * test[name]["pair"] for name in ("seen", "unseen", "shuffled"))
+    short = [100 * test[f"{name}, short"]["pair"] for name in ("seen", "unseen")]
     return (
         f"Three networks, computed in the page: a text encoder ({found['text']:,} weights), a "
         f"denoiser of latents ({found['net']:,}), a decoder ({found['decoder']:,}). A judge that "
-        f"had no part in them finds kind and colour right in {100 * test['seen']['pair']:.0f} % of "
-        f"pictures of combinations that they were trained on, in "
-        f"{100 * test['unseen']['pair']:.0f} % of those that they never saw, such as "
-        f"“{unseen_examples()[0]}”; in {100 * test['shuffled']['pair']:.0f} % where the sentences "
-        f"are shuffled. Guidance w = {record['guidance']:g}, {record['steps of a walk']} steps."
+        f"had no part in them finds kind and colour right in {seen:.0f} % of pictures of "
+        f"combinations that they were trained on, in {unseen:.0f} % of those that they never saw, "
+        f"such as “{unseen_examples()[0]}”; in {others:.0f} % where the sentences are shuffled. "
+        f"These sentences say the place too; of those that say kind and colour only it is "
+        f"{short[0]:.0f} and {short[1]:.0f} %. Guidance w = {record['guidance']:g}, "
+        f"{record['steps of a walk']} steps."
     )
 
 

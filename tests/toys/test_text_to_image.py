@@ -20,7 +20,13 @@ made = pytest.mark.skipif(
 )
 SHOWN = ".genai-trail figure:not([hidden])"
 RECORD = {
-    "test": {"seen": {"pair": 0.9}, "unseen": {"pair": 0.7}, "shuffled": {"pair": 0.05}},
+    "test": {
+        "seen": {"pair": 0.9},
+        "unseen": {"pair": 0.7},
+        "shuffled": {"pair": 0.05},
+        "seen, short": {"pair": 0.8},
+        "unseen, short": {"pair": 0.6},
+    },
     "guidance": 2.0,
     "steps of a walk": 20,
 }
@@ -176,7 +182,7 @@ def test_the_command_makes_weights_that_load_and_goes_on_where_it_stopped(
     model, record = toy_module.load()
     assert record["denoiser"]["steps"] == record["text"]["steps"] == 2
     assert sum(record["parameters"].values()) == sum(toy_module.counts(model).values())
-    for name in ("seen", "unseen", "shuffled", "judge, seen", "judge, decoded"):
+    for name in ("seen", "unseen", "shuffled", "judge, seen", "judge, decoded", "seen, short"):
         assert 0 <= record["test"][name]["pair"] <= 1
     assert toy_module.bundle().size <= toy_module.MOST
 

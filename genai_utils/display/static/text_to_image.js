@@ -38,7 +38,8 @@ function textToImage(root, data) {
   const canvas = (wide, high, label, className) =>
     element("canvas", { width: wide, height: high, className: `genai-crisp ${className}`, role: "img", "aria-label": label });
   const picture = canvas(size, size, "", "");
-  const [wide, high] = [Math.ceil(channels / 2) * (side + 1) - 1, 2 * side + 1]; // maps in two rows
+  const across = Math.ceil(Math.sqrt(channels));
+  const [wide, high] = [across, Math.ceil(channels / across)].map((maps) => maps * (side + 1) - 1);
   const latent = canvas(wide, high, `The latent now: ${channels} maps of ${side} by ${side} numbers.`, "");
   part("picture").querySelector("img").replaceWith(picture);
   part("latent").querySelector("img").replaceWith(latent);
@@ -46,12 +47,12 @@ function textToImage(root, data) {
   part("past").querySelector("img").replaceWith(trail);
   const status = element("div", { className: "genai-status", role: "status" });
 
-  // The maps in two rows, grey from -2.5 to 2.5, with a line between them.
+  // The maps side by side, grey from -2.5 to 2.5, with a line between them.
   function paintLatent(z) {
     const grey = new Float32Array(wide * high).fill(0.5);
     z.forEach((v, i) => {
       const [c, row, column] = [Math.floor(i / places), Math.floor(i / side) % side, i % side];
-      grey[(row + (c & 1) * (side + 1)) * wide + column + (c >> 1) * (side + 1)] = 0.5 + v / 5;
+      grey[(row + Math.floor(c / across) * (side + 1)) * wide + column + (c % across) * (side + 1)] = 0.5 + v / 5;
     });
     paint(latent, grey, [high, wide]);
   }
