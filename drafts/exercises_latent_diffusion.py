@@ -614,7 +614,7 @@ PREDICTIONS = (
 EXPERIMENTS = (
     Experiment(
         "fewer-numbers",
-        question="How small may the latent be? Train the image encoder with 1, 2, 4 and 8 channels "
+        question="How small may the latent be? Train the image encoder with 2, 4, 8 and 16 channels "
         "(and, if you have time, at a side of 4), and for each a denoiser of the same size and "
         "time. Follow two numbers: what the judge reads on decoded real pictures, and the "
         "agreement of drawn ones.",
@@ -630,7 +630,7 @@ EXPERIMENTS = (
         minutes=60,
         kind="number",
         unit="numbers",
-        between=(16, 512),
-        beyond="Is it channels times places, 4 × 8 × 8 = 256 for the chapter's own?",
+        between=(16, 1_024),
+        beyond="Is it channels times places, 8 × 8 × 8 = 512 for the chapter's own?",
     ),
 )

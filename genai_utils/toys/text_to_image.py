@@ -1,11 +1,12 @@
 """A sentence that becomes a picture, step by step, in the page (chapter 29).
 
-Three networks of the book's own: the textual tower of chapter 28's toy, a diffusion transformer on
-latents, and the decoder of an autoencoder. The last two were trained once, by
-`python -m genai_utils.toys.make text_to_image`; all weights are in the package, one byte for each
-weight of a matrix. The page brings no image encoder: nothing has to be encoded there.
+Three networks of the book's own: the textual tower of a CLIP as chapter 28's toy has one, a U-Net
+on latents whose places look at the words, and the decoder of an autoencoder. They were trained
+once, by `python -m genai_utils.toys.make text_to_image`; their weights are in the package, one byte
+for each weight of a matrix. The page brings no image encoder: nothing has to be encoded there.
 """
 
+import math
 from pathlib import Path
 
 import safetensors.torch
@@ -16,18 +17,18 @@ from genai_utils.display import page_bytes, pictures
 from genai_utils.toys import scenes as toy_of_28
 from genai_utils.toys.figure import part, toy_figure
 from genai_utils.vision import scenes
-from genai_utils.vision.cross_attention import TextEncoder
-from genai_utils.vision.dit import DiT
+from genai_utils.vision.cross_attention import TextEncoder, text_unet
 from genai_utils.vision.image_coder import ImageCoder
 from genai_utils.vision.latent_diffusion import LatentDiffusion
 
 WEIGHTS = Path(__file__).with_name("weights")
-CODER = {"width": 24}
-DENOISER = {"width": 80, "layers": 3, "heads": 4, "patch": 2}
+CODER = {"width": 24, "latent": 8}
+DENOISER = {"width": 32, "mults": (1, 2)}
+WORLD = {"count": "one", "texture": "plain", "size": "large"}  # what all its scenes have in common
 MOST = 900_000  # bytes of the figure
-OPENING = "a large purple heart"  # the sentence at first
+OPENING = "a purple heart"  # the sentence at first
 EXAMPLES = (  # buttons; beside them those of `unseen_examples`
-    "three small yellow stars", "a red 7 at the top left", "a large striped blue circle",
+    "a yellow star", "a red 7 at the top left", "a picture of a blue circle on the right",
 )  # fmt: skip
 STEPS, GUIDANCE = 20, 2.0  # of the walk at first, and of those that are measured
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "text_to_image.css")
@@ -49,14 +50,19 @@ def blank_coder():
     return ImageCoder(scenes.SIDE, **CODER)
 
 
+def blank_clip():
+    """The CLIP, untrained, whose textual tower becomes the text encoder: as in chapter 28's toy."""
+    return toy_of_28.network()
+
+
 def blank_text():
-    """The text encoder, untrained: a textual tower as chapter 28's toy has one."""
-    return TextEncoder(toy_of_28.network().textual, scenes.END)
+    """The text encoder, untrained."""
+    return TextEncoder(blank_clip().textual, scenes.END)
 
 
 def blank(coder, text):
     """The untrained denoiser beside the other two."""
-    return LatentDiffusion(coder, DiT(text, coder.side, coder.latent, **DENOISER))
+    return LatentDiffusion(coder, text_unet(text, coder.side, coder.latent, **DENOISER))
 
 
 def state_of(model):
@@ -157,19 +163,19 @@ def settings(model):
             "context": text.context, "vocabulary": list(scenes.WORDS),
         },
         "denoiser": {
-            "side": net.size, "channels": model.coder.latent, "patch": net.patch,
-            "width": net.places.shape[1], "layers": len(net.blocks),
-            "heads": net.blocks[0].attention.heads,
+            "side": model.coder.side, "channels": model.coder.latent,
+            "width": net.condition.width, "levels": len(net.down),
+            "heads": net.attention.heads, "groups": net.norm.num_groups,
         },
     }  # fmt: skip
 
 
 def latent_tile(z):
-    """The four maps of a latent (4, s, s) as one grey image with lines between, in [0, 1]."""
-    s = z.shape[-1]
-    tile = torch.full((2 * s + 1, 2 * s + 1), 0.5)
+    """The maps of a latent (C, s, s) as one grey image, lines between them, in [0, 1]."""
+    s, across = z.shape[-1], math.ceil(len(z) ** 0.5)
+    tile = torch.full((-(-len(z) // across) * (s + 1) - 1, across * (s + 1) - 1), 0.5)
     for c, part_of in enumerate(z):
-        row, column = (c >> 1) * (s + 1), (c & 1) * (s + 1)
+        row, column = c // across * (s + 1), c % across * (s + 1)
         tile[row : row + s, column : column + s] = 0.5 + part_of / 5
     return tile.clamp(0, 1)
 
@@ -180,12 +186,16 @@ def _source(image):
 
 
 def words():
-    """The words of the page in groups, for the reader to choose from."""
-    kinds, plurals = list(scenes.KINDS), list(scenes.PLURALS.values())
-    groups = [list(scenes.ATTRIBUTES[name]) for name in ("colour", "size", "texture", "count")]
-    known = {word for group in (*groups, kinds, plurals) for word in group} | {"<end>"}
-    rest = [word for word in scenes.WORDS if word not in known]
-    return [kinds, plurals, *groups, rest]
+    """The words of the page's world in groups, for the reader to choose from.
+
+    Those that no sentence of its training had are left out: other sizes and textures, plurals.
+    """
+    kinds, colours = list(scenes.KINDS), list(scenes.COLOURS)
+    left_out = {"<end>", "are", "objects", *scenes.PLURALS.values()}
+    for name, word in WORLD.items():
+        left_out |= set(scenes.ATTRIBUTES[name]) - {word}
+    left_out |= {*kinds, *colours}
+    return [kinds, colours, [word for word in scenes.WORDS if word not in left_out]]
 
 
 def unseen_examples():
@@ -194,21 +204,24 @@ def unseen_examples():
     for kind in ("star", "cross"):
         row = scenes.HELD_OUT[scenes.KINDS.index(kind)].nonzero().flatten()[0]
         colour = list(scenes.COLOURS)[int(row)]
-        found.append(scenes.caption(scenes.scene(kind=kind, colour=colour, size="large")))
+        found.append(scenes.caption(scenes.scene(kind=kind, colour=colour)))
     return found
 
 
 def caption_of(model, record):
     """What the figure's caption says, with the record's numbers."""
     test, found = record["test"], counts(model)
+    seen, unseen, others = (100 * test[name]["pair"] for name in ("seen", "unseen", "shuffled"))
+    short = [100 * test[f"{name}, short"]["pair"] for name in ("seen", "unseen")]
     return (
         f"Three networks, computed in the page: a text encoder ({found['text']:,} weights), a "
         f"denoiser of latents ({found['net']:,}), a decoder ({found['decoder']:,}). A judge that "
-        f"had no part in them finds kind and colour right in {100 * test['seen']['pair']:.0f} % of "
-        f"pictures of combinations that they were trained on, in "
-        f"{100 * test['unseen']['pair']:.0f} % of those that they never saw, such as "
-        f"“{unseen_examples()[0]}”; in {100 * test['shuffled']['pair']:.0f} % where the sentences "
-        f"are shuffled. Guidance w = {record['guidance']:g}, {record['steps of a walk']} steps."
+        f"had no part in them finds kind and colour right in {seen:.0f} % of pictures of "
+        f"combinations that they were trained on, in {unseen:.0f} % of those that they never saw, "
+        f"such as “{unseen_examples()[0]}”; in {others:.0f} % where the sentences are shuffled. "
+        f"These sentences say the place too; of those that say kind and colour only it is "
+        f"{short[0]:.0f} and {short[1]:.0f} %. Guidance w = {record['guidance']:g}, "
+        f"{record['steps of a walk']} steps."
     )
 
 
@@ -233,10 +246,11 @@ def bundle_of(model, record):
     made = _source(model.coder.decode(end)[0])
     behind = _source(model.coder.decode(early)[0])
     latent = _source(latent_tile(end[0]))
+    numbers = f"its latent, {' × '.join(map(str, end[0].shape))} numbers"
     body = (
         f'<div class="genai-toyrow genai-text-to-image">'
         f"{part('picture', 'the picture', f'A picture made of the words {OPENING}.', made)}"
-        f"{part('latent', 'its latent, 4 × 8 × 8 numbers', 'Four grey maps.', latent)}"
+        f"{part('latent', numbers, 'Grey maps.', latent)}"
         f"{part('past', 'on the way, after so many steps', 'An earlier picture.', behind)}</div>"
     )
     return toy_figure(

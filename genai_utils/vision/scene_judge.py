@@ -21,6 +21,16 @@ from .unet import Norm
 SIZES = {name: len(words) for name, words in scenes.ATTRIBUTES.items()}
 
 
+class Pooled(nn.Module):
+    """What is seen anywhere, and what is seen where: (B, c, 8, 8) → (B, 17 c).
+
+    The largest of all places for each channel, and the largest of each square of 2 × 2 places.
+    """
+
+    def forward(self, h):
+        return torch.cat([h.amax((2, 3)), F.max_pool2d(h, 2).flatten(1)], 1)
+
+
 class SceneJudge(nn.Module):
     """A convolutional classifier with a head for each attribute of a scene.
 
@@ -39,11 +49,11 @@ class SceneJudge(nn.Module):
             nn.Conv2d(w, 2 * w, 3, stride=2, padding=1),  # (B, 2w, 8, 8)
             Norm(2 * w),
             nn.ReLU(),
-            nn.Conv2d(2 * w, 3 * w, 3, stride=2, padding=1),  # (B, 3w, 4, 4)
-            Norm(3 * w),
+            nn.Conv2d(2 * w, 2 * w, 3, padding=1),
+            Norm(2 * w),
             nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(48 * w, 4 * w),
+            Pooled(),  # (B, 34w)
+            nn.Linear(34 * w, 4 * w),
             nn.ReLU(),
             nn.Linear(4 * w, sum(SIZES.values())),
         )
@@ -110,23 +120,29 @@ def agreement(judge, x, said):
 
 
 class JudgeBatches:
-    """Pictures of all combinations and what is in them, a fresh batch at each step."""
+    """Pictures of all combinations and what is in them, a fresh batch at each step.
 
-    def __init__(self, batch_size, seed=1_000, device="cpu"):
-        self.pairs = scenes.SceneBatches(batch_size, seed, unseen=None, device=device)
+    said: a row; what it says holds in all scenes, as of `scenes.draw`.
+    """
+
+    def __init__(self, batch_size, seed=1_000, device="cpu", said=None):
+        self.pairs = scenes.SceneBatches(batch_size, seed, unseen=None, said=said, device=device)
 
     def describe(self):
-        return f"judge, {self.pairs.batch_size} at a time, seed {self.pairs.seed}"
+        part = "" if self.pairs.said is None else f", of scenes {self.pairs.said.tolist()}"
+        return f"judge, {self.pairs.batch_size} at a time, seed {self.pairs.seed}{part}"
 
     def __call__(self, step):
         table, x, _ = self.pairs.pairs(step)
         return x, table.to(x.device)
 
 
-def train_judge(steps, batch_size=128, seed=1_000, device="cpu", width=32, **options):
-    """A judge from pictures of its own seed; the options are those of `fit`."""
+def train_judge(steps, batch_size=128, seed=1_000, device="cpu", width=32, said=None, **options):
+    """A judge from pictures of its own seed; said as of `JudgeBatches`, the options of `fit`."""
     options = {"lr": 3e-3, "warmup": min(50, steps // 10), "clip": 1.0, "graph": True, **options}
     with kept_random_state():
         torch.manual_seed(seed)
         model = SceneJudge(width).to(device)
-        return fit(model, JudgeBatches(batch_size, seed, device), steps, **options).model.eval()
+        return fit(
+            model, JudgeBatches(batch_size, seed, device, said), steps, **options
+        ).model.eval()

@@ -39,6 +39,23 @@ def test_a_latent_keeps_places_at_a_quarter_of_the_side():
     assert change[:2, :2].min() > 0 and change[5:, 5:].max() == 0  # local
 
 
+@torch.no_grad()
+def test_it_begins_as_a_projection_of_squares_and_its_way_back():
+    coder, x = small(), torch.rand(5, 3, 8, 8)
+    encoder, decoder = coder.encoder, coder.decoder
+    decoder.linear[0].bias.zero_(), encoder.linear.bias.zero_()
+    mu = encoder.linear(x).chunk(2, 1)[0]
+    again = decoder.linear(mu)
+    assert again.shape == x.shape
+    torch.testing.assert_close(encoder.linear(again).chunk(2, 1)[0], mu)
+    inside, outside = again.square().sum(), (x - again).square().sum()
+    torch.testing.assert_close(inside + outside, x.square().sum())  # at a right angle
+    assert encoder.net(x).std() < 0.5 * mu.std()
+    torch.testing.assert_close(encoder(x), encoder.linear(x) + encoder.net(x))
+    logvar = small().posterior(x)[1]
+    assert (logvar + 4).abs().mean() < 0.5
+
+
 def test_the_statistics_are_those_of_each_channel():
     z = torch.randn(50, 3, 4, 4) * torch.tensor([1.0, 5, 0.1])[:, None, None] + 2
     mean, std = latent_statistics(z)

@@ -11,6 +11,7 @@ from genai_utils.vision import scenes
 from genai_utils.vision.scene_judge import (
     SIZES,
     JudgeBatches,
+    Pooled,
     SceneJudge,
     agreement,
     all_agree,
@@ -109,6 +110,18 @@ def test_it_is_shown_all_combinations_and_a_step_is_a_step():
     assert torch.equal(x, again[0]) and torch.equal(said, again[1])
     assert not torch.equal(said, batches(1)[1])
     assert "seed 1000" in batches.describe()
+    part = JudgeBatches(50, said=scenes.scene(size="large", count="one"))
+    assert (part(0)[1][:, [scenes.SIZE, scenes.COUNT]] == torch.tensor([2, 0])).all()
+    assert scenes.held_out(part(0)[1]).any() and part.describe() != JudgeBatches(50).describe()
+
+
+def test_what_is_seen_anywhere_does_not_know_where():
+    h = torch.zeros(2, 3, 8, 8)
+    h[0, 1, 0, 0] = h[1, 1, 7, 5] = 2.0
+    found = Pooled()(h)
+    assert found.shape == (2, 17 * 3)
+    assert torch.equal(found[0, :3], found[1, :3]) and found[0, 1] == 2
+    assert found[0, 3:].argmax() == 16 and found[1, 3:].argmax() == 16 + 3 * 4 + 2
 
 
 def test_it_learns_what_it_is_shown():

@@ -16,8 +16,8 @@ function textToImage(root, data) {
   function encode(text) {
     const words = text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
     if (!words.length) throw new Error("Say what is to be seen, for example: a red circle.");
-    const unknown = words.find((word) => !vocabulary.includes(word));
-    if (unknown) throw new Error(`The networks have never read “${unknown}”. All words that they know stand below.`);
+    const unknown = words.find((word) => !data.words.flat().includes(word));
+    if (unknown) throw new Error(`These networks were never shown “${unknown}”. All words that they know stand below.`);
     if (words.length >= context) throw new Error(`At most ${context - 1} words, please; these are ${words.length}.`);
     return [...words.map((word) => vocabulary.indexOf(word)), ...empty.slice(words.length)];
   }
@@ -38,22 +38,23 @@ function textToImage(root, data) {
   const canvas = (wide, high, label, className) =>
     element("canvas", { width: wide, height: high, className: `genai-crisp ${className}`, role: "img", "aria-label": label });
   const picture = canvas(size, size, "", "");
-  const latent = canvas(2 * side + 1, 2 * side + 1, "The latent now: four maps of eight by eight numbers.", "");
+  const across = Math.ceil(Math.sqrt(channels));
+  const [wide, high] = [across, Math.ceil(channels / across)].map((maps) => maps * (side + 1) - 1);
+  const latent = canvas(wide, high, `The latent now: ${channels} maps of ${side} by ${side} numbers.`, "");
   part("picture").querySelector("img").replaceWith(picture);
   part("latent").querySelector("img").replaceWith(latent);
   const trail = element("div", { className: "genai-trail" });
   part("past").querySelector("img").replaceWith(trail);
   const status = element("div", { className: "genai-status", role: "status" });
 
-  // The four maps side by side, grey from -2.5 to 2.5, with a line between them.
+  // The maps side by side, grey from -2.5 to 2.5, with a line between them.
   function paintLatent(z) {
-    const wide = 2 * side + 1;
-    const grey = new Float32Array(wide * wide).fill(0.5);
+    const grey = new Float32Array(wide * high).fill(0.5);
     z.forEach((v, i) => {
       const [c, row, column] = [Math.floor(i / places), Math.floor(i / side) % side, i % side];
-      grey[(row + (c >> 1) * (side + 1)) * wide + column + (c & 1) * (side + 1)] = 0.5 + v / 5;
+      grey[(row + Math.floor(c / across) * (side + 1)) * wide + column + (c % across) * (side + 1)] = 0.5 + v / 5;
     });
-    paint(latent, grey, [wide, wide]);
+    paint(latent, grey, [high, wide]);
   }
   function show() {
     const { seen, left, z, said } = walk;
