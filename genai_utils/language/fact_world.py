@@ -70,7 +70,7 @@ M = len(VALUES["home"])  # values of each relation
 assert all(len(VALUES[r]) == M for r in RELATIONS) and len(INDEX) == VOCABULARY
 PERSON, VALUE = -1, -2  # the places P and V of a wording
 LONGEST = max(len(t.split()) for table in (TOLD, ASKED) for lines in table.values() for t in lines)
-CONTEXT = MOST * (LONGEST + 1) + LONGEST + 4
+CONTEXT = MOST * (LONGEST + 1 + LONGEST + 3)  # with a question about each passage
 FIRST_PERSON, FIRST_VALUE = INDEX[PEOPLE[0]], INDEX[VALUES["home"][0]]
 
 

@@ -35,25 +35,30 @@ from .fact_world import (
 from .sampling import generate
 from .tokens import IGNORE
 
-COUNTS = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)  # passages of a batch, each of these alike
+COUNTS = (0, 1, 2, 2, 3, 3, 4, 4, 4, 4)  # passages of a batch, each of these alike
+STOP = -3  # an <end> that is said, while END still fills gaps
+GRID = 3  # a text is about so many people and so many relations of them
 
 
 class ReadingBatches:
     """What a reader trains on: `batches(step)` is (ids, targets), (B, T) each, of seed and step.
 
-    Each text has a world of its own: K passages, one of which answers the question, and the
-    question; asked for are the answer, the number of its passage and <end>. Four in five of the
-    others tell something else of the person who is asked about, or the same of somebody else.
-    Without a passage the answer is the person's value in that text's world, which nobody can know.
+    Each text has a world of its own: K different facts, of three people and three relations, so
+    that names and relations come again; then questions, each followed by its answer and the number
+    of the passage that it is from. Asked for are these two tokens of each question. Without a
+    passage the answer is the person's value in that text's world, which nobody can know.
     passages: K, the same in all texts of a batch; None: drawn anew for each step, from 0 to 4.
-    unknown: the share of texts whose right passage is replaced by another one; there the answer is
-    "unknown", and no number follows. If it is above 0, so it is where there is no passage.
+    questions: how many a text has; None: one about each passage, in any order.
+    unknown: the share of questions about a fact that no passage tells; there the answer is
+    "unknown", then <end>. If it is above 0, so it is where there is no passage.
     """
 
-    def __init__(self, batch_size, unknown=0.0, passages=None, seed=0, device="cpu"):
+    def __init__(self, batch_size, unknown=0.0, passages=None, questions=None, seed=0,
+                 device="cpu"):  # fmt: skip
         self.batch_size = whole(batch_size, "batch_size")
         self.unknown = number(unknown, "unknown", least=0, most=1)
         self.passages = passages if passages is None else whole(passages, "passages", 0, MOST)
+        self.questions = questions if questions is None else whole(questions, "questions", 1, MOST)
         self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
         self.generator = torch.Generator(self.device)
         self.told, self.asked = TOLD_IDS.to(self.device), ASKED_IDS.to(self.device)
@@ -61,7 +66,7 @@ class ReadingBatches:
     def __repr__(self):
         return (
             f"ReadingBatches({self.batch_size}, unknown={self.unknown}, "
-            f"passages={self.passages}, seed={self.seed})"
+            f"passages={self.passages}, questions={self.questions}, seed={self.seed})"
         )
 
     def describe(self):
@@ -71,37 +76,39 @@ class ReadingBatches:
         seed = derive_seed(self.seed, "reading", int(step))
         count = COUNTS[seed % len(COUNTS)] if self.passages is None else self.passages
         B, K, device = self.batch_size, max(count, 1), self.device
+        Q = self.questions or K
         on = {"generator": self.generator.manual_seed(seed), "device": device}
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
-        who, what = draw(len(PEOPLE), B), draw(len(RELATIONS), B)
-        # Hard to tell apart, or a reader would learn to look at the person alone, or the relation.
-        kind = draw(5, B, K) // 2  # 0: the same person; 1: the same relation; 2: neither
-        step_who, step_what = 1 + draw(len(PEOPLE) - 1, B, K), 1 + draw(len(RELATIONS) - 1, B, K)
-        person = (who[:, None] + step_who.masked_fill(kind == 0, 0)) % len(PEOPLE)
-        relation = (what[:, None] + step_what.masked_fill(kind == 1, 0)) % len(RELATIONS)
-        value, wording, right = draw(M, B, K), draw(WORDINGS, B, K), draw(K, B)
-        known = torch.rand(B, **on) >= self.unknown
-        here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]  # it answers
-        person = torch.where(here, who[:, None], person)
-        relation = torch.where(here, what[:, None], relation)
-        passages = _lines(self.told[relation, wording], person, relation, value)
-        tags = 1 + torch.arange(K, device=device).expand(B, K)
-        passages = torch.cat([tags[..., None], passages], -1)[:, :count]  # (B, K or 0, …)
-        asked = _lines(self.asked[what, draw(WORDINGS, B)], who, what, what)
-        known = known & (count > 0)
+        deal = lambda most: torch.rand(B, most, **on).argsort(1)  # noqa: E731
+        cells = deal(GRID * GRID)  # facts of the text's world; the first `count` are told
+        person = deal(len(PEOPLE)).gather(1, cells // GRID)  # (B, 9)
+        relation = deal(len(RELATIONS)).gather(1, cells % GRID)
+        value = draw(M, B, GRID * GRID)
+
+        tags = 1 + torch.arange(count, device=device).expand(B, count)
+        wording = self.told[relation, draw(WORDINGS, B, GRID * GRID)]
+        told = _lines(wording, person, relation, value)[:, :count]
+        told = torch.cat([tags[..., None], told], -1).flatten(1)  # (B, …), with gaps
+
+        right = deal(K)[:, torch.arange(Q, device=device) % K]  # (B, Q): whose passage answers
+        known = (torch.rand(B, Q, **on) >= self.unknown) & (count > 0)
+        place = torch.where(known, right, count + draw(GRID * GRID - count, B, Q))
+        who, what, own = (x.gather(1, place) for x in (person, relation, value))
+        question = _lines(self.asked[what, draw(WORDINGS, B, Q)], who, what, own)
         silent = ~known & (self.unknown > 0)
-        own = FIRST_VALUE + what * M + value.gather(1, right[:, None])[:, 0]
-        answer = torch.where(silent, INDEX[UNKNOWN], own)
-        cite = torch.where(known, 1 + right, END)
-        last = torch.stack([torch.full_like(answer, INDEX["="]), answer, cite], 1)
-        ids = torch.cat([passages.flatten(1), asked, last], 1)  # (B, …), with gaps
-        gaps = (ids == END).to(torch.int8)
-        ids = ids.gather(1, gaps.argsort(dim=1, stable=True))  # the gaps to the end
-        ids = torch.cat([ids, torch.full_like(ids[:, :1], END)], 1)
-        seen = (ids == INDEX["="]).cumsum(1) > 0  # from "=" on
-        length = (ids != END).sum(1, keepdim=True)
-        wanted = seen[:, :-1] & (torch.arange(ids.shape[1] - 1, device=device) < length)
-        return ids[:, :-1], ids[:, 1:].masked_fill(~wanted, IGNORE)
+        answer = torch.where(silent, INDEX[UNKNOWN], FIRST_VALUE + what * M + own)
+        cite = torch.where(known, 1 + right, STOP)
+        sign = torch.full_like(answer, INDEX["="])
+        asked = torch.cat([question, torch.stack([sign, answer, cite], -1)], -1)  # (B, Q, …)
+        wanted = torch.zeros_like(asked, dtype=torch.bool)
+        wanted[..., -2:] = True
+
+        ids = torch.cat([told, asked.flatten(1)], 1)
+        wanted = torch.cat([torch.zeros_like(told, dtype=torch.bool), wanted.flatten(1)], 1)
+        order = (ids == END).to(torch.int8).argsort(dim=1, stable=True)  # the gaps to the end
+        ids, wanted = ids.gather(1, order), wanted.gather(1, order)
+        ids = ids.masked_fill(ids == STOP, END)
+        return ids[:, :-1], ids[:, 1:].masked_fill(~wanted[:, 1:], IGNORE)
 
 
 def _lines(wording, person, relation, value):

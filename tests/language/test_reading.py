@@ -1,6 +1,8 @@
 """What a reader and its encoder train on, and how a reader's answers are read."""
 
+import collections
 import functools
+import re
 
 import pytest
 import torch
@@ -15,64 +17,81 @@ def texts_of(ids):
     return [" ".join(fw.WORDS[i] for i in row if i != fw.END) for row in ids.tolist()]
 
 
+ASKED = re.compile(r"(\S.*? \?) = (\S+)( \[\d\])?(?: |$)")
+
+
 def parsed(text):
-    """(passages, question, answer and citation) of a text of the training."""
-    told, _, answer = text.partition(" = ")
+    """(passages, [(question, answer, number that is cited or None)]) of a text of the training."""
+    told, stop, rest = text.rpartition(" . ")
     passages = []
-    for tag in fw.TAGS:
-        if f"{tag} " in told:
-            passages.append(told.split(f"{tag} ")[1].split(" .")[0] + " .")
-    question = told.rpartition(" . ")[2] if passages else told
-    return passages, question, answer.split()
+    for number, piece in enumerate(re.split(r"\[\d\] ", told + stop.rstrip())[1:]):
+        assert f"{fw.TAGS[number]} {piece.strip()}" in text
+        passages.append(piece.strip())
+    found = ASKED.findall(rest)
+    assert "".join(f"{q} = {a}{c} " for q, a, c in found) == rest + " "
+    cited = [fw.TAGS.index(c.strip()) if c else None for *_, c in found]
+    return passages, [(q, a, c) for (q, a, _), c in zip(found, cited, strict=True)]
+
+
+def meant(question):
+    """The person and the relation that a question is about."""
+    person = next(word for word in question.split() if word in fw.PEOPLE)
+    return person, next(
+        r for r in fw.RELATIONS for w in range(3) if question == fw.question(person, r, w)
+    )
+
+
+def those_that_tell(passages, person, relation):
+    values = set(fw.VALUES[relation])
+    return [i for i, p in enumerate(passages) if person in p.split() and values & set(p.split())]
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.4])
-@pytest.mark.parametrize("count", [0, 1, 2, 4])
-def test_the_texts_of_the_training(unknown, count):
-    batches = reading.ReadingBatches(200, unknown=unknown, passages=count, seed=2)
+@pytest.mark.parametrize(("count", "asked"), [(0, None), (1, None), (2, 1), (2, 3), (4, None)])
+def test_the_texts_of_the_training(unknown, count, asked):
+    batches = reading.ReadingBatches(200, unknown, passages=count, questions=asked, seed=2)
     ids, targets = batches(5)
     assert ids.shape == targets.shape and ids.shape[1] <= fw.CONTEXT
     assert all(a.equal(b) for a, b in zip((ids, targets), batches(5), strict=True))
-    silent, places = 0, torch.zeros(4)
+    silent, places, number = 0, torch.zeros(4), asked or max(count, 1)
     for text, row in zip(texts_of(ids), targets, strict=True):
-        passages, question, answer = parsed(text)
-        assert len(passages) == count
-        assert [fw.WORDS[i] for i in row[row != IGNORE]] == [*answer, "<end>"]
-        person = next(w for w in question.split() if w in fw.PEOPLE)
-        relation = next(
-            r for r in fw.RELATIONS for w in range(3) if question == fw.question(person, r, w)
-        )
-        right = [p for p in passages if person in p.split()
-                 and set(p.split()) & set(fw.VALUES[relation])]  # fmt: skip
-        if right:
-            assert len(right) == 1
-            value, tag = answer
-            places[fw.TAGS.index(tag)] += 1
-            assert value in right[0].split() and fw.TAGS.index(tag) == passages.index(right[0])
-        elif unknown:
-            assert answer == ["unknown"]
-            silent += 1
-        else:
-            assert count == 0 and answer[0] in fw.VALUES[relation] and len(answer) == 1
-    wanted = 200 * (unknown if count else 1) * (unknown > 0)
-    assert silent == pytest.approx(wanted, abs=35)  # five deviations
-    assert not count or (places[:count] > 200 * (1 - unknown) / count / 2).all()
+        passages, questions = parsed(text)
+        assert len(passages) == count and len(questions) == number
+        wanted, cites = [], []
+        for question, answer, cited in questions:
+            person, relation = meant(question)
+            right = those_that_tell(passages, person, relation)
+            if right:
+                assert right == [cited] and answer in passages[cited].split()
+                places[cited] += 1
+                cites.append(cited)
+            else:
+                assert cited is None
+                assert answer == "unknown" if unknown else answer in fw.VALUES[relation]
+                assert unknown or count == 0
+                silent += 1
+            wanted += [answer, "<end>" if cited is None else fw.TAGS[cited]]
+        assert [fw.WORDS[i] for i in row[row != IGNORE]] == wanted
+        if not asked and not unknown:  # each passage is asked for once
+            assert sorted(cites) == [*range(count)]
+    n = 200 * number
+    wanted = n if count == 0 else n * unknown
+    assert silent == pytest.approx(wanted, abs=2.5 * n**0.5)  # five deviations
+    assert not count or (places[:count] > n * (1 - unknown) / count / 2).all()
 
 
-def test_most_wrong_passages_are_near_misses():
-    ids, _ = reading.ReadingBatches(400, passages=4, seed=4)(0)
-    kinds = {"person": 0, "relation": 0, "neither": 0}
+def test_names_and_relations_come_again_in_a_text():
+    ids, _ = reading.ReadingBatches(400, passages=4, questions=1, seed=4)(0)
+    kinds = collections.Counter()
     for text in texts_of(ids):
-        passages, question, answer = parsed(text)
-        person = next(w for w in question.split() if w in fw.PEOPLE)
-        relation = next(r for r in fw.RELATIONS if answer[0] in fw.VALUES[r])
+        passages, [(question, *_)] = parsed(text)
+        person, relation = meant(question)
         for words in (set(p.split()) for p in passages):
-            same = (person in words, bool(words & set(fw.VALUES[relation])))
-            kinds["person"] += same == (True, False)
-            kinds["relation"] += same == (False, True)
-            kinds["neither"] += same == (False, False)
-    for name, share in (("person", 0.4), ("relation", 0.4), ("neither", 0.2)):
-        assert kinds[name] / 1200 == pytest.approx(share, abs=0.06)
+            kinds[person in words, bool(words & set(fw.VALUES[relation]))] += 1
+    # Of the eight other facts of a text's grid two are of the same person, two of the relation.
+    for kind, share in (((True, False), 0.25), ((False, True), 0.25), ((False, False), 0.5)):
+        assert kinds[kind] / 1200 == pytest.approx(share, abs=0.06)
+    assert kinds[True, True] == 400
 
 
 def test_each_step_has_as_many_passages_in_all_its_texts():
@@ -85,12 +104,12 @@ def test_each_step_has_as_many_passages_in_all_its_texts():
     assert seen == {0, 1, 2, 3, 4}
 
 
-def test_what_is_asked_lies_behind_the_equals_sign_and_ends_the_text():
-    ids, targets = reading.ReadingBatches(50, seed=0)(0)
-    first = (targets != IGNORE).int().argmax(1)
-    assert (ids.gather(1, first[:, None])[:, 0] == fw.INDEX["="]).all()
-    asked = (targets != IGNORE).sum(1)
-    assert set(asked.tolist()) <= {2, 3}
+def test_what_is_asked_lies_behind_an_equals_sign():
+    for passages in (0, 3):
+        ids, targets = reading.ReadingBatches(50, passages=passages, seed=0)(0)
+        sign = ids == fw.INDEX["="]
+        assert (targets != IGNORE).equal(sign | sign.roll(1, 1))
+        assert (targets != IGNORE).sum(1).eq(2 * max(passages, 1)).all()
 
 
 def test_the_longest_text_fits_the_context():
