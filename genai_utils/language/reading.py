@@ -37,7 +37,8 @@ from .tokens import IGNORE
 
 COUNTS = (0, 1, 2, 2, 3, 3, 4, 4, 4, 4)  # passages of a batch, each of these alike
 STOP = -3  # an <end> that is said, while END still fills gaps
-GRID = 3  # a text is about so many people and so many relations of them
+GRID = 3  # a text is about so many people and so many relations of them,
+ALIKE = 0.5  # or, in this share of the texts, about one relation of many people
 
 
 class ReadingBatches:
@@ -81,8 +82,9 @@ class ReadingBatches:
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         deal = lambda most: torch.rand(B, most, **on).argsort(1)  # noqa: E731
         cells = deal(GRID * GRID)  # facts of the text's world; the first `count` are told
-        person = deal(len(PEOPLE)).gather(1, cells // GRID)  # (B, 9)
-        relation = deal(len(RELATIONS)).gather(1, cells % GRID)
+        alike = torch.rand(B, 1, **on) < ALIKE  # nine people, one relation: the name decides
+        person = deal(len(PEOPLE)).gather(1, torch.where(alike, cells, cells // GRID))  # (B, 9)
+        relation = deal(len(RELATIONS)).gather(1, torch.where(alike, 0, cells % GRID))
         value = draw(M, B, GRID * GRID)
 
         tags = 1 + torch.arange(count, device=device).expand(B, count)

@@ -49,7 +49,8 @@ def measured(reader, count=QUESTIONS):
     """{"right", "cited", "unknown"}: with four passages of which one answers, and without it."""
     found = {}
     for name, unknown in (("right", 0.0), ("unknown", 1.0)):
-        ids, targets = reading.ReadingBatches(count, unknown, passages=world.MOST, seed=10**9)(0)
+        asked = reading.ReadingBatches(count, unknown, world.MOST, questions=1, seed=10**9)
+        ids, targets = asked(0)
         said, place = reader(ids).argmax(-1), ids == world.INDEX["="]
         found[name] = round((said == targets)[place].float().mean().item(), 4)
         if not unknown:
@@ -82,7 +83,7 @@ def make(steps=None, progress=False, checkpoint=None):
         for name, part in parts for key, weight in part.state_dict().items()
     }  # fmt: skip
     payload = safetensors.torch.save(state)
-    ids = reading.ReadingBatches(500, UNKNOWN, passages=world.MOST, seed=10**9)(0)[0]
+    ids = reading.ReadingBatches(500, UNKNOWN, world.MOST, questions=1, seed=10**9)(0)[0]
     exact = reader(ids).softmax(-1)
     for name, part in parts:
         part.load_state_dict({k: state[name + k].float() for k in part.state_dict()})
