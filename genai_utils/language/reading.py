@@ -1,7 +1,8 @@
 """A small GPT that answers from passages and cites them, and what it and its encoder train on.
 
-    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ? = baker [2]
+    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ? = ravi baker [2]
 
+It says first whom the question is about: a step written down, as in a chain of thought.
 Both train on worlds drawn anew for every text, so that no fact can be learned by heart: where its
 passages say nothing, a reader can only guess. Symbols: B texts, T tokens, K passages at most.
 
@@ -12,6 +13,7 @@ import torch
 
 from genai_utils.inputs import number, refusal, texts, whole
 from genai_utils.training.batches import derive_seed
+from genai_utils.training.optimizers import muon_groups
 
 from .fact_world import (
     ASKED_IDS,
@@ -32,10 +34,12 @@ from .fact_world import (
     decode,
     encode,
 )
+from .prompting import wider_start
 from .sampling import generate
 from .tokens import IGNORE
 
 COUNTS = (0, 1, 2, 2, 3, 3, 4, 4, 4, 4)  # passages of a batch, each of these alike
+FIRST = 16  # people who occur in the first steps
 STOP = -3  # an <end> that is said, while END still fills gaps
 GRID = 3  # a text is about so many people and so many relations of them,
 ALIKE = 0.5  # or, in this share of the texts, about one relation of many people
@@ -44,22 +48,28 @@ ALIKE = 0.5  # or, in this share of the texts, about one relation of many people
 class ReadingBatches:
     """What a reader trains on: `batches(step)` is (ids, targets), (B, T) each, of seed and step.
 
-    Each text has a world of its own: K different facts, of three people and three relations, so
-    that names and relations come again; then questions, each followed by its answer and the number
-    of the passage that it is from. Asked for are these two tokens of each question. Without a
-    passage the answer is the person's value in that text's world, which nobody can know.
+    Each text has a world of its own: K different facts, then questions, each followed by the
+    person, the answer and the number of the passage that it is from. Asked for are these three
+    tokens of each question. The facts are of three people and three relations, so that names come
+    again; or, in a share `ALIKE` of the texts, of one relation of different people, so that nothing
+    but the name tells them apart. Without a passage the answer is the person's value in that text's
+    world, which nobody can know.
     passages: K, the same in all texts of a batch; None: drawn anew for each step, from 0 to 4.
+    ramp: steps of a curriculum; 0: none. Who answers has to match names, which is learned faster
+    with few that come often: the first half has `FIRST` people, in the second half the others join
+    one by one, and no question is without its passage before the end of it.
     questions: how many a text has; None: one about each passage, in any order.
     unknown: the share of questions about a fact that no passage tells; there the answer is
     "unknown", then <end>. If it is above 0, so it is where there is no passage.
     """
 
-    def __init__(self, batch_size, unknown=0.0, passages=None, questions=None, seed=0,
+    def __init__(self, batch_size, unknown=0.0, passages=None, questions=None, ramp=0, seed=0,
                  device="cpu"):  # fmt: skip
         self.batch_size = whole(batch_size, "batch_size")
         self.unknown = number(unknown, "unknown", least=0, most=1)
         self.passages = passages if passages is None else whole(passages, "passages", 0, MOST)
         self.questions = questions if questions is None else whole(questions, "questions", 1, MOST)
+        self.ramp = whole(ramp, "ramp", least=0)
         self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
         self.generator = torch.Generator(self.device)
         self.told, self.asked = TOLD_IDS.to(self.device), ASKED_IDS.to(self.device)
@@ -67,7 +77,8 @@ class ReadingBatches:
     def __repr__(self):
         return (
             f"ReadingBatches({self.batch_size}, unknown={self.unknown}, "
-            f"passages={self.passages}, questions={self.questions}, seed={self.seed})"
+            f"passages={self.passages}, questions={self.questions}, ramp={self.ramp}, "
+            f"seed={self.seed})"
         )
 
     def describe(self):
@@ -78,12 +89,17 @@ class ReadingBatches:
         count = COUNTS[seed % len(COUNTS)] if self.passages is None else self.passages
         B, K, device = self.batch_size, max(count, 1), self.device
         Q = self.questions or K
+        further = len(PEOPLE) - FIRST
+        joined = (
+            further * (2 * step - self.ramp) // max(self.ramp, 1) if step < self.ramp else further
+        )
+        people, unknown = FIRST + max(joined, 0), self.unknown * (step >= self.ramp)
         on = {"generator": self.generator.manual_seed(seed), "device": device}
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         deal = lambda most: torch.rand(B, most, **on).argsort(1)  # noqa: E731
         cells = deal(GRID * GRID)  # facts of the text's world; the first `count` are told
         alike = torch.rand(B, 1, **on) < ALIKE  # nine people, one relation: the name decides
-        person = deal(len(PEOPLE)).gather(1, torch.where(alike, cells, cells // GRID))  # (B, 9)
+        person = deal(people).gather(1, torch.where(alike, cells, cells // GRID))  # (B, 9)
         relation = deal(len(RELATIONS)).gather(1, torch.where(alike, 0, cells % GRID))
         value = draw(M, B, GRID * GRID)
 
@@ -93,7 +109,7 @@ class ReadingBatches:
         told = torch.cat([tags[..., None], told], -1).flatten(1)  # (B, …), with gaps
 
         right = deal(K)[:, torch.arange(Q, device=device) % K]  # (B, Q): whose passage answers
-        known = (torch.rand(B, Q, **on) >= self.unknown) & (count > 0)
+        known = (torch.rand(B, Q, **on) >= unknown) & (count > 0)
         place = torch.where(known, right, count + draw(GRID * GRID - count, B, Q))
         who, what, own = (x.gather(1, place) for x in (person, relation, value))
         question = _lines(self.asked[what, draw(WORDINGS, B, Q)], who, what, own)
@@ -101,9 +117,11 @@ class ReadingBatches:
         answer = torch.where(silent, INDEX[UNKNOWN], FIRST_VALUE + what * M + own)
         cite = torch.where(known, 1 + right, STOP)
         sign = torch.full_like(answer, INDEX["="])
-        asked = torch.cat([question, torch.stack([sign, answer, cite], -1)], -1)  # (B, Q, …)
+        asked = torch.cat(
+            [question, torch.stack([sign, FIRST_PERSON + who, answer, cite], -1)], -1
+        )  # (B, Q, …)
         wanted = torch.zeros_like(asked, dtype=torch.bool)
-        wanted[..., -2:] = True
+        wanted[..., -3:] = True
 
         ids = torch.cat([told, asked.flatten(1)], 1)
         wanted = torch.cat([torch.zeros_like(told, dtype=torch.bool), wanted.flatten(1)], 1)
@@ -154,6 +172,29 @@ class PairBatches:
         )
 
 
+def reader_start(model):
+    """Makes the first weights of a small GPT those of a reader, in place; returns the model.
+
+    `prompting.wider_start`, and places of sines and cosines whose longest wave is about the
+    context: near places are alike, so a head that looks at its own sentence is easily found.
+    """
+    wider_start(model)
+    T, d = model.positions.weight.shape
+    angle = torch.arange(T)[:, None] / T ** (torch.arange(0, d, 2) / d)
+    with torch.no_grad():
+        model.positions.weight.copy_(torch.stack([angle.sin(), angle.cos()], -1).flatten(1))
+    return model
+
+
+def reader_groups(model, lr):
+    """The groups of `Muon` for a reader: tokens and places move half as fast as the matrices.
+
+    What looks a name up can follow its vector then.
+    """
+    matrices, rest = muon_groups(model, model.blocks)
+    return [matrices, {**rest, "lr": lr / 2}]
+
+
 def reader_prompt(asked, passages):
     """What the reader is given: "[1] first passage [2] second passage question =".
 
@@ -177,9 +218,9 @@ def read(model, asked, passages):
     found = []
     for start in range(0, len(prompts), 512):
         part = prompts[start : start + 512]
-        for ids, row in zip(part, generate(model, part, 2, temperature=0.0, stop=END), strict=True):
-            words = decode(row[len(ids) :]).split()
-            cited = TAGS.index(words[1]) if words[1:] and words[1] in TAGS else None
+        for ids, row in zip(part, generate(model, part, 3, temperature=0.0, stop=END), strict=True):
+            _, word, tag, *_ = [*decode(row[len(ids) :]).split(), "", "", ""]
+            cited = TAGS.index(tag) if tag in TAGS else None
             here = len(passages[len(found)])
-            found.append((words[0] if words else "", cited if (cited or 0) < here else None))
+            found.append((word, cited if (cited or 0) < here else None))
     return found

@@ -14,13 +14,13 @@ import torch
 from genai_utils.data import shipped
 from genai_utils.display.page_gpt import quantized_copy
 from genai_utils.language import fact_world as world
-from genai_utils.language import prompting, reading
+from genai_utils.language import reading
 from genai_utils.toys import rag as toy
 from genai_utils.training import fit
 from genai_utils.training.checkpoint import kept_random_state
-from genai_utils.training.optimizers import Muon, muon_groups
+from genai_utils.training.optimizers import Muon
 
-STEPS, BATCH, LR, SEED, UNKNOWN = 4_000, 64, 1e-2, 0, 0.3
+STEPS, RAMP, BATCH, LR, SEED, UNKNOWN = 6_000, 2_000, 32, 1e-2, 0, 0.3
 ENCODER_STEPS, ENCODER_BATCH, ENCODER_LR = 600, 256, 1e-2
 QUESTIONS = 2_000  # on which it is measured
 
@@ -34,11 +34,11 @@ def train(steps, progress=False, checkpoint=None):
         pairs = reading.PairBatches(ENCODER_BATCH, seed=SEED)
         few = min(steps, ENCODER_STEPS)
         fit(encoder, pairs, few, lr=ENCODER_LR, warmup=few // 20, title="encoder", **common)
-        reader = prompting.wider_start(reader)
-        texts = reading.ReadingBatches(BATCH, unknown=UNKNOWN, seed=SEED)
+        reading.reader_start(reader)
+        texts = reading.ReadingBatches(BATCH, UNKNOWN, ramp=RAMP, seed=SEED)
         fit(
-            reader, texts, steps, optimizer=Muon(muon_groups(reader, reader.blocks), lr=LR),
-            warmup=steps // 20, clip=1.0, title="reader", checkpoint=checkpoint, every=100,
+            reader, texts, steps, optimizer=Muon(reading.reader_groups(reader, LR), lr=LR),
+            warmup=steps // 50, clip=1.0, title="reader", checkpoint=checkpoint, every=100,
             **common,
         )  # fmt: skip
     return reader.cpu().eval(), encoder.cpu().eval()
@@ -51,7 +51,7 @@ def measured(reader, count=QUESTIONS):
     for name, unknown in (("right", 0.0), ("unknown", 1.0)):
         asked = reading.ReadingBatches(count, unknown, world.MOST, questions=1, seed=10**9)
         ids, targets = asked(0)
-        said, place = reader(ids).argmax(-1), ids == world.INDEX["="]
+        said, place = reader(ids).argmax(-1), (ids == world.INDEX["="]).roll(1, 1)  # the name
         found[name] = round((said == targets)[place].float().mean().item(), 4)
         if not unknown:
             after = place.roll(1, 1)
@@ -90,7 +90,7 @@ def make(steps=None, progress=False, checkpoint=None):
     page = quantized_copy(reader)  # what the page has: one byte for each weight of a matrix
     off = (page(ids).softmax(-1) - exact).abs()
     record = {
-        "steps": steps, "batch": BATCH, "lr": LR, "seed": SEED, "unknown": UNKNOWN,
+        "steps": steps, "ramp": RAMP, "batch": BATCH, "lr": LR, "seed": SEED, "unknown": UNKNOWN,
         "encoder": {"steps": min(steps, ENCODER_STEPS), "batch": ENCODER_BATCH, "lr": ENCODER_LR},
         "accuracy": measured(page),
         "questions": QUESTIONS,

@@ -20,19 +20,20 @@ from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.toys.figure import toy_figure
 
 WEIGHTS = files("genai_utils.toys") / "weights"
-CONFIG = GPTConfig(world.VOCABULARY, world.CONTEXT, layers=2, heads=4, dim=48)
+CONFIG = GPTConfig(world.VOCABULARY, world.CONTEXT, layers=2, heads=2, dim=48)
 DIM = 24  # numbers of a vector of the encoder
 METHODS = ("both", "words", "vectors")
 K, LINES = 3, 24  # passages for the reader at the start, and lines of the store at most
 STORE = (
     "mina lives in oslo .", "ravi works as a baker .", "ravi owns a goat .",
-    "a piano is played by ravi .", "ravi always orders curry .",
-    "lisbon is where ravi sleeps .", "hana works as a pilot .", "the pet of hana is a parrot .",
+    "ravi plays the piano .", "ravi always orders curry .",
+    "ravi sleeps well in lisbon .", "hana works as a pilot .", "the pet of hana is a parrot .",
     "the favourite dish of mina is sushi .", "hana has a violin to practise on .",
-    "a donkey obeys mina .", "the tailor of the street is mina .", "hana likes falafel best .",
+    "every day mina feeds a donkey .", "the street knows mina as its tailor .",
+    "hana likes falafel best .",
 )  # fmt: skip
 QUESTIONS = (
-    "what is the job of ravi ?", "where does ravi live ?", "what does hana feed ?",
+    "what is the job of ravi ?", "where does ravi live ?", "what does hana look after ?",
     "which dish does mina prefer ?", "what does mina do all day ?", "what does hana play ?",
     "what is the address of hana ?",
 )  # fmt: skip
@@ -105,6 +106,7 @@ def answer(reader, lines, question):
     mark = world.INDEX["?"]
     asked = [i for i in tokens(question, world.LONGEST) if i != mark]
     ids += [*asked, mark, world.INDEX["="]]
+    ids.append(reader(torch.tensor([ids]))[0, -1].argmax().item())  # whom it is about
     p = reader(torch.tensor([ids]))[0, -1].softmax(-1)
     word = p.argmax().item()
     tag = reader(torch.tensor([[*ids, word]]))[0, -1].argmax().item()

@@ -58,6 +58,7 @@ function ragToy(root, data) {
     const mark = known.get("?");
     const prompt = passages.flatMap((line, i) => [1 + i, ...ids(line, data.longest)]);
     prompt.push(...ids(asked, data.longest).filter((id) => id !== mark), mark, known.get("="));
+    prompt.push(likeliest(next(prompt))[0]); // whom it is about
     const p = softmax(next(prompt), 1);
     const word = likeliest(p)[0];
     const tag = likeliest(next([...prompt, word]))[0] - 1;
