@@ -42,7 +42,7 @@ COUNTS = (0, 1, 2, 2, 3, 3, 4, 4, 4, 4)  # passages of a batch, each of these al
 FIRST = 16  # people who occur in the first steps
 STOP = -3  # an <end> that is said, while END still fills gaps
 GRID = 3  # a text is about so many people and so many relations of them,
-ALIKE = 0.5  # or, in this share of the texts, about one relation of many people
+ALIKE = 0.75  # or, in this share of the texts, about one relation of many people
 
 
 class ReadingBatches:
@@ -89,16 +89,15 @@ class ReadingBatches:
         count = COUNTS[seed % len(COUNTS)] if self.passages is None else self.passages
         B, K, device = self.batch_size, max(count, 1), self.device
         Q = self.questions or K
-        further = len(PEOPLE) - FIRST
-        joined = (
-            further * (2 * step - self.ramp) // max(self.ramp, 1) if step < self.ramp else further
-        )
-        people, unknown = FIRST + max(joined, 0), self.unknown * (step >= self.ramp)
+        people, unknown = len(PEOPLE), self.unknown
+        if step < self.ramp:
+            joined = (people - FIRST) * max(2 * step - self.ramp, 0) // self.ramp
+            people, unknown = FIRST + joined, 0.0
         on = {"generator": self.generator.manual_seed(seed), "device": device}
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         deal = lambda most: torch.rand(B, most, **on).argsort(1)  # noqa: E731
         cells = deal(GRID * GRID)  # facts of the text's world; the first `count` are told
-        alike = torch.rand(B, 1, **on) < ALIKE  # nine people, one relation: the name decides
+        alike = torch.rand(B, 1, **on) < ALIKE
         person = deal(people).gather(1, torch.where(alike, cells, cells // GRID))  # (B, 9)
         relation = deal(len(RELATIONS)).gather(1, torch.where(alike, 0, cells % GRID))
         value = draw(M, B, GRID * GRID)
@@ -117,9 +116,8 @@ class ReadingBatches:
         answer = torch.where(silent, INDEX[UNKNOWN], FIRST_VALUE + what * M + own)
         cite = torch.where(known, 1 + right, STOP)
         sign = torch.full_like(answer, INDEX["="])
-        asked = torch.cat(
-            [question, torch.stack([sign, FIRST_PERSON + who, answer, cite], -1)], -1
-        )  # (B, Q, …)
+        said = torch.stack([sign, FIRST_PERSON + who, answer, cite], -1)
+        asked = torch.cat([question, said], -1)  # (B, Q, …)
         wanted = torch.zeros_like(asked, dtype=torch.bool)
         wanted[..., -3:] = True
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from genai_utils.language import fact_world as fw
 from genai_utils.language import reading
@@ -17,20 +18,20 @@ def texts_of(ids):
     return [" ".join(fw.WORDS[i] for i in row if i != fw.END) for row in ids.tolist()]
 
 
-ASKED = re.compile(r"(\S.*? \?) = (\S+)( \[\d\])?(?: |$)")
+ASKED = re.compile(r"(\S.*? \?) = (\S+) (\S+)( \[\d\])?(?: |$)")
 
 
 def parsed(text):
-    """(passages, [(question, answer, number that is cited or None)]) of a text of the training."""
+    """(passages, [(question, name, answer, number that is cited or None)]) of a text."""
     told, stop, rest = text.rpartition(" . ")
     passages = []
     for number, piece in enumerate(re.split(r"\[\d\] ", told + stop.rstrip())[1:]):
         assert f"{fw.TAGS[number]} {piece.strip()}" in text
         passages.append(piece.strip())
     found = ASKED.findall(rest)
-    assert "".join(f"{q} = {a}{c} " for q, a, c in found) == rest + " "
+    assert "".join(f"{q} = {n} {a}{c} " for q, n, a, c in found) == rest + " "
     cited = [fw.TAGS.index(c.strip()) if c else None for *_, c in found]
-    return passages, [(q, a, c) for (q, a, _), c in zip(found, cited, strict=True)]
+    return passages, [(*each[:3], c) for each, c in zip(found, cited, strict=True)]
 
 
 def meant(question):
@@ -58,8 +59,9 @@ def test_the_texts_of_the_training(unknown, count, asked):
         passages, questions = parsed(text)
         assert len(passages) == count and len(questions) == number
         wanted, cites = [], []
-        for question, answer, cited in questions:
+        for question, name, answer, cited in questions:
             person, relation = meant(question)
+            assert name == person
             right = those_that_tell(passages, person, relation)
             if right:
                 assert right == [cited] and answer in passages[cited].split()
@@ -70,7 +72,7 @@ def test_the_texts_of_the_training(unknown, count, asked):
                 assert answer == "unknown" if unknown else answer in fw.VALUES[relation]
                 assert unknown or count == 0
                 silent += 1
-            wanted += [answer, "<end>" if cited is None else fw.TAGS[cited]]
+            wanted += [name, answer, "<end>" if cited is None else fw.TAGS[cited]]
         assert [fw.WORDS[i] for i in row[row != IGNORE]] == wanted
         if not asked and not unknown:  # each passage is asked for once
             assert sorted(cites) == [*range(count)]
@@ -80,7 +82,7 @@ def test_the_texts_of_the_training(unknown, count, asked):
     assert not count or (places[:count] > n * (1 - unknown) / count / 2).all()
 
 
-def test_names_and_relations_come_again_in_a_text():
+def test_most_wrong_passages_are_near_misses():
     ids, _ = reading.ReadingBatches(400, passages=4, questions=1, seed=4)(0)
     kinds = collections.Counter()
     for text in texts_of(ids):
@@ -88,10 +90,25 @@ def test_names_and_relations_come_again_in_a_text():
         person, relation = meant(question)
         for words in (set(p.split()) for p in passages):
             kinds[person in words, bool(words & set(fw.VALUES[relation]))] += 1
-    # Of the eight other facts of a text's grid two are of the same person, two of the relation.
-    for kind, share in (((True, False), 0.25), ((False, True), 0.25), ((False, False), 0.5)):
+    # Three texts in four have one relation. In the others, of the eight other facts of the grid,
+    # two are of the same person and two of the relation.
+    for kind, share in (((True, False), 1 / 16), ((False, True), 13 / 16), ((False, False), 1 / 8)):
         assert kinds[kind] / 1200 == pytest.approx(share, abs=0.06)
     assert kinds[True, True] == 400
+
+
+def test_the_people_join_one_by_one_and_doubt_comes_last():
+    batches = reading.ReadingBatches(300, 0.5, passages=4, ramp=100, seed=1)
+    latest = []
+    for step in (0, 49, 75, 99, 100, 1_000):
+        texts = [parsed(text) for text in texts_of(batches(step)[0])]
+        names = {n for _, questions in texts for _, n, _, _ in questions}
+        latest.append(max(fw.PEOPLE.index(name) for name in names))
+        silent = [a == "unknown" for _, questions in texts for _, _, a, _ in questions]
+        assert sum(silent) / len(silent) == pytest.approx(0.5 * (step >= 100), abs=0.08)
+    assert latest == [15, 15, 38, 61, 62, 62]
+    everybody = reading.ReadingBatches(300, passages=4, seed=1)(0)[0]
+    assert (everybody == fw.INDEX[fw.PEOPLE[-1]]).any()
 
 
 def test_each_step_has_as_many_passages_in_all_its_texts():
@@ -108,8 +125,8 @@ def test_what_is_asked_lies_behind_an_equals_sign():
     for passages in (0, 3):
         ids, targets = reading.ReadingBatches(50, passages=passages, seed=0)(0)
         sign = ids == fw.INDEX["="]
-        assert (targets != IGNORE).equal(sign | sign.roll(1, 1))
-        assert (targets != IGNORE).sum(1).eq(2 * max(passages, 1)).all()
+        assert (targets != IGNORE).equal(sign | sign.roll(1, 1) | sign.roll(2, 1))
+        assert (targets != IGNORE).sum(1).eq(3 * max(passages, 1)).all()
 
 
 def test_the_longest_text_fits_the_context():
@@ -137,9 +154,9 @@ def test_the_pairs_of_the_encoder_tell_and_ask_one_fact():
 
 def test_prompts_and_their_refusals():
     prompt = reading.reader_prompt(
-        "where does ada live ?", ["ada lives in rome .", "a cat obeys ugo ."]
+        "where does ada live ?", ["ada lives in rome .", "ugo owns a cat ."]
     )
-    assert prompt == "[1] ada lives in rome . [2] a cat obeys ugo . where does ada live ? ="
+    assert prompt == "[1] ada lives in rome . [2] ugo owns a cat . where does ada live ? ="
     assert fw.decode(fw.encode(prompt)) == prompt
     with pytest.raises(ValueError, match="at most 4"):
         reading.reader_prompt("where does ada live ?", ["ada lives in rome ."] * 5)
@@ -149,8 +166,22 @@ def test_prompts_and_their_refusals():
         reading.reader_prompt("where does ada live ?", "ada lives in rome .")
 
 
+def test_a_reader_starts_with_places_that_know_their_neighbours():
+    torch.manual_seed(0)
+    net = GPT(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 2, 2, 32))
+    before = net.tokens.weight.detach().clone()
+    assert reading.reader_start(net) is net
+    alike = F.normalize(net.positions.weight.detach(), dim=1)
+    alike = alike @ alike.T
+    assert (alike.diagonal(1) > alike.diagonal(8).max()).all()
+    torch.testing.assert_close(net.tokens.weight, 15 * before)
+    matrices, rest = reading.reader_groups(net, 0.01)
+    assert matrices["muon"] and "lr" not in matrices and rest["lr"] == 0.005
+    assert len(matrices["params"]) + len(rest["params"]) == len(list(net.parameters()))
+
+
 class Copier(GPT):
-    """Answers with the value of the passage at a place and cites a tag, whatever is asked."""
+    """Says a name, the value at a place and a tag, whatever is asked."""
 
     def __init__(self, place, tag):
         super().__init__(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 1, 1, 4))
@@ -165,7 +196,13 @@ class Copier(GPT):
     def embed(self, ids, start=0):
         logits = torch.zeros(*ids.shape, fw.VOCABULARY)
         for row, out in zip(ids, logits, strict=True):
-            said = fw.INDEX[self.tag] if row[-1] >= fw.FIRST_VALUE else fw.FIRST_VALUE + self.place
+            last = row[-1]
+            if last == fw.INDEX["="]:
+                said = fw.INDEX["ada"]
+            elif last < fw.FIRST_VALUE:
+                said = fw.FIRST_VALUE + self.place
+            else:
+                said = fw.INDEX[self.tag]
             out[-1, said] = 1
         return logits
 
