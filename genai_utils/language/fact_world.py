@@ -60,7 +60,8 @@ TAGS = [f"[{i}]" for i in range(1, MOST + 1)]
 UNKNOWN = "unknown"
 _SAID = {w for table in (TOLD, ASKED) for lines in table.values() for t in lines for w in t.split()}
 WORDS = (
-    "<end>", *TAGS, "=", UNKNOWN, *sorted(_SAID - {"P", "V"}), *PEOPLE,
+    "<end>", *TAGS, "=", UNKNOWN, *RELATIONS,
+    *sorted(_SAID - {"P", "V", *RELATIONS}), *PEOPLE,
     *(value for relation in RELATIONS for value in VALUES[relation]),
 )  # fmt: skip
 INDEX = {word: i for i, word in enumerate(WORDS)}
@@ -70,8 +71,9 @@ M = len(VALUES["home"])  # values of each relation
 assert all(len(VALUES[r]) == M for r in RELATIONS) and len(INDEX) == VOCABULARY
 PERSON, VALUE = -1, -2  # the places P and V of a wording
 LONGEST = max(len(t.split()) for table in (TOLD, ASKED) for lines in table.values() for t in lines)
-CONTEXT = MOST * (LONGEST + 1 + LONGEST + 4)  # with a question about each passage
+CONTEXT = MOST * (LONGEST + 1 + LONGEST + 5)  # with a question about each passage
 FIRST_PERSON, FIRST_VALUE = INDEX[PEOPLE[0]], INDEX[VALUES["home"][0]]
+FIRST_RELATION = INDEX[RELATIONS[0]]
 
 
 def _wordings(table):

@@ -1,8 +1,10 @@
 """A small GPT that answers from passages and cites them, and what it and its encoder train on.
 
-    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ? = ravi baker [2]
+    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ?
+        = work ravi [2] baker
 
-It says first whom the question is about: a step written down, as in a chain of thought.
+It says first what is asked of whom, then which passage tells it, then the answer: steps written
+down, as in a chain of thought.
 Both train on worlds drawn anew for every text, so that no fact can be learned by heart: where its
 passages say nothing, a reader can only guess. Symbols: B texts, T tokens, K passages at most.
 
@@ -19,6 +21,7 @@ from .fact_world import (
     ASKED_IDS,
     END,
     FIRST_PERSON,
+    FIRST_RELATION,
     FIRST_VALUE,
     INDEX,
     MOST,
@@ -39,28 +42,25 @@ from .sampling import generate
 from .tokens import IGNORE
 
 COUNTS = (0, 1, 2, 2, 3, 3, 4, 4, 4, 4)  # passages of a batch, each of these alike
-FIRST = 16  # people who occur in the first steps
 STOP = -3  # an <end> that is said, while END still fills gaps
-GRID = 3  # a text is about so many people and so many relations of them,
-ALIKE = 0.75  # or, in this share of the texts, about one relation of many people
+CELLS = 2 * len(RELATIONS)  # of facts of a text's world: all relations of two people,
+ALIKE = 0.5  # or, in this share of the texts, one relation of ten people
 
 
 class ReadingBatches:
     """What a reader trains on: `batches(step)` is (ids, targets), (B, T) each, of seed and step.
 
-    Each text has a world of its own: K different facts, then questions, each followed by the
-    person, the answer and the number of the passage that it is from. Asked for are these three
-    tokens of each question. The facts are of three people and three relations, so that names come
-    again; or, in a share `ALIKE` of the texts, of one relation of different people, so that nothing
-    but the name tells them apart. Without a passage the answer is the person's value in that text's
-    world, which nobody can know.
+    Each text has a world of its own: K different facts, then questions, each followed by four
+    words, which are asked for: the relation and the person it is about, the number of the passage
+    that tells it, and the answer. The facts are of two people; or, in a share `ALIKE` of the texts,
+    of one relation of different people, so that nothing but the name tells them apart. Without a
+    passage the answer, in place of the number, is the person's value in that text's world, which
+    nobody can know; <end> follows.
     passages: K, the same in all texts of a batch; None: drawn anew for each step, from 0 to 4.
-    ramp: steps of a curriculum; 0: none. Who answers has to match names, which is learned faster
-    with few that come often: the first half has `FIRST` people, in the second half the others join
-    one by one, and no question is without its passage before the end of it.
     questions: how many a text has; None: one about each passage, in any order.
-    unknown: the share of questions about a fact that no passage tells; there the answer is
-    "unknown", then <end>. If it is above 0, so it is where there is no passage.
+    unknown: the share of questions about a fact that no passage tells; there "unknown" is in place
+    of the number, then <end>. If it is above 0, so it is where there is no passage.
+    ramp: steps before the first question whose passage is missing: it learns first to read.
     """
 
     def __init__(self, batch_size, unknown=0.0, passages=None, questions=None, ramp=0, seed=0,
@@ -89,37 +89,36 @@ class ReadingBatches:
         count = COUNTS[seed % len(COUNTS)] if self.passages is None else self.passages
         B, K, device = self.batch_size, max(count, 1), self.device
         Q = self.questions or K
-        people, unknown = len(PEOPLE), self.unknown
-        if step < self.ramp:
-            joined = (people - FIRST) * max(2 * step - self.ramp, 0) // self.ramp
-            people, unknown = FIRST + joined, 0.0
+        unknown = self.unknown if step >= self.ramp else 0.0
         on = {"generator": self.generator.manual_seed(seed), "device": device}
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         deal = lambda most: torch.rand(B, most, **on).argsort(1)  # noqa: E731
-        cells = deal(GRID * GRID)  # facts of the text's world; the first `count` are told
+        cells = deal(CELLS)  # facts of the text's world; the first `count` are told
         alike = torch.rand(B, 1, **on) < ALIKE
-        person = deal(people).gather(1, torch.where(alike, cells, cells // GRID))  # (B, 9)
-        relation = deal(len(RELATIONS)).gather(1, torch.where(alike, 0, cells % GRID))
-        value = draw(M, B, GRID * GRID)
+        person = deal(len(PEOPLE)).gather(
+            1, torch.where(alike, cells, cells // len(RELATIONS))
+        )  # (B, 9)
+        relation = torch.where(alike, cells[:, :1], cells) % len(RELATIONS)
+        value = draw(M, B, CELLS)
 
         tags = 1 + torch.arange(count, device=device).expand(B, count)
-        wording = self.told[relation, draw(WORDINGS, B, GRID * GRID)]
+        wording = self.told[relation, draw(WORDINGS, B, CELLS)]
         told = _lines(wording, person, relation, value)[:, :count]
         told = torch.cat([tags[..., None], told], -1).flatten(1)  # (B, …), with gaps
 
         right = deal(K)[:, torch.arange(Q, device=device) % K]  # (B, Q): whose passage answers
         known = (torch.rand(B, Q, **on) >= unknown) & (count > 0)
-        place = torch.where(known, right, count + draw(GRID * GRID - count, B, Q))
+        place = torch.where(known, right, count + draw(CELLS - count, B, Q))
         who, what, own = (x.gather(1, place) for x in (person, relation, value))
         question = _lines(self.asked[what, draw(WORDINGS, B, Q)], who, what, own)
         silent = ~known & (self.unknown > 0)
         answer = torch.where(silent, INDEX[UNKNOWN], FIRST_VALUE + what * M + own)
-        cite = torch.where(known, 1 + right, STOP)
+        second, third = torch.where(known, 1 + right, answer), torch.where(known, answer, STOP)
         sign = torch.full_like(answer, INDEX["="])
-        said = torch.stack([sign, FIRST_PERSON + who, answer, cite], -1)
+        said = torch.stack([sign, FIRST_RELATION + what, FIRST_PERSON + who, second, third], -1)
         asked = torch.cat([question, said], -1)  # (B, Q, …)
         wanted = torch.zeros_like(asked, dtype=torch.bool)
-        wanted[..., -3:] = True
+        wanted[..., -4:] = True
 
         ids = torch.cat([told, asked.flatten(1)], 1)
         wanted = torch.cat([torch.zeros_like(told, dtype=torch.bool), wanted.flatten(1)], 1)
@@ -173,14 +172,22 @@ class PairBatches:
 def reader_start(model):
     """Makes the first weights of a small GPT those of a reader, in place; returns the model.
 
-    `prompting.wider_start`, and places of sines and cosines whose longest wave is about the
-    context: near places are alike, so a head that looks at its own sentence is easily found.
+    To read is to find a word of the question again in a passage, and to stay inside a sentence.
+    Three things make both likely from the start, and nothing forbids the training to undo them:
+    `prompting.wider_start`; places of sines and cosines whose longest wave is about the context, so
+    that near ones are alike; and in every layer but the first, keys of half the heads that are
+    their queries, W_k = W_q, so that a word scores high where it stands again.
+    Source of the last: Trockman & Kolter 2023 (mimetic initialisation).
     """
     wider_start(model)
     T, d = model.positions.weight.shape
     angle = torch.arange(T)[:, None] / T ** (torch.arange(0, d, 2) / d)
     with torch.no_grad():
-        model.positions.weight.copy_(torch.stack([angle.sin(), angle.cos()], -1).flatten(1))
+        waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)  # (T, d)
+        model.positions.weight.copy_(0.7 * waves)
+        for block in model.blocks[1:]:
+            query, key, _ = block.attention.qkv.weight.split(d)
+            key[: d // 2] = query[: d // 2]
     return model
 
 
@@ -216,9 +223,10 @@ def read(model, asked, passages):
     found = []
     for start in range(0, len(prompts), 512):
         part = prompts[start : start + 512]
-        for ids, row in zip(part, generate(model, part, 3, temperature=0.0, stop=END), strict=True):
-            _, word, tag, *_ = [*decode(row[len(ids) :]).split(), "", "", ""]
-            cited = TAGS.index(tag) if tag in TAGS else None
+        for ids, row in zip(part, generate(model, part, 4, temperature=0.0, stop=END), strict=True):
+            words = [*decode(row[len(ids) :]).split(), "", "", ""]
+            cited = TAGS.index(words[2]) if words[2] in TAGS else None
+            word = words[2] if cited is None else words[3]
             here = len(passages[len(found)])
             found.append((word, cited if (cited or 0) < here else None))
     return found

@@ -20,7 +20,7 @@ from genai_utils.training import fit
 from genai_utils.training.checkpoint import kept_random_state
 from genai_utils.training.optimizers import Muon
 
-STEPS, RAMP, BATCH, LR, SEED, UNKNOWN = 6_000, 2_000, 32, 1e-2, 0, 0.3
+STEPS, RAMP, BATCH, LR, SEED, UNKNOWN = 5_000, 2_000, 32, 1e-2, 0, 0.3
 ENCODER_STEPS, ENCODER_BATCH, ENCODER_LR = 600, 256, 1e-2
 QUESTIONS = 2_000  # on which it is measured
 
@@ -51,11 +51,17 @@ def measured(reader, count=QUESTIONS):
     for name, unknown in (("right", 0.0), ("unknown", 1.0)):
         asked = reading.ReadingBatches(count, unknown, world.MOST, questions=1, seed=10**9)
         ids, targets = asked(0)
-        said, place = reader(ids).argmax(-1), (ids == world.INDEX["="]).roll(1, 1)  # the name
-        found[name] = round((said == targets)[place].float().mean().item(), 4)
-        if not unknown:
-            after = place.roll(1, 1)
-            found["cited"] = round((said == targets)[after].float().mean().item(), 4)
+        place = (ids == world.INDEX["="]).roll(2, 1)  # the name, behind which a number is said
+        said = reader(ids).argmax(-1)[place]
+        first = round((said == targets[place]).float().mean().item(), 4)
+        if unknown:
+            found[name] = first
+            continue
+        found["cited"] = first
+        place = place.roll(1, 1)  # the number, behind which the answer is said
+        ids[place] = said
+        said = reader(ids).argmax(-1)[place]
+        found[name] = round((said == targets[place]).float().mean().item(), 4)
     return found
 
 

@@ -20,7 +20,7 @@ from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.toys.figure import toy_figure
 
 WEIGHTS = files("genai_utils.toys") / "weights"
-CONFIG = GPTConfig(world.VOCABULARY, world.CONTEXT, layers=2, heads=2, dim=48)
+CONFIG = GPTConfig(world.VOCABULARY, world.CONTEXT, layers=2, heads=4, dim=48)
 DIM = 24  # numbers of a vector of the encoder
 METHODS = ("both", "words", "vectors")
 K, LINES = 3, 24  # passages for the reader at the start, and lines of the store at most
@@ -99,18 +99,21 @@ def ranked(encoder, lines, question, method="both"):
 
 @torch.no_grad()
 def answer(reader, lines, question):
-    """(word, number of the cited line or None, probabilities (V,)) of what the reader says."""
+    """What the reader says: (word, number of the cited line or None, probabilities (V,) of it)."""
     ids = []
     for number, line in enumerate(lines[: world.MOST]):
         ids += [1 + number, *tokens(line, world.LONGEST)]
     mark = world.INDEX["?"]
     asked = [i for i in tokens(question, world.LONGEST) if i != mark]
     ids += [*asked, mark, world.INDEX["="]]
-    ids.append(reader(torch.tensor([ids]))[0, -1].argmax().item())  # whom it is about
+    for _ in range(2):  # what is asked, of whom
+        ids.append(reader(torch.tensor([ids]))[0, -1].argmax().item())
     p = reader(torch.tensor([ids]))[0, -1].softmax(-1)
-    word = p.argmax().item()
-    tag = reader(torch.tensor([[*ids, word]]))[0, -1].argmax().item()
-    return world.WORDS[word], tag - 1 if 1 <= tag <= len(lines) else None, p
+    said = p.argmax().item()
+    if not 1 <= said <= world.MOST:
+        return world.WORDS[said], None, p
+    word = reader(torch.tensor([[*ids, said]]))[0, -1].argmax().item()
+    return world.WORDS[word], said - 1 if said <= len(lines) else None, p
 
 
 def still(found, said, cited):

@@ -18,20 +18,20 @@ def texts_of(ids):
     return [" ".join(fw.WORDS[i] for i in row if i != fw.END) for row in ids.tolist()]
 
 
-ASKED = re.compile(r"(\S.*? \?) = (\S+) (\S+)( \[\d\])?(?: |$)")
+ASKED = re.compile(r"(\S.*? \?) = (\S+) (\S+) (\[\d\] )?(\S+)(?: |$)")
 
 
 def parsed(text):
-    """(passages, [(question, name, answer, number that is cited or None)]) of a text."""
+    """(passages, [(question, relation, name, number that is cited or None, answer)]) of a text."""
     told, stop, rest = text.rpartition(" . ")
     passages = []
     for number, piece in enumerate(re.split(r"\[\d\] ", told + stop.rstrip())[1:]):
         assert f"{fw.TAGS[number]} {piece.strip()}" in text
         passages.append(piece.strip())
     found = ASKED.findall(rest)
-    assert "".join(f"{q} = {n} {a}{c} " for q, n, a, c in found) == rest + " "
-    cited = [fw.TAGS.index(c.strip()) if c else None for *_, c in found]
-    return passages, [(*each[:3], c) for each, c in zip(found, cited, strict=True)]
+    assert "".join(f"{q} = {r} {n} {c}{a} " for q, r, n, c, a in found) == rest + " "
+    number = lambda tag: fw.TAGS.index(tag.strip()) if tag else None  # noqa: E731
+    return passages, [(q, r, n, number(c), a) for q, r, n, c, a in found]
 
 
 def meant(question):
@@ -59,9 +59,9 @@ def test_the_texts_of_the_training(unknown, count, asked):
         passages, questions = parsed(text)
         assert len(passages) == count and len(questions) == number
         wanted, cites = [], []
-        for question, name, answer, cited in questions:
+        for question, about, name, cited, answer in questions:
             person, relation = meant(question)
-            assert name == person
+            assert (about, name) == (relation, person)
             right = those_that_tell(passages, person, relation)
             if right:
                 assert right == [cited] and answer in passages[cited].split()
@@ -72,7 +72,8 @@ def test_the_texts_of_the_training(unknown, count, asked):
                 assert answer == "unknown" if unknown else answer in fw.VALUES[relation]
                 assert unknown or count == 0
                 silent += 1
-            wanted += [name, answer, "<end>" if cited is None else fw.TAGS[cited]]
+            wanted += [about, name]
+            wanted += [answer, "<end>"] if cited is None else [fw.TAGS[cited], answer]
         assert [fw.WORDS[i] for i in row[row != IGNORE]] == wanted
         if not asked and not unknown:  # each passage is asked for once
             assert sorted(cites) == [*range(count)]
@@ -90,25 +91,19 @@ def test_most_wrong_passages_are_near_misses():
         person, relation = meant(question)
         for words in (set(p.split()) for p in passages):
             kinds[person in words, bool(words & set(fw.VALUES[relation]))] += 1
-    # Three texts in four have one relation. In the others, of the eight other facts of the grid,
-    # two are of the same person and two of the relation.
-    for kind, share in (((True, False), 1 / 16), ((False, True), 13 / 16), ((False, False), 1 / 8)):
+    # Half of the texts have one relation. In the others, of nine other facts of two people, four
+    # are of the same person and one is of the relation.
+    for kind, share in (((True, False), 2 / 9), ((False, True), 5 / 9), ((False, False), 2 / 9)):
         assert kinds[kind] / 1200 == pytest.approx(share, abs=0.06)
     assert kinds[True, True] == 400
 
 
-def test_the_people_join_one_by_one_and_doubt_comes_last():
+def test_doubt_comes_after_the_ramp():
     batches = reading.ReadingBatches(300, 0.5, passages=4, ramp=100, seed=1)
-    latest = []
-    for step in (0, 49, 75, 99, 100, 1_000):
+    for step, share in ((0, 0), (99, 0), (100, 0.5), (1_000, 0.5)):
         texts = [parsed(text) for text in texts_of(batches(step)[0])]
-        names = {n for _, questions in texts for _, n, _, _ in questions}
-        latest.append(max(fw.PEOPLE.index(name) for name in names))
-        silent = [a == "unknown" for _, questions in texts for _, _, a, _ in questions]
-        assert sum(silent) / len(silent) == pytest.approx(0.5 * (step >= 100), abs=0.08)
-    assert latest == [15, 15, 38, 61, 62, 62]
-    everybody = reading.ReadingBatches(300, passages=4, seed=1)(0)[0]
-    assert (everybody == fw.INDEX[fw.PEOPLE[-1]]).any()
+        silent = [a == "unknown" for _, questions in texts for *_, a in questions]
+        assert sum(silent) / len(silent) == pytest.approx(share, abs=0.08 * (share > 0))
 
 
 def test_each_step_has_as_many_passages_in_all_its_texts():
@@ -125,8 +120,9 @@ def test_what_is_asked_lies_behind_an_equals_sign():
     for passages in (0, 3):
         ids, targets = reading.ReadingBatches(50, passages=passages, seed=0)(0)
         sign = ids == fw.INDEX["="]
-        assert (targets != IGNORE).equal(sign | sign.roll(1, 1) | sign.roll(2, 1))
-        assert (targets != IGNORE).sum(1).eq(3 * max(passages, 1)).all()
+        asked = sum(sign.roll(i, 1) for i in range(4)).bool()
+        assert (targets != IGNORE).equal(asked)
+        assert asked.sum(1).eq(4 * max(passages, 1)).all()
 
 
 def test_the_longest_text_fits_the_context():
@@ -175,13 +171,17 @@ def test_a_reader_starts_with_places_that_know_their_neighbours():
     alike = alike @ alike.T
     assert (alike.diagonal(1) > alike.diagonal(8).max()).all()
     torch.testing.assert_close(net.tokens.weight, 15 * before)
+    for i, block in enumerate(net.blocks):
+        query, key, _ = block.attention.qkv.weight.split(32)
+        same = (query == key).all(1)
+        assert same.tolist() == [i > 0] * 16 + [False] * 16
     matrices, rest = reading.reader_groups(net, 0.01)
     assert matrices["muon"] and "lr" not in matrices and rest["lr"] == 0.005
     assert len(matrices["params"]) + len(rest["params"]) == len(list(net.parameters()))
 
 
 class Copier(GPT):
-    """Says a name, the value at a place and a tag, whatever is asked."""
+    """Says "work ada", then a tag or not, then the value at a place, whatever is asked."""
 
     def __init__(self, place, tag):
         super().__init__(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 1, 1, 4))
@@ -196,13 +196,10 @@ class Copier(GPT):
     def embed(self, ids, start=0):
         logits = torch.zeros(*ids.shape, fw.VOCABULARY)
         for row, out in zip(ids, logits, strict=True):
-            last = row[-1]
-            if last == fw.INDEX["="]:
-                said = fw.INDEX["ada"]
-            elif last < fw.FIRST_VALUE:
-                said = fw.FIRST_VALUE + self.place
-            else:
-                said = fw.INDEX[self.tag]
+            value = fw.FIRST_VALUE + self.place
+            after = {fw.INDEX["="]: fw.INDEX["work"], fw.INDEX["work"]: fw.INDEX["ada"],
+                     fw.INDEX["ada"]: fw.INDEX.get(self.tag, value)}  # fmt: skip
+            said = after.get(row[-1].item(), value)
             out[-1, said] = 1
         return logits
 
@@ -216,5 +213,7 @@ def test_an_answer_names_a_passage_that_is_there(monkeypatch):
     told = [["ada lives in rome ."], ["ugo lives in oslo ."] * 3]
     value = fw.VALUES["home"][3]
     assert reading.read(Copier(3, "[2]"), asked, told) == [(value, None), (value, 1)]
-    assert reading.read(Copier(3, "="), asked, told) == [(value, None)] * 2
+    assert reading.read(Copier(3, None), asked, told) == [(value, None)] * 2
+    unknown = Copier(0, "unknown")
+    assert reading.read(unknown, asked, told) == [("unknown", None)] * 2
     assert reading.read(Copier(3, "[2]"), [], []) == []
