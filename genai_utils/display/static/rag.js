@@ -140,6 +140,7 @@ function ragToy(root, data) {
     element("p", { className: "genai-name", textContent: "what the search hands to the GPT" }),
     list,
     says,
+    element("p", { className: "genai-name", textContent: "how likely the GPT holds each passage to answer" }),
     bars,
     status,
   );
