@@ -119,7 +119,7 @@ function ragToy(root, data) {
       cited === null ? " (it cites nothing)" : ` [${cited + 1}]: “${passages[cited]}”`,
     );
     bars.replaceChildren(
-      ...likeliest(p).slice(0, 4).map((token) => {
+      ...[...passages.map((_, i) => 1 + i), known.get("unknown")].map((token) => {
         const bar = element("i");
         bar.style.width = `${100 * p[token]}%`;
         return element(
