@@ -25,7 +25,7 @@ ACROSS, DOWN = 25, 16  # scenes of the sheet
 SHOWN = 8  # the nearest
 GROUND = 0.06  # of a new drawing
 EXAMPLES = (
-    "two small striped red circles", "a large white 7", "three hearts", "a blue star at the top",
+    "a white 7", "three hearts", "a blue star at the top", "two small striped red circles",
 )  # fmt: skip
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "scenes.css")
 SCRIPTS = (

@@ -234,7 +234,7 @@ def test_without_its_script_the_sheet_is_there():
     before = toy.bundle().html.partition("<script>")[0]
     assert before.count("<img") == 1 and "<button" not in before and "<input" not in before
     assert 'class="genai-untrusted"' in before and 'data-figure="toy-scenes"' in before
-    assert "400 scenes. Nearest to “two small striped red circles”: scene" in before
+    assert f"400 scenes. Nearest to “{toy.EXAMPLES[0]}”: scene" in before
 
 
 def test_the_toy_is_small():
