@@ -12,7 +12,7 @@ from genai_utils.display.tokens import GROUPS
 from genai_utils.toys.figure import field, toy_figure
 
 RANGE = (-1.6, 1.6, -1.6, 1.6)
-RULES = {"balance": "none", "k": 1}
+RULES = {"balance": "loss", "k": 1}
 WEIGHT, BIAS_RATE, RATE = 0.1, 0.01, 0.02  # of the balance loss, of a bias step, of Adam
 WORKING = 0.16  # of an even share: an expert with less is not at work
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "moe.css")

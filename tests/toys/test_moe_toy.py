@@ -80,7 +80,7 @@ def test_what_is_chosen_is_trained(page):
     browser.press("2")
     assert browser.js(STATE)["rules"]["k"] == 2
     pressed = browser.driver.find_elements(By.CSS_SELECTOR, "[aria-pressed=true]")
-    assert [one.text for one in pressed] == ["none", "2"]
+    assert [one.text for one in pressed] == ["loss", "2"]
     select = Select(browser.driver.find_element(By.CSS_SELECTOR, ".genai-menus select"))
     select.select_by_visible_text("rings")
     assert browser.js(STATE)["land"] == "rings"
