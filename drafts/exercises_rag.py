@@ -691,7 +691,7 @@ EXPERIMENTS = (
     Experiment(
         "how-much-doubt",
         question="The reader of section 16.7 that may say “unknown” saw questions without an "
-        "answer in 30 % of its texts. How few are enough? Train it with 30, 10, 3, 1 and 0 %, with "
+        "answer in 30 % of the cases. How few are enough? Train it with 30, 10, 3, 1 and 0 %, with "
         "the same number of steps, three seeds each. Measure how often it says “unknown” where no "
         "passage answers, and how often it is right where one does.",
         hand_in="the smallest share, in per cent, with “unknown” in at least 90 % of the questions "

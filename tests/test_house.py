@@ -28,7 +28,7 @@ BELOW = {
     "exercises": GROUND | {"checks", "structure", "language", "vision"},
     "book": {"printing", "inputs", "data", "training", "run", "display", "checks"},
     "course": {"printing", "inputs", "data", "training", "run", "display", "checks"},
-    "train": GROUND | {"structure", "language", "vision"},
+    "train": GROUND | {"structure", "language", "vision", "book"},
 }
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

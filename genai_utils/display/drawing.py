@@ -7,6 +7,7 @@ The drawings themselves stand in `drawings/`, by the parts of the book, and shar
 """
 
 from genai_utils.display.drawings import (
+    agents,
     clip,
     experts,
     finetuning,
@@ -17,6 +18,7 @@ from genai_utils.display.drawings import (
     prompting,
     rag,
     scaling,
+    scoreboard,
     structure,
     text_to_image,
 )
@@ -31,11 +33,13 @@ DRAWINGS = {  # name -> function
     **flows.DRAWINGS,
     **prompting.DRAWINGS,
     **rag.DRAWINGS,
+    **agents.DRAWINGS,
     **scaling.DRAWINGS,
     **text_to_image.DRAWINGS,
     **clip.DRAWINGS,
     **experts.DRAWINGS,
     **lora.DRAWINGS,
+    **scoreboard.DRAWINGS,
 }
 
 

@@ -556,8 +556,8 @@ PREDICTIONS = (
         "pictures' and the captions'?",
         "c",
         "The loss compares pictures with captions only, never two pictures. Where all captions "
-        "lie does not matter to it, as long as the right one is nearest. The clouds stay apart "
-        "from the first step on (section 28.8).",
+        "lie hardly matters to it, as long as the right one is nearest. Training brings the clouds "
+        "nearer, but a straight cut still tells them (section 28.8).",
         choices=(
             "at the same place: the two kinds are mixed, for each picture lies beside its caption",
             "a little apart, but a straight cut could not tell them",

@@ -10,6 +10,7 @@ import torch
 from genai_utils import inputs
 from genai_utils.inputs import number, refusal, whole
 from genai_utils.training.batches import derive_seed
+from genai_utils.training.describe import fingerprint
 
 from .tokenizer import SPECIAL
 from .tokens import IGNORE
@@ -159,6 +160,12 @@ class PairBatches:
         sizes = torch.tensor([len(a) for a in self.articles])
         self.start = sizes.cumsum(0) - sizes  # where each article begins
         self.places = sizes - length + 1  # where a window may begin in it
+
+    def describe(self) -> dict:
+        """What shapes the batches, the data by a digest; see `fit`'s checkpoint."""
+        names = ("vocabulary", "length", "batch_size", "rate", "rule", "seed")
+        data = [fingerprint(self.text), fingerprint(self.start)]
+        return {"data": data} | {name: getattr(self, name) for name in names}
 
     def windows(self, article, n, generator):
         """A window of n tokens from a random place of each article: (B,) → (B, n)."""

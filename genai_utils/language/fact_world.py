@@ -41,17 +41,17 @@ VALUES = {
 VALUES = {relation: words.split() for relation, words in VALUES.items()}
 RELATIONS = tuple(VALUES)
 TOLD = {  # P: the person, V: the value
-    "home": ("P lives in V .", "the flat of P is in V .", "V is where P sleeps ."),
-    "work": ("P works as a V .", "P earns money as a V .", "the V of the street is P ."),
-    "music": ("P plays the V .", "P has a V to practise on .", "a V is played by P ."),
-    "pet": ("P owns a V .", "the pet of P is a V .", "a V obeys P ."),
+    "home": ("P lives in V .", "the flat of P is in V .", "P sleeps well in V ."),
+    "work": ("P works as a V .", "P earns money as a V .", "the street knows P as its V ."),
+    "music": ("P plays the V .", "P has a V to practise on .", "P got a V as a child ."),
+    "pet": ("P owns a V .", "the pet of P is a V .", "every day P feeds a V ."),
     "food": ("P likes V best .", "the favourite dish of P is V .", "P always orders V ."),
 }
 ASKED = {
     "home": ("where does P live ?", "which town is home to P ?", "what is the address of P ?"),
     "work": ("what is the job of P ?", "what does P do all day ?", "which trade has P learned ?"),
     "music": ("what does P play ?", "which instrument has P ?", "on what does P make music ?"),
-    "pet": ("which animal has P ?", "what pet does P keep ?", "what does P feed ?"),
+    "pet": ("which animal has P ?", "what pet does P keep ?", "what does P look after ?"),
     "food": ("what does P like to eat ?", "which dish does P prefer ?", "what is cooked for P ?"),
 }
 WORDINGS = 3
@@ -60,7 +60,8 @@ TAGS = [f"[{i}]" for i in range(1, MOST + 1)]
 UNKNOWN = "unknown"
 _SAID = {w for table in (TOLD, ASKED) for lines in table.values() for t in lines for w in t.split()}
 WORDS = (
-    "<end>", *TAGS, "=", UNKNOWN, *sorted(_SAID - {"P", "V"}), *PEOPLE,
+    "<end>", *TAGS, "=", UNKNOWN, *RELATIONS,
+    *sorted(_SAID - {"P", "V", *RELATIONS}), *PEOPLE,
     *(value for relation in RELATIONS for value in VALUES[relation]),
 )  # fmt: skip
 INDEX = {word: i for i, word in enumerate(WORDS)}
@@ -70,8 +71,9 @@ M = len(VALUES["home"])  # values of each relation
 assert all(len(VALUES[r]) == M for r in RELATIONS) and len(INDEX) == VOCABULARY
 PERSON, VALUE = -1, -2  # the places P and V of a wording
 LONGEST = max(len(t.split()) for table in (TOLD, ASKED) for lines in table.values() for t in lines)
-CONTEXT = MOST * (LONGEST + 1) + LONGEST + 4
+CONTEXT = MOST * (LONGEST + 1 + LONGEST + 5)  # with a question about each passage
 FIRST_PERSON, FIRST_VALUE = INDEX[PEOPLE[0]], INDEX[VALUES["home"][0]]
+FIRST_RELATION = INDEX[RELATIONS[0]]
 
 
 def _wordings(table):

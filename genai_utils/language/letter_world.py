@@ -119,14 +119,14 @@ class Dictionary:
         return f"know {key}>{self.values[key]}\n"
 
 
-def preference(letter, answer):
-    """What people like in the answer to such a wish: +1 for each letter, -2 for each repeat.
+def preference(letter, answer, repeat=2.0):
+    """What people like in the answer to such a wish: +1 for each letter, -`repeat` for a repeat.
 
     An answer without the wished letter, or with anything but the letters a to h, is worth -3.
     """
     if letter not in answer or set(answer) - set(LETTERS):
         return -3.0
-    return float(len(answer) - 2 * (len(answer) - len(set(answer))))
+    return float(len(answer) - repeat * (len(answer) - len(set(answer))))
 
 
 def stream(lines):

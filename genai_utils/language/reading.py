@@ -1,7 +1,10 @@
 """A small GPT that answers from passages and cites them, and what it and its encoder train on.
 
-    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ? = baker [2]
+    [1] ravi owns a goat . [2] ravi works as a baker . what is the job of ravi ?
+        = work ravi [2] baker
 
+It says first what is asked of whom, then which passage tells it, then the answer: steps written
+down, as in a chain of thought.
 Both train on worlds drawn anew for every text, so that no fact can be learned by heart: where its
 passages say nothing, a reader can only guess. Symbols: B texts, T tokens, K passages at most.
 
@@ -12,11 +15,13 @@ import torch
 
 from genai_utils.inputs import number, refusal, texts, whole
 from genai_utils.training.batches import derive_seed
+from genai_utils.training.optimizers import muon_groups
 
 from .fact_world import (
     ASKED_IDS,
     END,
     FIRST_PERSON,
+    FIRST_RELATION,
     FIRST_VALUE,
     INDEX,
     MOST,
@@ -32,28 +37,39 @@ from .fact_world import (
     decode,
     encode,
 )
+from .prompting import wider_start
 from .sampling import generate
 from .tokens import IGNORE
 
-COUNTS = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)  # passages of a batch, each of these alike
+COUNTS = (0, 1, 2, 2, 3, 3, 4, 4, 4, 4)  # passages of a batch, each of these alike
+STOP = -3  # an <end> that is said, while END still fills gaps
+CELLS = 2 * len(RELATIONS)  # of facts of a text's world: all relations of two people,
+ALIKE = 0.5  # or, in this share of the texts, one relation of ten people
 
 
 class ReadingBatches:
     """What a reader trains on: `batches(step)` is (ids, targets), (B, T) each, of seed and step.
 
-    Each text has a world of its own: K passages, one of which answers the question, and the
-    question; asked for are the answer, the number of its passage and <end>. Four in five of the
-    others tell something else of the person who is asked about, or the same of somebody else.
-    Without a passage the answer is the person's value in that text's world, which nobody can know.
+    Each text has a world of its own: K different facts, then questions, each followed by four
+    words, which are asked for: the relation and the person it is about, the number of the passage
+    that tells it, and the answer. The facts are of two people; or, in a share `ALIKE` of the texts,
+    of one relation of different people, so that nothing but the name tells them apart. Without a
+    passage the answer, in place of the number, is the person's value in that text's world, which
+    nobody can know; <end> follows.
     passages: K, the same in all texts of a batch; None: drawn anew for each step, from 0 to 4.
-    unknown: the share of texts whose right passage is replaced by another one; there the answer is
-    "unknown", and no number follows. If it is above 0, so it is where there is no passage.
+    questions: how many a text has; None: one about each passage, in any order.
+    unknown: the share of questions about a fact that no passage tells; there "unknown" is in place
+    of the number, then <end>. If it is above 0, so it is where there is no passage.
+    ramp: steps before the first question whose passage is missing: it learns first to read.
     """
 
-    def __init__(self, batch_size, unknown=0.0, passages=None, seed=0, device="cpu"):
+    def __init__(self, batch_size, unknown=0.0, passages=None, questions=None, ramp=0, seed=0,
+                 device="cpu"):  # fmt: skip
         self.batch_size = whole(batch_size, "batch_size")
         self.unknown = number(unknown, "unknown", least=0, most=1)
         self.passages = passages if passages is None else whole(passages, "passages", 0, MOST)
+        self.questions = questions if questions is None else whole(questions, "questions", 1, MOST)
+        self.ramp = whole(ramp, "ramp", least=0)
         self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
         self.generator = torch.Generator(self.device)
         self.told, self.asked = TOLD_IDS.to(self.device), ASKED_IDS.to(self.device)
@@ -61,7 +77,8 @@ class ReadingBatches:
     def __repr__(self):
         return (
             f"ReadingBatches({self.batch_size}, unknown={self.unknown}, "
-            f"passages={self.passages}, seed={self.seed})"
+            f"passages={self.passages}, questions={self.questions}, ramp={self.ramp}, "
+            f"seed={self.seed})"
         )
 
     def describe(self):
@@ -71,37 +88,44 @@ class ReadingBatches:
         seed = derive_seed(self.seed, "reading", int(step))
         count = COUNTS[seed % len(COUNTS)] if self.passages is None else self.passages
         B, K, device = self.batch_size, max(count, 1), self.device
+        Q = self.questions or K
+        unknown = self.unknown if step >= self.ramp else 0.0
         on = {"generator": self.generator.manual_seed(seed), "device": device}
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
-        who, what = draw(len(PEOPLE), B), draw(len(RELATIONS), B)
-        # Hard to tell apart, or a reader would learn to look at the person alone, or the relation.
-        kind = draw(5, B, K) // 2  # 0: the same person; 1: the same relation; 2: neither
-        step_who, step_what = 1 + draw(len(PEOPLE) - 1, B, K), 1 + draw(len(RELATIONS) - 1, B, K)
-        person = (who[:, None] + step_who.masked_fill(kind == 0, 0)) % len(PEOPLE)
-        relation = (what[:, None] + step_what.masked_fill(kind == 1, 0)) % len(RELATIONS)
-        value, wording, right = draw(M, B, K), draw(WORDINGS, B, K), draw(K, B)
-        known = torch.rand(B, **on) >= self.unknown
-        here = (torch.arange(K, device=device) == right[:, None]) & known[:, None]  # it answers
-        person = torch.where(here, who[:, None], person)
-        relation = torch.where(here, what[:, None], relation)
-        passages = _lines(self.told[relation, wording], person, relation, value)
-        tags = 1 + torch.arange(K, device=device).expand(B, K)
-        passages = torch.cat([tags[..., None], passages], -1)[:, :count]  # (B, K or 0, …)
-        asked = _lines(self.asked[what, draw(WORDINGS, B)], who, what, what)
-        known = known & (count > 0)
+        deal = lambda most: torch.rand(B, most, **on).argsort(1)  # noqa: E731
+        cells = deal(CELLS)  # facts of the text's world; the first `count` are told
+        alike = torch.rand(B, 1, **on) < ALIKE
+        person = deal(len(PEOPLE)).gather(
+            1, torch.where(alike, cells, cells // len(RELATIONS))
+        )  # (B, 9)
+        relation = torch.where(alike, cells[:, :1], cells) % len(RELATIONS)
+        value = draw(M, B, CELLS)
+
+        tags = 1 + torch.arange(count, device=device).expand(B, count)
+        wording = self.told[relation, draw(WORDINGS, B, CELLS)]
+        told = _lines(wording, person, relation, value)[:, :count]
+        told = torch.cat([tags[..., None], told], -1).flatten(1)  # (B, …), with gaps
+
+        right = deal(K)[:, torch.arange(Q, device=device) % K]  # (B, Q): whose passage answers
+        known = (torch.rand(B, Q, **on) >= unknown) & (count > 0)
+        place = torch.where(known, right, count + draw(CELLS - count, B, Q))
+        who, what, own = (x.gather(1, place) for x in (person, relation, value))
+        question = _lines(self.asked[what, draw(WORDINGS, B, Q)], who, what, own)
         silent = ~known & (self.unknown > 0)
-        own = FIRST_VALUE + what * M + value.gather(1, right[:, None])[:, 0]
-        answer = torch.where(silent, INDEX[UNKNOWN], own)
-        cite = torch.where(known, 1 + right, END)
-        last = torch.stack([torch.full_like(answer, INDEX["="]), answer, cite], 1)
-        ids = torch.cat([passages.flatten(1), asked, last], 1)  # (B, …), with gaps
-        gaps = (ids == END).to(torch.int8)
-        ids = ids.gather(1, gaps.argsort(dim=1, stable=True))  # the gaps to the end
-        ids = torch.cat([ids, torch.full_like(ids[:, :1], END)], 1)
-        seen = (ids == INDEX["="]).cumsum(1) > 0  # from "=" on
-        length = (ids != END).sum(1, keepdim=True)
-        wanted = seen[:, :-1] & (torch.arange(ids.shape[1] - 1, device=device) < length)
-        return ids[:, :-1], ids[:, 1:].masked_fill(~wanted, IGNORE)
+        answer = torch.where(silent, INDEX[UNKNOWN], FIRST_VALUE + what * M + own)
+        second, third = torch.where(known, 1 + right, answer), torch.where(known, answer, STOP)
+        sign = torch.full_like(answer, INDEX["="])
+        said = torch.stack([sign, FIRST_RELATION + what, FIRST_PERSON + who, second, third], -1)
+        asked = torch.cat([question, said], -1)  # (B, Q, …)
+        wanted = torch.zeros_like(asked, dtype=torch.bool)
+        wanted[..., -4:] = True
+
+        ids = torch.cat([told, asked.flatten(1)], 1)
+        wanted = torch.cat([torch.zeros_like(told, dtype=torch.bool), wanted.flatten(1)], 1)
+        order = (ids == END).to(torch.int8).argsort(dim=1, stable=True)  # the gaps to the end
+        ids, wanted = ids.gather(1, order), wanted.gather(1, order)
+        ids = ids.masked_fill(ids == STOP, END)
+        return ids[:, :-1], ids[:, 1:].masked_fill(~wanted[:, 1:], IGNORE)
 
 
 def _lines(wording, person, relation, value):
@@ -145,6 +169,37 @@ class PairBatches:
         )
 
 
+def reader_start(model):
+    """Makes the first weights of a small GPT those of a reader, in place; returns the model.
+
+    To read is to find a word of the question again in a passage, and to stay inside a sentence.
+    Three things make both likely from the start, and nothing forbids the training to undo them:
+    `prompting.wider_start`; places of sines and cosines whose longest wave is about the context, so
+    that near ones are alike; and in every layer but the first, keys of half the heads that are
+    their queries, W_k = W_q, so that a word scores high where it stands again.
+    Source of the last: Trockman & Kolter 2023 (mimetic initialisation).
+    """
+    wider_start(model)
+    T, d = model.positions.weight.shape
+    angle = torch.arange(T)[:, None] / T ** (torch.arange(0, d, 2) / d)
+    with torch.no_grad():
+        waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)  # (T, d)
+        model.positions.weight.copy_(0.7 * waves)
+        for block in model.blocks[1:]:
+            query, key, _ = block.attention.qkv.weight.split(d)
+            key[: d // 2] = query[: d // 2]
+    return model
+
+
+def reader_groups(model, lr):
+    """The groups of `Muon` for a reader: tokens and places move half as fast as the matrices.
+
+    What looks a name up can follow its vector then.
+    """
+    matrices, rest = muon_groups(model, model.blocks)
+    return [matrices, {**rest, "lr": lr / 2}]
+
+
 def reader_prompt(asked, passages):
     """What the reader is given: "[1] first passage [2] second passage question =".
 
@@ -168,9 +223,10 @@ def read(model, asked, passages):
     found = []
     for start in range(0, len(prompts), 512):
         part = prompts[start : start + 512]
-        for ids, row in zip(part, generate(model, part, 2, temperature=0.0, stop=END), strict=True):
-            words = decode(row[len(ids) :]).split()
-            cited = TAGS.index(words[1]) if words[1:] and words[1] in TAGS else None
+        for ids, row in zip(part, generate(model, part, 4, temperature=0.0, stop=END), strict=True):
+            words = [*decode(row[len(ids) :]).split(), "", "", ""]
+            cited = TAGS.index(words[2]) if words[2] in TAGS else None
+            word = words[2] if cited is None else words[3]
             here = len(passages[len(found)])
-            found.append((words[0] if words else "", cited if (cited or 0) < here else None))
+            found.append((word, cited if (cited or 0) < here else None))
     return found

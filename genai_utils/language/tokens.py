@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from genai_utils import inputs
 from genai_utils.inputs import refusal
+from genai_utils.training import counted
 
 IGNORE = -100  # the target of a place where nothing is asked, as in F.cross_entropy
 
@@ -70,4 +71,4 @@ def asked_nll(logits: Tensor, targets: Tensor) -> Tensor:
     logits (B, T, V), targets (B, T). If nothing counts (M = 0), the loss is 0, not NaN.
     """
     total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
-    return total / (targets != IGNORE).sum().clamp(min=1)
+    return total / counted((targets != IGNORE).sum())

@@ -23,6 +23,8 @@ from genai_utils.structure.word_counts import (  # noqa: F401, chapter 5 knows t
     window_counts,
 )
 from genai_utils.training.batches import derive_seed
+from genai_utils.training.describe import fingerprint
+from genai_utils.training.draws import counted
 
 # After thinning so many words are left on average that never is none left: e^-32 is 1e-14.
 LEFT = 32
@@ -121,6 +123,13 @@ class TextBatches:
                     "give more text, or thin out less: a larger sample, or None",
                 )  # fmt: skip
         self.steps_per_epoch = max(1, len(self._blocks(0)) // self.batch_size)
+
+    def describe(self) -> dict:
+        """What shapes the batches, the texts by a digest; see `fit`'s checkpoint."""
+        ends = torch.tensor([len(text) for text in self.texts]).cumsum(0)
+        data = [fingerprint(torch.cat(self.texts)), fingerprint(ends), fingerprint(self.counts)]
+        names = ("length", "batch_size", "sample", "seed")
+        return {"data": data} | {name: getattr(self, name) for name in names}
 
     def _blocks(self, epoch: int) -> Tensor:
         if epoch != self.epoch:
@@ -259,7 +268,7 @@ class SkipGram(Word2Vec):
         negative = F.softplus(w @ noise.transpose(1, 2)).mean(-1)  # (B, L)
         seen = pairs.sum(-1)  # (B, L): pairs of each centre
         total = (positive * pairs).sum() + self.negatives * (negative * seen).sum()
-        return total / seen.sum().clamp(min=1)
+        return total / counted(seen.sum())
 
 
 class CBOW(Word2Vec):
@@ -277,4 +286,4 @@ class CBOW(Word2Vec):
         positive = F.softplus(-(h * y).sum(-1))  # (B, L)
         negative = F.softplus(h @ noise.transpose(1, 2)).mean(-1)  # (B, L)
         counts = (pairs.sum(-1) > 0).to(h.dtype)  # words with a context
-        return ((positive + self.negatives * negative) * counts).sum() / counts.sum().clamp(min=1)
+        return ((positive + self.negatives * negative) * counts).sum() / counted(counts.sum())

@@ -20,9 +20,11 @@ TOYS = {  # name -> the module of this room that has `bundle()`
     "scenes": "scenes",
     "moe": "moe",
     "rag": "rag",
+    "agent": "agent",
     "lora": "lora",
     "verdict": "verdict",
     "text_to_image": "text_to_image",
+    "scoreboard": "scoreboard",
 }
 
 

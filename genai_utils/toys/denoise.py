@@ -111,7 +111,7 @@ def bundle():
     body = (
         f'<div class="genai-toyrow genai-denoise">'
         f"{part('now', 'the image now: draw into it', 'Noise.', noise)}"
-        f"{part('seen', 'what the network sees behind it', 'A grey guess.', guess)}"
+        f"{part('seen', 'what it sees behind it', 'A grey guess.', guess)}"
         f"{part('past', 'the walk so far', f'A {OPENING} that was made of it.', end)}</div>"
     )
     return toy_figure(

@@ -14,13 +14,13 @@ import torch
 from genai_utils.data import shipped
 from genai_utils.display.page_gpt import quantized_copy
 from genai_utils.language import fact_world as world
-from genai_utils.language import prompting, reading
+from genai_utils.language import reading
 from genai_utils.toys import rag as toy
 from genai_utils.training import fit
 from genai_utils.training.checkpoint import kept_random_state
-from genai_utils.training.optimizers import Muon, muon_groups
+from genai_utils.training.optimizers import Muon
 
-STEPS, BATCH, LR, SEED, UNKNOWN = 4_000, 64, 1e-2, 0, 0.3
+STEPS, RAMP, BATCH, LR, SEED, UNKNOWN = 5_000, 2_000, 32, 1e-2, 0, 0.3
 ENCODER_STEPS, ENCODER_BATCH, ENCODER_LR = 600, 256, 1e-2
 QUESTIONS = 2_000  # on which it is measured
 
@@ -34,11 +34,11 @@ def train(steps, progress=False, checkpoint=None):
         pairs = reading.PairBatches(ENCODER_BATCH, seed=SEED)
         few = min(steps, ENCODER_STEPS)
         fit(encoder, pairs, few, lr=ENCODER_LR, warmup=few // 20, title="encoder", **common)
-        reader = prompting.wider_start(reader)
-        texts = reading.ReadingBatches(BATCH, unknown=UNKNOWN, seed=SEED)
+        reading.reader_start(reader)
+        texts = reading.ReadingBatches(BATCH, UNKNOWN, ramp=RAMP, seed=SEED)
         fit(
-            reader, texts, steps, optimizer=Muon(muon_groups(reader, reader.blocks), lr=LR),
-            warmup=steps // 20, clip=1.0, title="reader", checkpoint=checkpoint, every=100,
+            reader, texts, steps, optimizer=Muon(reading.reader_groups(reader, LR), lr=LR),
+            warmup=steps // 50, clip=1.0, title="reader", checkpoint=checkpoint, every=100,
             **common,
         )  # fmt: skip
     return reader.cpu().eval(), encoder.cpu().eval()
@@ -49,12 +49,19 @@ def measured(reader, count=QUESTIONS):
     """{"right", "cited", "unknown"}: with four passages of which one answers, and without it."""
     found = {}
     for name, unknown in (("right", 0.0), ("unknown", 1.0)):
-        ids, targets = reading.ReadingBatches(count, unknown, passages=world.MOST, seed=10**9)(0)
-        said, place = reader(ids).argmax(-1), ids == world.INDEX["="]
-        found[name] = round((said == targets)[place].float().mean().item(), 4)
-        if not unknown:
-            after = place.roll(1, 1)
-            found["cited"] = round((said == targets)[after].float().mean().item(), 4)
+        asked = reading.ReadingBatches(count, unknown, world.MOST, questions=1, seed=10**9)
+        ids, targets = asked(0)
+        place = (ids == world.INDEX["="]).roll(2, 1)  # the name, behind which a number is said
+        said = reader(ids).argmax(-1)[place]
+        first = round((said == targets[place]).float().mean().item(), 4)
+        if unknown:
+            found[name] = first
+            continue
+        found["cited"] = first
+        place = place.roll(1, 1)  # the number, behind which the answer is said
+        ids[place] = said
+        said = reader(ids).argmax(-1)[place]
+        found[name] = round((said == targets[place]).float().mean().item(), 4)
     return found
 
 
@@ -82,14 +89,14 @@ def make(steps=None, progress=False, checkpoint=None):
         for name, part in parts for key, weight in part.state_dict().items()
     }  # fmt: skip
     payload = safetensors.torch.save(state)
-    ids = reading.ReadingBatches(500, UNKNOWN, passages=world.MOST, seed=10**9)(0)[0]
+    ids = reading.ReadingBatches(500, UNKNOWN, world.MOST, questions=1, seed=10**9)(0)[0]
     exact = reader(ids).softmax(-1)
     for name, part in parts:
         part.load_state_dict({k: state[name + k].float() for k in part.state_dict()})
     page = quantized_copy(reader)  # what the page has: one byte for each weight of a matrix
     off = (page(ids).softmax(-1) - exact).abs()
     record = {
-        "steps": steps, "batch": BATCH, "lr": LR, "seed": SEED, "unknown": UNKNOWN,
+        "steps": steps, "ramp": RAMP, "batch": BATCH, "lr": LR, "seed": SEED, "unknown": UNKNOWN,
         "encoder": {"steps": min(steps, ENCODER_STEPS), "batch": ENCODER_BATCH, "lr": ENCODER_LR},
         "accuracy": measured(page),
         "questions": QUESTIONS,

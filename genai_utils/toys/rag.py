@@ -26,13 +26,14 @@ METHODS = ("both", "words", "vectors")
 K, LINES = 3, 24  # passages for the reader at the start, and lines of the store at most
 STORE = (
     "mina lives in oslo .", "ravi works as a baker .", "ravi owns a goat .",
-    "a piano is played by ravi .", "ravi always orders curry .",
-    "lisbon is where ravi sleeps .", "hana works as a pilot .", "the pet of hana is a parrot .",
+    "ravi plays the piano .", "ravi always orders curry .",
+    "ravi sleeps well in lisbon .", "hana works as a pilot .", "the pet of hana is a parrot .",
     "the favourite dish of mina is sushi .", "hana has a violin to practise on .",
-    "a donkey obeys mina .", "the tailor of the street is mina .", "hana likes falafel best .",
+    "every day mina feeds a donkey .", "the street knows mina as its tailor .",
+    "hana likes falafel best .",
 )  # fmt: skip
 QUESTIONS = (
-    "what is the job of ravi ?", "where does ravi live ?", "what does hana feed ?",
+    "what is the job of ravi ?", "where does ravi live ?", "what does hana look after ?",
     "which dish does mina prefer ?", "what does mina do all day ?", "what does hana play ?",
     "what is the address of hana ?",
 )  # fmt: skip
@@ -98,17 +99,21 @@ def ranked(encoder, lines, question, method="both"):
 
 @torch.no_grad()
 def answer(reader, lines, question):
-    """(word, number of the cited line or None, probabilities (V,)) of what the reader says."""
+    """What the reader says: (word, number of the cited line or None, probabilities (V,) of it)."""
     ids = []
     for number, line in enumerate(lines[: world.MOST]):
         ids += [1 + number, *tokens(line, world.LONGEST)]
     mark = world.INDEX["?"]
     asked = [i for i in tokens(question, world.LONGEST) if i != mark]
     ids += [*asked, mark, world.INDEX["="]]
+    for _ in range(2):  # what is asked, of whom
+        ids.append(reader(torch.tensor([ids]))[0, -1].argmax().item())
     p = reader(torch.tensor([ids]))[0, -1].softmax(-1)
-    word = p.argmax().item()
-    tag = reader(torch.tensor([[*ids, word]]))[0, -1].argmax().item()
-    return world.WORDS[word], tag - 1 if 1 <= tag <= len(lines) else None, p
+    said = p.argmax().item()
+    if not 1 <= said <= world.MOST:
+        return world.WORDS[said], None, p
+    word = reader(torch.tensor([[*ids, said]]))[0, -1].argmax().item()
+    return world.WORDS[word], said - 1 if said <= len(lines) else None, p
 
 
 def still(found, said, cited):

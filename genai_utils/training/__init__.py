@@ -8,6 +8,7 @@ from .checkpoint import (
     save_checkpoint,
     save_model,
 )
+from .draws import counted, gathered
 from .ema import EMA
 from .loop import FitResult, fit
 from .meter import TrainingError
@@ -24,8 +25,10 @@ __all__ = [
     "WindowBatches",
     "adamw",
     "cosine_to_floor",
+    "counted",
     "dynamic_binarize",
     "fit",
+    "gathered",
     "linear_warmup_cosine",
     "load_checkpoint",
     "load_model",

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 # Set by PyTorch or by the loop itself; they do not shape what a run computes.
-_OF_MODULES = set(vars(nn.Module())) | {"training"}
+_OF_MODULES = set(vars(nn.Module())) | {"training", "_flat_weights", "_flat_weight_refs"}
 _OF_GROUPS = {"params", "lr", "initial_lr", "fused", "foreach", "capturable", "differentiable"}
 
 

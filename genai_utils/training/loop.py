@@ -83,7 +83,8 @@ def fit(
         the first batch is given to it, so that `loss` need not look at values.
     batches: `batches(step)` is the global batch of step 0, 1, …; it depends on nothing else, or
         has `state_dict()` and `load_state_dict(…)`, whose tensors the checkpoint keeps. With
-        several processes each takes its equal slice. See `TensorBatches`.
+        several processes each takes its equal slice, and the noise of its rows in `loss` is what
+        one process would draw for them, see `Draws`. See `TensorBatches`.
     lr, schedule, warmup: the learning rate is lr · factor(step), see `linear_warmup_cosine`.
     optimizer: None for Adam, or called as optimizer(parameters, lr=lr), or a torch optimiser, whose
         groups keep their own rates. A weight that a step's loss leaves out is not moved.
@@ -130,9 +131,9 @@ def fit(
             say(line)
 
     with kept_random_state():
-        set_seed(seed + accelerator.process_index)
+        set_seed(seed)  # alike in all processes, see `Draws`
         bf16 = opt.uses_bf16(precision, accelerator)
-        loss = Loss(model.train(), bf16, device, compile)
+        loss = Loss(model.train(), bf16, accelerator, compile)
         net = accelerator.prepare(loss)
         made = opt.make_optimizer(optimizer, model, lr)
         weights = [p for group in made.param_groups for p in group["params"]]

@@ -14,20 +14,28 @@ from accelerate.utils import (
 )
 from torch import nn
 
+from genai_utils.inputs import refusal
+
+from .draws import Draws
+
 
 class Loss(nn.Module):
     """A module whose forward is `model.loss(batch)`, checked.
 
     Data parallelism averages gradients by a hook in forward, so the loss has to be one.
     bf16: run it in bfloat16 where that is safe (autocast); compile: by torch.compile.
+    With several processes it draws what one would, see `Draws`.
     """
 
-    def __init__(self, model: nn.Module, bf16: bool, device: torch.device, compile: bool):
+    def __init__(self, model: nn.Module, bf16: bool, accelerator: Accelerator, compile: bool):
         super().__init__()
         self.model = model
         self.autocast = (
-            partial(torch.autocast, device.type, torch.bfloat16) if bf16 else nullcontext
+            partial(torch.autocast, accelerator.device.type, torch.bfloat16)
+            if bf16
+            else nullcontext
         )
+        self.process, self.processes = accelerator.process_index, accelerator.num_processes
         self.loss, self._compile = model.loss, compile
 
     def compiled(self) -> None:
@@ -35,8 +43,14 @@ class Loss(nn.Module):
         if self._compile:
             self.loss = torch.compile(self.model.loss)
 
+    def draws(self, batch):
+        """The context in which the loss of this process's rows is computed."""
+        if self.processes == 1:
+            return nullcontext()
+        return Draws(find_batch_size(batch), self.process, self.processes)
+
     def forward(self, batch) -> dict[str, torch.Tensor]:
-        with self.autocast():
+        with self.autocast(), self.draws(batch):
             out = self.loss(batch)
         out = out if isinstance(out, dict) else {"loss": out}
         loss = out.get("loss")
@@ -55,9 +69,19 @@ class Loss(nn.Module):
 
 
 def make_accelerator() -> Accelerator:
-    """The device and the processes of this run; weights that a step leaves out are allowed."""
+    """The device and the processes of this run; weights that a step leaves out are allowed.
+
+    Raises ValueError where the weights are to be shared by the processes.
+    """
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(kwargs_handlers=[unused])
+    accelerator = Accelerator(kwargs_handlers=[unused])
+    kind = str(getattr(accelerator.distributed_type, "value", accelerator.distributed_type))
+    if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise refusal(
+            "the processes", "a copy of the model in each (MULTI_GPU)", kind,
+            "`fit` shares the batch, not the weights: its checkpoints would hold parts of them",
+        )  # fmt: skip
+    return accelerator
 
 
 def share(batch: Any, accelerator: Accelerator) -> Any:

@@ -80,9 +80,9 @@ class RunState:
             self.batches.load_state_dict(saved.tensors["batches"])
         self.best = saved.tensors.get("best", {})
         self.meter.restore(saved.state["meter"])
-        rank = self.accelerator.process_index
-        if rank < len(saved.state["rng"]):
-            set_rng_state(saved.state["rng"][rank], self.accelerator.device)
+        rng, rank = saved.state["rng"], self.accelerator.process_index
+        # all processes draw alike: a run may go on with more of them, or fewer
+        set_rng_state(rng[rank if rank < len(rng) else 0], self.accelerator.device)
         return saved.step
 
     def check_finite(self, step: int) -> None:

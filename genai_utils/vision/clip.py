@@ -19,7 +19,7 @@ from genai_utils import inputs
 from genai_utils.language.gpt import GPTConfig
 from genai_utils.language.prompting import wider_start
 from genai_utils.language.transformer import Stack
-from genai_utils.training import Muon, muon_groups
+from genai_utils.training import Muon, gathered, muon_groups
 from genai_utils.weights import Row, exchange
 
 from .contrastive import contrastive_loss, end_vectors, identity_loss, unit
@@ -124,7 +124,8 @@ class CLIP(nn.Module):
     def loss(self, batch):
         """Of a batch (x, ids) of pairs: {"loss", "scale"}; nats for the contrastive objective."""
         x, ids = batch
-        images, sentences = self.image(x).float(), self.text(ids).float()  # (B, dim) each
+        # (B, dim) each, of all processes: each finds its own among those of the whole batch
+        images, sentences = gathered(self.image(x).float()), gathered(self.text(ids).float())
         objective = contrastive_loss if self.objective == "contrastive" else self.objective
         if objective == "identity":
             loss = identity_loss(images @ sentences.T)

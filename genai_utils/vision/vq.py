@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genai_utils import inputs
+from genai_utils.training import gathered
+from genai_utils.training.draws import alike
 
 from .image_model import ImageModel
 
@@ -159,7 +161,7 @@ class VQAutoencoder(ImageModel):
         reconstruction = F.binary_cross_entropy_with_logits(a, x)
         penalty = codebook_penalty(z, q, self.commitment)
         if self.training:
-            self.idle.add_(1).index_fill_(0, tokens.flatten(), 0)
+            self.idle.add_(1).index_fill_(0, gathered(tokens).flatten(), 0)
         used = (self.idle < self.patience).float().mean()
         terms = {"reconstruction": reconstruction, "penalty": penalty, "used": used}
         return {"loss": reconstruction + penalty, **terms}
@@ -168,10 +170,12 @@ class VQAutoencoder(ImageModel):
     def revive(self, z):
         """Entries that were idle too long move to random vectors of this batch."""
         dead = self.idle >= self.patience  # (K,)
-        pool = z.flatten(0, 1)
+        pool = gathered(z).flatten(0, 1)
         # one vector for every entry, needed or not: to count the dead, a card would have to be
         # waited for
-        fresh = pool[torch.randint(len(pool), (self.entries,), device=z.device)]
+        with alike():
+            chosen = torch.randint(len(pool), (self.entries,), device=z.device)
+        fresh = pool[chosen]
         self.codebook.copy_(torch.where(dead[:, None], fresh.to(self.codebook), self.codebook))
         self.idle.masked_fill_(dead, 0)
 

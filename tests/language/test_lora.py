@@ -1,21 +1,19 @@
 """LoRA: the start, the sum, merging, several adapters, files, what is trained, peft's numbers."""
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
+from benchmarks import lora as benchmark
 from genai_utils.language import adapter_files, lora
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.training import WindowBatches, fit
 
 close = torch.testing.assert_close
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def gpt(seed=0, **sizes):
@@ -348,11 +346,8 @@ def test_names_are_checked():
 
 def test_the_numbers_are_those_of_peft():
     """Logits, gradients, five steps and merged weights, as stored by benchmarks/lora.py."""
-    spec = importlib.util.spec_from_file_location("benchmark_lora", BENCHMARKS / "lora.py")
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    stored = json.loads((BENCHMARKS / "lora_peft.json").read_text(encoding="utf-8"))
-    assert f"peft=={stored['peft']}" in (BENCHMARKS / "requirements.txt").read_text()
+    stored = json.loads(benchmark.STORED.read_text(encoding="utf-8"))
+    assert f"peft=={stored['peft']}" in benchmark.STORED.with_name("requirements.txt").read_text()
     for name, found in benchmark.ours().items():
         close(torch.tensor(found), torch.tensor(stored[name]), rtol=0, atol=1e-8)
     assert stored["losses"][-1] < stored["losses"][0] - 0.005

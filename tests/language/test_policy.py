@@ -1,11 +1,13 @@
-"""PPO, GRPO and DPO: numbers by hand, TRL's formulas, and a policy that learns."""
+"""PPO, GRPO and DPO: numbers by hand, TRL's numbers, and a policy that learns."""
 
+import json
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks import rlhf as benchmark
 from genai_utils.language import policy
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.language.rlhf import answer_mask
@@ -84,24 +86,16 @@ def test_the_clip_stops_the_slope_only_where_there_is_no_more_to_gain():
     assert (log_p.grad != 0).tolist() == [[False, True, True, False]]
 
 
-def trl_policy_loss(new, old, A, mask, clip):
-    """As TRL's PPO trainer (version 0.11 and later) writes it: a maximum of two losses."""
-    ratio = torch.exp(new - old)
-    losses = torch.max(-A * ratio, -A * torch.clamp(ratio, 1.0 - clip, 1.0 + clip))
-    return (losses * mask).sum() / mask.sum()
-
-
-def trl_value_loss(v, old, returns, mask, clip):
-    """As there: the half is applied after the mean."""
-    clipped = torch.clamp(v, old - clip, old + clip)
-    worst = torch.max((v - returns) ** 2, (clipped - returns) ** 2)
-    return 0.5 * (worst * mask).sum() / mask.sum()
-
-
-def test_ppos_losses_are_trls():
-    new, old, A = some(5, 3, 6) / 3, some(6, 3, 6) / 3, some(7, 3, 6)
-    close(policy.clipped_surrogate(new, old, A, MASK, 0.2), trl_policy_loss(new, old, A, MASK, 0.2))
-    close(policy.value_loss(new, old, A, MASK, 0.2), trl_value_loss(new, old, A, MASK, 0.2))
+@pytest.mark.parametrize("version", ["0.11.4", "1.16.0"])
+def test_losses_and_gradients_are_trls(version):
+    """As stored by benchmarks/rlhf.py: the older TRL has PPO, the newer one GRPO, both DPO."""
+    stored = json.loads(benchmark.STORED.read_text(encoding="utf-8"))[version]
+    pins = "".join(path.read_text() for path in benchmark.STORED.parent.glob("requirements*.txt"))
+    assert f"trl=={version}\n" in pins and stored.keys() >= {"dpo"}
+    found = benchmark.ours()
+    for name, wanted in stored.items():
+        assert found[name] == pytest.approx(wanted, abs=1e-9)
+        assert sum(x != 0 for x in wanted) > len(wanted) / 4
 
 
 def test_what_is_outside_of_the_mask_has_no_effect():
@@ -137,8 +131,8 @@ def test_grpos_loss_by_hand():
     assert loss.item() == pytest.approx(-(1.2 - 0.1 * 0.1931472), abs=1e-6)
 
 
-def test_grpos_loss_is_trls():
-    """As TRL's GRPO trainer (0.14 and later, loss_type "grpo"): a mean for each answer first."""
+def test_grpos_loss_is_a_mean_over_answers_of_means_over_tokens():
+    """And what is outside of the mask has no effect."""
     new, old, ref, A = some(5, 3, 6) / 3, some(6, 3, 6) / 3, some(8, 3, 6) / 3, some(7, 3)
     ratio = torch.exp(new - old)
     kl = torch.exp(ref - new) - (ref - new) - 1
@@ -158,12 +152,12 @@ def test_the_mean_of_grpos_kl_term_is_the_kl():
     close((p * (d.exp() - d - 1)).sum(), (p * (p / q).log()).sum())
 
 
-def test_dpos_loss_by_hand_and_as_trl_writes_it():
+def test_dpos_loss_by_hand():
     better, worse, rb, rw = (v.squeeze(0) for v in tensors([[-5.0]], [[-7.0]], [[-6.0]], [[-6.5]]))
     found = policy.dpo_loss(better, worse, rb, rw, beta=0.5)  # margin 1 + 0.5, times ½
     assert found.item() == pytest.approx(math.log(1 + math.exp(-0.75)))
     better, worse, rb, rw = (some(i, 8) for i in range(4))
-    logits = (better - worse) - (rb - rw)  # TRL, loss_type "sigmoid"
+    logits = (better - worse) - (rb - rw)
     close(policy.dpo_loss(better, worse, rb, rw, 0.2), -F.logsigmoid(0.2 * logits).mean())
 
 

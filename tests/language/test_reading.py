@@ -1,9 +1,12 @@
 """What a reader and its encoder train on, and how a reader's answers are read."""
 
+import collections
 import functools
+import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from genai_utils.language import fact_world as fw
 from genai_utils.language import reading
@@ -15,64 +18,92 @@ def texts_of(ids):
     return [" ".join(fw.WORDS[i] for i in row if i != fw.END) for row in ids.tolist()]
 
 
+ASKED = re.compile(r"(\S.*? \?) = (\S+) (\S+) (\[\d\] )?(\S+)(?: |$)")
+
+
 def parsed(text):
-    """(passages, question, answer and citation) of a text of the training."""
-    told, _, answer = text.partition(" = ")
+    """(passages, [(question, relation, name, number that is cited or None, answer)]) of a text."""
+    told, stop, rest = text.rpartition(" . ")
     passages = []
-    for tag in fw.TAGS:
-        if f"{tag} " in told:
-            passages.append(told.split(f"{tag} ")[1].split(" .")[0] + " .")
-    question = told.rpartition(" . ")[2] if passages else told
-    return passages, question, answer.split()
+    for number, piece in enumerate(re.split(r"\[\d\] ", told + stop.rstrip())[1:]):
+        assert f"{fw.TAGS[number]} {piece.strip()}" in text
+        passages.append(piece.strip())
+    found = ASKED.findall(rest)
+    assert "".join(f"{q} = {r} {n} {c}{a} " for q, r, n, c, a in found) == rest + " "
+    number = lambda tag: fw.TAGS.index(tag.strip()) if tag else None  # noqa: E731
+    return passages, [(q, r, n, number(c), a) for q, r, n, c, a in found]
+
+
+def meant(question):
+    """The person and the relation that a question is about."""
+    person = next(word for word in question.split() if word in fw.PEOPLE)
+    return person, next(
+        r for r in fw.RELATIONS for w in range(3) if question == fw.question(person, r, w)
+    )
+
+
+def those_that_tell(passages, person, relation):
+    values = set(fw.VALUES[relation])
+    return [i for i, p in enumerate(passages) if person in p.split() and values & set(p.split())]
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.4])
-@pytest.mark.parametrize("count", [0, 1, 2, 4])
-def test_the_texts_of_the_training(unknown, count):
-    batches = reading.ReadingBatches(200, unknown=unknown, passages=count, seed=2)
+@pytest.mark.parametrize(("count", "asked"), [(0, None), (1, None), (2, 1), (2, 3), (4, None)])
+def test_the_texts_of_the_training(unknown, count, asked):
+    batches = reading.ReadingBatches(200, unknown, passages=count, questions=asked, seed=2)
     ids, targets = batches(5)
     assert ids.shape == targets.shape and ids.shape[1] <= fw.CONTEXT
     assert all(a.equal(b) for a, b in zip((ids, targets), batches(5), strict=True))
-    silent, places = 0, torch.zeros(4)
+    silent, places, number = 0, torch.zeros(4), asked or max(count, 1)
     for text, row in zip(texts_of(ids), targets, strict=True):
-        passages, question, answer = parsed(text)
-        assert len(passages) == count
-        assert [fw.WORDS[i] for i in row[row != IGNORE]] == [*answer, "<end>"]
-        person = next(w for w in question.split() if w in fw.PEOPLE)
-        relation = next(
-            r for r in fw.RELATIONS for w in range(3) if question == fw.question(person, r, w)
-        )
-        right = [p for p in passages if person in p.split()
-                 and set(p.split()) & set(fw.VALUES[relation])]  # fmt: skip
-        if right:
-            assert len(right) == 1
-            value, tag = answer
-            places[fw.TAGS.index(tag)] += 1
-            assert value in right[0].split() and fw.TAGS.index(tag) == passages.index(right[0])
-        elif unknown:
-            assert answer == ["unknown"]
-            silent += 1
-        else:
-            assert count == 0 and answer[0] in fw.VALUES[relation] and len(answer) == 1
-    wanted = 200 * (unknown if count else 1) * (unknown > 0)
-    assert silent == pytest.approx(wanted, abs=35)  # five deviations
-    assert not count or (places[:count] > 200 * (1 - unknown) / count / 2).all()
+        passages, questions = parsed(text)
+        assert len(passages) == count and len(questions) == number
+        wanted, cites = [], []
+        for question, about, name, cited, answer in questions:
+            person, relation = meant(question)
+            assert (about, name) == (relation, person)
+            right = those_that_tell(passages, person, relation)
+            if right:
+                assert right == [cited] and answer in passages[cited].split()
+                places[cited] += 1
+                cites.append(cited)
+            else:
+                assert cited is None
+                assert answer == "unknown" if unknown else answer in fw.VALUES[relation]
+                assert unknown or count == 0
+                silent += 1
+            wanted += [about, name]
+            wanted += [answer, "<end>"] if cited is None else [fw.TAGS[cited], answer]
+        assert [fw.WORDS[i] for i in row[row != IGNORE]] == wanted
+        if not asked and not unknown:  # each passage is asked for once
+            assert sorted(cites) == [*range(count)]
+    n = 200 * number
+    wanted = n if count == 0 else n * unknown
+    assert silent == pytest.approx(wanted, abs=2.5 * n**0.5)  # five deviations
+    assert not count or (places[:count] > n * (1 - unknown) / count / 2).all()
 
 
 def test_most_wrong_passages_are_near_misses():
-    ids, _ = reading.ReadingBatches(400, passages=4, seed=4)(0)
-    kinds = {"person": 0, "relation": 0, "neither": 0}
+    ids, _ = reading.ReadingBatches(400, passages=4, questions=1, seed=4)(0)
+    kinds = collections.Counter()
     for text in texts_of(ids):
-        passages, question, answer = parsed(text)
-        person = next(w for w in question.split() if w in fw.PEOPLE)
-        relation = next(r for r in fw.RELATIONS if answer[0] in fw.VALUES[r])
+        passages, [(question, *_)] = parsed(text)
+        person, relation = meant(question)
         for words in (set(p.split()) for p in passages):
-            same = (person in words, bool(words & set(fw.VALUES[relation])))
-            kinds["person"] += same == (True, False)
-            kinds["relation"] += same == (False, True)
-            kinds["neither"] += same == (False, False)
-    for name, share in (("person", 0.4), ("relation", 0.4), ("neither", 0.2)):
-        assert kinds[name] / 1200 == pytest.approx(share, abs=0.06)
+            kinds[person in words, bool(words & set(fw.VALUES[relation]))] += 1
+    # Half of the texts have one relation. In the others, of nine other facts of two people, four
+    # are of the same person and one is of the relation.
+    for kind, share in (((True, False), 2 / 9), ((False, True), 5 / 9), ((False, False), 2 / 9)):
+        assert kinds[kind] / 1200 == pytest.approx(share, abs=0.06)
+    assert kinds[True, True] == 400
+
+
+def test_doubt_comes_after_the_ramp():
+    batches = reading.ReadingBatches(300, 0.5, passages=4, ramp=100, seed=1)
+    for step, share in ((0, 0), (99, 0), (100, 0.5), (1_000, 0.5)):
+        texts = [parsed(text) for text in texts_of(batches(step)[0])]
+        silent = [a == "unknown" for _, questions in texts for *_, a in questions]
+        assert sum(silent) / len(silent) == pytest.approx(share, abs=0.08 * (share > 0))
 
 
 def test_each_step_has_as_many_passages_in_all_its_texts():
@@ -85,12 +116,13 @@ def test_each_step_has_as_many_passages_in_all_its_texts():
     assert seen == {0, 1, 2, 3, 4}
 
 
-def test_what_is_asked_lies_behind_the_equals_sign_and_ends_the_text():
-    ids, targets = reading.ReadingBatches(50, seed=0)(0)
-    first = (targets != IGNORE).int().argmax(1)
-    assert (ids.gather(1, first[:, None])[:, 0] == fw.INDEX["="]).all()
-    asked = (targets != IGNORE).sum(1)
-    assert set(asked.tolist()) <= {2, 3}
+def test_what_is_asked_lies_behind_an_equals_sign():
+    for passages in (0, 3):
+        ids, targets = reading.ReadingBatches(50, passages=passages, seed=0)(0)
+        sign = ids == fw.INDEX["="]
+        asked = sum(sign.roll(i, 1) for i in range(4)).bool()
+        assert (targets != IGNORE).equal(asked)
+        assert asked.sum(1).eq(4 * max(passages, 1)).all()
 
 
 def test_the_longest_text_fits_the_context():
@@ -118,9 +150,9 @@ def test_the_pairs_of_the_encoder_tell_and_ask_one_fact():
 
 def test_prompts_and_their_refusals():
     prompt = reading.reader_prompt(
-        "where does ada live ?", ["ada lives in rome .", "a cat obeys ugo ."]
+        "where does ada live ?", ["ada lives in rome .", "ugo owns a cat ."]
     )
-    assert prompt == "[1] ada lives in rome . [2] a cat obeys ugo . where does ada live ? ="
+    assert prompt == "[1] ada lives in rome . [2] ugo owns a cat . where does ada live ? ="
     assert fw.decode(fw.encode(prompt)) == prompt
     with pytest.raises(ValueError, match="at most 4"):
         reading.reader_prompt("where does ada live ?", ["ada lives in rome ."] * 5)
@@ -130,8 +162,26 @@ def test_prompts_and_their_refusals():
         reading.reader_prompt("where does ada live ?", "ada lives in rome .")
 
 
+def test_a_reader_starts_with_places_that_know_their_neighbours():
+    torch.manual_seed(0)
+    net = GPT(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 2, 2, 32))
+    before = net.tokens.weight.detach().clone()
+    assert reading.reader_start(net) is net
+    alike = F.normalize(net.positions.weight.detach(), dim=1)
+    alike = alike @ alike.T
+    assert (alike.diagonal(1) > alike.diagonal(8).max()).all()
+    torch.testing.assert_close(net.tokens.weight, 15 * before)
+    for i, block in enumerate(net.blocks):
+        query, key, _ = block.attention.qkv.weight.split(32)
+        same = (query == key).all(1)
+        assert same.tolist() == [i > 0] * 16 + [False] * 16
+    matrices, rest = reading.reader_groups(net, 0.01)
+    assert matrices["muon"] and "lr" not in matrices and rest["lr"] == 0.005
+    assert len(matrices["params"]) + len(rest["params"]) == len(list(net.parameters()))
+
+
 class Copier(GPT):
-    """Answers with the value of the passage at a place and cites a tag, whatever is asked."""
+    """Says "work ada", then a tag or not, then the value at a place, whatever is asked."""
 
     def __init__(self, place, tag):
         super().__init__(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 1, 1, 4))
@@ -146,7 +196,10 @@ class Copier(GPT):
     def embed(self, ids, start=0):
         logits = torch.zeros(*ids.shape, fw.VOCABULARY)
         for row, out in zip(ids, logits, strict=True):
-            said = fw.INDEX[self.tag] if row[-1] >= fw.FIRST_VALUE else fw.FIRST_VALUE + self.place
+            value = fw.FIRST_VALUE + self.place
+            after = {fw.INDEX["="]: fw.INDEX["work"], fw.INDEX["work"]: fw.INDEX["ada"],
+                     fw.INDEX["ada"]: fw.INDEX.get(self.tag, value)}  # fmt: skip
+            said = after.get(row[-1].item(), value)
             out[-1, said] = 1
         return logits
 
@@ -160,5 +213,7 @@ def test_an_answer_names_a_passage_that_is_there(monkeypatch):
     told = [["ada lives in rome ."], ["ugo lives in oslo ."] * 3]
     value = fw.VALUES["home"][3]
     assert reading.read(Copier(3, "[2]"), asked, told) == [(value, None), (value, 1)]
-    assert reading.read(Copier(3, "="), asked, told) == [(value, None)] * 2
+    assert reading.read(Copier(3, None), asked, told) == [(value, None)] * 2
+    unknown = Copier(0, "unknown")
+    assert reading.read(unknown, asked, told) == [("unknown", None)] * 2
     assert reading.read(Copier(3, "[2]"), [], []) == []

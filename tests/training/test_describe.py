@@ -196,3 +196,10 @@ def test_another_process_describes_it_alike():
         said.add(done.stdout)
     assert len(said) == 1
     assert json.loads(said.pop())[0]["beta"] == describe_model(Beta())["beta"]
+
+
+def test_the_weights_of_a_recurrent_network_are_no_setting():
+    """PyTorch keeps them a second time, as plain attributes, and references to them."""
+    first, second = torch.nn.LSTM(3, 4), torch.nn.LSTM(3, 4)
+    assert describe_model(first) == describe_model(second)
+    assert describe_model(first) != describe_model(torch.nn.LSTM(3, 5))

@@ -1,7 +1,9 @@
 """Two processes (gloo) give what one gives with the same global batch, and fail together."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
-from toy import STEPS, Toy, toy_data, toy_fit
+from accelerate import Accelerator, DistributedType
+from toy import STEPS, Meeting, Toy, toy_data, toy_fit
 
-from genai_utils.training import TensorBatches, load_model
+from genai_utils.training import TensorBatches, dynamic_binarize, parallel
 from genai_utils.training.parallel import share
 
 forks = pytest.mark.skipif(
@@ -20,15 +22,41 @@ forks = pytest.mark.skipif(
 )
 
 
+def run_toy(command, folder, ports):
+    """Run toy.py, which forks two processes that meet at a free port, once for each port."""
+    with contextlib.ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in range(ports)]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        ports = [str(each.getsockname()[1]) for each in free]
+    script = Path(__file__).with_name("toy.py")
+    command = [sys.executable, str(script), command, str(folder), *ports]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@forks
+def test_a_killed_worker_comes_back(tmp_path):
+    """One of two dies at step 17, the other with it; started again, they end as one does."""
+    done = run_toy("killed", tmp_path, ports=2)
+    (second, first), again = json.loads(done.stdout.splitlines()[-1])
+    assert second == signal.SIGKILL and first != 0 and again == [0, 0], done.stderr
+    lines = (tmp_path / "rank1" / "diary.jsonl").read_text().splitlines()
+    steps = [json.loads(line)[0] for line in lines]
+    assert steps == [*range(17), *range(12, STEPS)]  # from the checkpoint of step 12
+    batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    alone = toy_fit(None, batches, progress=False)
+    theirs = torch.load(tmp_path / "rank0.pt", weights_only=True)
+    for name, values in alone.history.items():
+        torch.testing.assert_close(
+            torch.tensor(theirs[name]), torch.tensor(values), atol=1e-5, rtol=1e-5
+        )
+
+
 @forks
 def test_two_processes_equal_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = Path(__file__).with_name("toy.py")
-    command = [sys.executable, str(script), "two", str(tmp_path), str(port)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = run_toy("two", tmp_path, ports=1)
     *lines, ends = done.stdout.splitlines()
     assert json.loads(ends) == [0, 0], done.stderr
     assert len(lines) == 1 and lines[0].startswith(f"Toy: {STEPS} steps")  # one line, one process
@@ -43,15 +71,29 @@ def test_two_processes_equal_one(tmp_path):
                 torch.tensor(theirs["history"][name]), torch.tensor(values), atol=1e-5, rtol=1e-5
             )
 
-    # The checkpoint keeps the random state of each process, and they draw different noise.
-    (path,) = (tmp_path / "run").iterdir()
-    states = json.loads((path / "state.json").read_text())["rng"]
-    assert len(states) == 2 and states[0]["torch"] != states[1]["torch"]
-    # Noise differs, the averaged gradient does not: both processes hold the same weights.
-    first, second = (load_model(Toy(), tmp_path / f"noisy{rank}.safetensors") for rank in (0, 1))
-    assert all(
-        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
-    )
+    # Noise too is that of one process: dropout, batch norm, and numbers of all three generators.
+    # A run of two that is taken up by one goes on in the same noise.
+    batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    alone, on = toy_fit(None, batches), toy_fit(tmp_path / "cut", batches)
+    for rank in (0, 1):
+        theirs = torch.load(tmp_path / f"noisy{rank}.pt", weights_only=True)
+        for name, weight in alone.model.state_dict().items():
+            torch.testing.assert_close(theirs["model"][name], weight, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(on.model.state_dict()[name], weight, atol=1e-5, rtol=1e-5)
+        for name, values in alone.history.items():
+            for other in (theirs["history"][name], on.history[name]):
+                torch.testing.assert_close(
+                    torch.tensor(other), torch.tensor(values), atol=1e-5, rtol=1e-5
+                )
+
+    # So is a loss that compares rows of different processes, or divides by what it counted.
+    alone = toy_fit(None, batches, Meeting(), progress=False)
+    for rank in (0, 1):
+        theirs = torch.load(tmp_path / f"meeting{rank}.pt", weights_only=True)
+        for name, values in alone.history.items():
+            torch.testing.assert_close(
+                torch.tensor(theirs[name]), torch.tensor(values), atol=1e-5, rtol=1e-5
+            )
 
     for rank in (0, 1):  # a NaN that one process sees stops both, at the step where it came
         assert "loss is nan at step 0" in (tmp_path / f"nan{rank}.txt").read_text()
@@ -63,6 +105,15 @@ def test_share_of_one_process_is_the_whole_batch():
     batch = {"x": (torch.arange(6), torch.zeros(6, 2)), "name": "n"}
     mine = share(batch, Accelerator())
     assert torch.equal(mine["x"][0], batch["x"][0]) and mine["x"][1].shape == (6, 2)
+
+
+def test_weights_that_are_shared_are_refused(monkeypatch):
+    class Sharded:
+        distributed_type = DistributedType.FSDP
+
+    monkeypatch.setattr(parallel, "Accelerator", lambda **options: Sharded())
+    with pytest.raises(ValueError, match="a copy of the model in each .MULTI_GPU., got FSDP"):
+        toy_fit(None, TensorBatches(toy_data(), batch_size=8))
 
 
 def test_share_slices_every_part():

@@ -4,6 +4,7 @@
 fork, which is what makes a test that needs a dozen processes take seconds.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -15,8 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from genai_utils.training import TensorBatches, TrainingError, checkpoint, dynamic_binarize, fit
+from genai_utils.training import (
+    TensorBatches,
+    TrainingError,
+    checkpoint,
+    counted,
+    dynamic_binarize,
+    fit,
+    gathered,
+)  # fmt: skip
 
 STEPS, EVERY = 40, 6
 
@@ -36,8 +46,19 @@ class Toy(nn.Module):
         if not self.noisy:
             return {"loss": ((self.net(x) - x) ** 2).sum(1).mean(), "mean": x.mean()}
         noise = torch.rand(()).item() + random.random() + np.random.rand()  # noqa: NPY002
-        y = self.net(nn.functional.dropout(self.norm(x), 0.3))
+        y = self.net(F.dropout(self.norm(x), 0.3))
         return {"loss": ((y - x) ** 2).sum(1).mean() * noise, "noise": noise}
+
+
+class Meeting(Toy):
+    """Rows that meet: each finds itself among all of the batch; a mean over what was drawn."""
+
+    def loss(self, x):
+        """A comparison between rows, and a sum over a count that differs between processes."""
+        y = gathered(self.net(x))
+        chosen = torch.rand_like(x) < x.mean(1, keepdim=True)
+        error = torch.where(chosen, (self.net(x) - x) ** 2, 0.0).sum() / counted(chosen.sum())
+        return {"loss": F.cross_entropy(y @ y.T, torch.arange(len(y))) + error, "error": error}
 
 
 def interrupted(model: type, after: int) -> type:
@@ -140,18 +161,41 @@ def _kill_in_save(moment: str, at: str) -> None:
         checkpoint.os.rename = rename_and_die
 
 
-def run_rank(folder: Path, rank: int, port: int) -> None:
-    """One of two processes of a data-parallel run, and of one in which only one rank sees a NaN."""
+def join(rank: int, port: int) -> None:
+    """Say that this process is one of two, which meet at a port."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def run_killed(folder: Path, rank: int, port: int, kill: int | None) -> None:
+    """One of two processes of a run whose second one dies at a step."""
+    join(rank, port)
+    (folder / f"rank{rank}").mkdir(exist_ok=True)
+    diary = Diary(folder / f"rank{rank}", kill if rank else None)
+    result = toy_fit(folder / "run", diary, progress=False)
+    torch.save(result.history, folder / f"rank{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def run_rank(folder: Path, rank: int, port: int) -> None:
+    """One of two processes of a data-parallel run, and of one in which only one rank sees a NaN."""
+    join(rank, port)
     batches = TensorBatches(toy_data(), batch_size=8)
     result = toy_fit(folder / "run", batches, Toy(noisy=False), progress=rank == 0)
     torch.save(
         {"model": result.model.state_dict(), "history": result.history}, folder / f"rank{rank}.pt"
     )
-    noisy = toy_fit(None, Diary(folder / f"rank{rank}"), Toy(), steps=4, progress=False)
-    checkpoint.save_model(noisy.model, folder / f"noisy{rank}.safetensors")
+    batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    noisy = toy_fit(None, batches, progress=False)
+    torch.save(
+        {"model": noisy.model.state_dict(), "history": noisy.history}, folder / f"noisy{rank}.pt"
+    )
+    cut = interrupted(Toy, after=20)()  # after checkpoints of steps 6, 12 and 18
+    with contextlib.suppress(KeyboardInterrupt):
+        toy_fit(folder / "cut", batches, cut, progress=False)
+    meeting = toy_fit(None, batches, Meeting(), progress=False)
+    torch.save(meeting.history, folder / f"meeting{rank}.pt")
     poisoned = toy_data(8)
     poisoned[6] = torch.nan  # an example of the second process
     try:
@@ -165,6 +209,14 @@ def run_rank(folder: Path, rank: int, port: int) -> None:
     torch.distributed.destroy_process_group()
 
 
+def both(function) -> list[int]:
+    """Run a function of the rank in two child processes; return how they ended."""
+    first = os.fork()
+    if first == 0:
+        os._exit(forked(lambda: function(0)) >> 8)
+    return [forked(lambda: function(1)), os.waitpid(first, 0)[1]]
+
+
 def main(command: str, folder: Path, *arguments: str) -> None:
     """Fork the processes of one test and print how each ended."""
     torch.set_num_threads(1)  # a fork does not take threads along
@@ -176,14 +228,13 @@ def main(command: str, folder: Path, *arguments: str) -> None:
             (folder / name).mkdir()
             kills = [*filter(None, chain.split(",")), None]
             ends[name] = [forked(lambda k=k, n=name: run_once(folder / n, k)) for k in kills]
-    else:
-        for rank in (0, 1):
-            (folder / f"rank{rank}").mkdir()
-        port = int(arguments[0])
-        first = os.fork()
-        if first == 0:
-            os._exit(forked(lambda: run_rank(folder, 0, port)) >> 8)
-        ends = [forked(lambda: run_rank(folder, 1, port)), os.waitpid(first, 0)[1]]
+    elif command == "two":
+        ends = both(lambda rank: run_rank(folder, rank, int(arguments[0])))
+    else:  # "killed": once with a death, then again
+        ends = [
+            both(lambda rank, k=kill, p=port: run_killed(folder, rank, int(p), k))
+            for kill, port in zip((17, None), arguments, strict=True)
+        ]
     print(json.dumps(ends))
 
 

@@ -1,9 +1,7 @@
 """The mathematics of diffusion: each identity of chapter 27 against an independent computation."""
 
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from benchmarks import diffusion as benchmark
 from genai_utils.training import fit
 from genai_utils.vision.diffusion import (
     DDPM,
@@ -247,13 +246,12 @@ def test_the_best_noise_is_the_score_of_the_mixture():
 
 def test_diffusers_once_gave_the_same_numbers():
     """They are stored with their version: `python benchmarks/diffusion.py --store`."""
-    folder = Path(__file__).parents[2] / "benchmarks"
-    spec = importlib.util.spec_from_file_location("benchmark", folder / "diffusion.py")
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    stored = json.loads((folder / "diffusion_diffusers.json").read_text(encoding="utf-8"))
+    stored = json.loads(benchmark.STORED.read_text(encoding="utf-8"))
     found = benchmark.ours()
-    assert f"diffusers=={stored['diffusers']}" in (folder / "requirements.txt").read_text()
+    assert (
+        f"diffusers=={stored['diffusers']}"
+        in benchmark.STORED.with_name("requirements.txt").read_text()
+    )
     assert found.keys() == stored["numbers"].keys() and len(found) == 10
     for name, values in found.items():
         assert values == pytest.approx(stored["numbers"][name], abs=1e-4), name  # theirs: float32

@@ -1,9 +1,7 @@
 """The mathematics of flows: each identity of chapter 25 against an independent computation."""
 
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +15,7 @@ from torch.distributions import (
 )
 from torch.func import jacrev, vmap
 
+from benchmarks import flow as benchmark
 from genai_utils.training import TensorBatches, fit
 from genai_utils.vision.dequantize import (
     VariationalNoise,
@@ -489,10 +488,6 @@ def test_the_network_of_a_coupling_does_nothing_at_first():
 
 def test_normflows_once_gave_the_same_likelihoods():
     """The numbers are stored with their version: benchmarks/flow.py, which asks normflows."""
-    folder = Path(__file__).parents[2] / "benchmarks"
-    spec = importlib.util.spec_from_file_location("benchmark_of_flows", folder / "flow.py")
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
     stored = json.loads(benchmark.STORED.read_text(encoding="utf-8"))
     assert stored["normflows"] == "1.7.3" and stored["model"] == benchmark.SMALL
     model = benchmark.numbered(Glow(**benchmark.SMALL).double())

@@ -11,6 +11,8 @@ scaling      chapter 13
 clip         chapter 28
 experts      chapter 18
 rag          chapter 16
+agents       chapter 17
 lora         chapter 15
 text_to_image  chapter 29
+scoreboard   chapter 30
 """

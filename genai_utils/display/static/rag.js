@@ -58,10 +58,12 @@ function ragToy(root, data) {
     const mark = known.get("?");
     const prompt = passages.flatMap((line, i) => [1 + i, ...ids(line, data.longest)]);
     prompt.push(...ids(asked, data.longest).filter((id) => id !== mark), mark, known.get("="));
-    const p = softmax(next(prompt), 1);
-    const word = likeliest(p)[0];
-    const tag = likeliest(next([...prompt, word]))[0] - 1;
-    return { p, word, cited: tag >= 0 && tag < passages.length ? tag : null };
+    for (let i = 0; i < 2; i++) prompt.push(likeliest(next(prompt))[0]); // what is asked, of whom
+    const p = softmax(next(prompt), 1); // of the passages, and of "unknown"
+    const said = likeliest(p)[0];
+    if (said < 1 || said > data.most) return { p, word: said, cited: null };
+    const word = likeliest(next([...prompt, said]))[0];
+    return { p, word, cited: said <= passages.length ? said - 1 : null };
   }
 
   // ---- the parts
@@ -117,7 +119,7 @@ function ragToy(root, data) {
       cited === null ? " (it cites nothing)" : ` [${cited + 1}]: “${passages[cited]}”`,
     );
     bars.replaceChildren(
-      ...likeliest(p).slice(0, 4).map((token) => {
+      ...[...passages.map((_, i) => 1 + i), known.get("unknown")].map((token) => {
         const bar = element("i");
         bar.style.width = `${100 * p[token]}%`;
         return element(
@@ -138,6 +140,7 @@ function ragToy(root, data) {
     element("p", { className: "genai-name", textContent: "what the search hands to the GPT" }),
     list,
     says,
+    element("p", { className: "genai-name", textContent: "how likely the GPT holds each passage to answer" }),
     bars,
     status,
   );

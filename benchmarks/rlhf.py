@@ -1,0 +1,174 @@
+"""Are our losses of PPO, GRPO and DPO those of TRL?
+
+    pip install -r benchmarks/requirements.txt         # DPO, GRPO
+    pip install -r benchmarks/requirements_ppo.txt     # PPO and DPO, in an environment of its own
+    python benchmarks/rlhf.py [--store]
+
+Both get the same log-probabilities, values, rewards and masks. The losses, and their gradients by
+the log-probabilities and values, must be the same, or the benchmark stops. TRL's newer versions
+have no PPO; its last one with a method for each part is 0.11.4. So each installed version answers
+for what it has. --store writes that to `rlhf_trl.json`, beside what is there, and a test of CI
+holds our numbers against it without TRL.
+"""
+
+import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
+
+import argparse
+import json
+from collections import defaultdict
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from genai_utils.language import policy
+
+STORED = Path(__file__).with_name("rlhf_trl.json")
+CLIP, CLIP_VALUE, GAMMA, LAM, BETA_KL, BETA_DPO = 0.2, 0.3, 0.97, 0.9, 0.04, 0.2
+B, T = 4, 6  # texts, tokens
+LENGTHS = torch.tensor([6, 3, 1, 4])  # tokens of each answer
+
+
+def some(shift, *shape):
+    """Numbers from −1 to 1 that any machine makes, in double precision, with a gradient."""
+    places = torch.arange(torch.Size(shape).numel(), dtype=torch.float64)
+    return torch.sin(1.7 * places + 0.9 * shift).reshape(shape).requires_grad_()
+
+
+def given():
+    """The inputs, made anew: log-probabilities, values, rewards, advantages, and the mask."""
+    x = {name: some(i, B, T) for i, name in enumerate(("log_p", "old", "ref", "value", "past"))}
+    for name in ("old", "ref", "past"):
+        x[name] = x[name].detach()
+    x |= {name: some(7 + i, B, T).detach() for i, name in enumerate(("reward", "advantage"))}
+    return SimpleNamespace(**x, mask=torch.arange(T) < LENGTHS[:, None])
+
+
+def answers():
+    """Log-probabilities of eight answers, the better and the worse of four pairs, and the ref's."""
+    better, worse = some(11, B), some(12, B)
+    return better, worse, some(13, B).detach(), some(14, B).detach()
+
+
+def told(loss, *by):
+    """The loss and its gradients, as a list of numbers."""
+    gradients = torch.autograd.grad(loss, by)
+    return [loss.item(), *(x for g in gradients for x in g.flatten().tolist())]
+
+
+def ours():
+    """Our numbers, by the names of the losses."""
+    x, found = given(), {}
+    found["gae"] = policy.gae(x.reward, x.past, x.mask, GAMMA, LAM).flatten().tolist()
+    loss = policy.clipped_surrogate(x.log_p, x.old, x.advantage, x.mask, CLIP)
+    found["ppo"] = told(loss, x.log_p)
+    loss = policy.value_loss(x.value, x.past, x.reward, x.mask, CLIP_VALUE)
+    found["value"] = told(loss, x.value)
+    A = x.advantage[:, 0]
+    found["grpo"] = told(policy.grpo_loss(x.log_p, x.old, x.ref, A, x.mask, CLIP, BETA_KL), x.log_p)
+    better, worse, ref_better, ref_worse = answers()
+    loss = policy.dpo_loss(better, worse, ref_better, ref_worse, BETA_DPO)
+    found["dpo"] = told(loss, better, worse)
+    return found
+
+
+class Settings(SimpleNamespace):
+    """A trainer without a model: what its methods ask for and we did not set is off."""
+
+    def __getattr__(self, name):
+        return False
+
+
+def theirs_with_ppo():
+    """TRL 0.11: PPOTrainer and DPOTrainer have a method for each loss."""
+    from trl import DPOTrainer, PPOTrainer
+
+    x, found = given(), {}
+    config = Settings(
+        gamma=GAMMA, lam=LAM, cliprange=CLIP, cliprange_value=CLIP_VALUE, vf_coef=1.0,
+        ratio_threshold=1e9,
+    )  # fmt: skip
+    trainer = Settings(config=config)
+    mask = x.mask.double()
+    # What it calls advantages is brought to mean 0 and spread 1; returns − values is not.
+    values, _, returns = PPOTrainer.compute_advantages(trainer, x.past, x.reward, mask)
+    found["gae"] = ((returns - values) * mask).flatten().tolist()
+    logits = torch.zeros(B, T, 2, dtype=torch.float64)  # for an entropy that it reports only
+    loss, value, _ = PPOTrainer.loss(
+        trainer, x.old, x.past, logits, x.value, x.log_p, mask, x.advantage, x.reward
+    )
+    found["ppo"], found["value"] = told(loss, x.log_p), told(value, x.value)
+    trainer = Settings(
+        accelerator=Settings(device="cpu"), loss_type="sigmoid", beta=BETA_DPO, label_smoothing=0.0,
+        f_divergence_type="reverse_kl",
+    )  # fmt: skip
+    better, worse, *ref = answers()
+    found["dpo"] = told(DPOTrainer.dpo_loss(trainer, better, worse, *ref)[0].mean(), better, worse)
+    return found
+
+
+def theirs():
+    """TRL 1: the losses stand within the trainers' steps, which get a model that answers ours."""
+    from trl import DPOTrainer, GRPOTrainer
+
+    same = Settings(device="cpu", gather=lambda t: t, reduce=lambda t, reduction: t)
+    same.gather_for_metrics = same.gather
+    shared = {
+        "model": Settings(training=True), "accelerator": same, "args": Settings(delta=None),
+        "_metrics": defaultdict(lambda: defaultdict(list)),
+    }  # fmt: skip
+    x, found = given(), {}
+    trainer = Settings(
+        **shared, beta=BETA_KL, epsilon_low=CLIP, epsilon_high=CLIP, loss_type="grpo",
+        importance_sampling_level="token", top_entropy_quantile=1.0,
+        current_gradient_accumulation_steps=1.0, off_policy_mask_threshold=None,
+        _get_per_token_logps_and_entropies=lambda *_, **__: (x.log_p, x.log_p.detach(), None),
+    )  # fmt: skip
+    ids, mask = torch.zeros(B, T, dtype=torch.int64), x.mask.long()
+    batch = {
+        "prompt_ids": ids, "prompt_mask": mask, "completion_ids": ids, "completion_mask": mask,
+        "advantages": x.advantage[:, 0], "old_per_token_logps": x.old, "ref_per_token_logps": x.ref,
+    }  # fmt: skip
+    found["grpo"] = told(GRPOTrainer._compute_loss(trainer, model=None, inputs=batch), x.log_p)
+
+    better, worse, *ref = answers()
+    zeros = torch.zeros(2 * B, 1, dtype=torch.float64)
+
+    def model(**_):  # one token, whose log-probability is the answer's
+        log_p = torch.cat([better, worse])[:, None]
+        return SimpleNamespace(log_probs=log_p, entropy=zeros, mean_logits=zeros, is_top1=zeros > 0)
+
+    trainer = Settings(
+        **shared, beta=BETA_DPO, ld_alpha=None, precompute_ref_logps=True, loss_types=["sigmoid"],
+        loss_weights=[1.0], f_divergence_type="reverse_kl", _tp_size=1, _total_train_tokens=0,
+    )  # fmt: skip
+    ids = torch.zeros(2 * B, 2, dtype=torch.int64)
+    batch = {
+        "input_ids": ids, "attention_mask": ids + 1, "completion_mask": ids + 1,
+        "ref_chosen_logps": ref[0], "ref_rejected_logps": ref[1],
+    }  # fmt: skip
+    loss = DPOTrainer._compute_loss(trainer, model, batch, return_outputs=False)
+    found["dpo"] = told(loss, better, worse)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", action="store_true")
+    options = parser.parse_args()
+    version = metadata.version("trl")
+    its = theirs_with_ppo() if version.startswith("0.11.") else theirs()
+    mine = ours()
+    for name, wanted in its.items():
+        off = max(abs(a - b) for a, b in zip(mine[name], wanted, strict=True))
+        print(f"TRL {version}, {name}: {len(wanted)} numbers, largest difference {off:.1e}")
+        if off > 1e-12:
+            raise SystemExit(f"{name}: ours are not TRL's.")
+    if options.store:
+        kept = json.loads(STORED.read_text("utf-8")) if STORED.exists() else {}
+        STORED.write_text(json.dumps({**kept, version: its}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

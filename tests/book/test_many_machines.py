@@ -1,0 +1,104 @@
+"""The page on several processes: its numbers are those measured, its files are Accelerate's."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+from genai_utils import train
+from genai_utils.book.excerpt import Excerpt
+from genai_utils.language.scaling import gpt_parameters, training_flops, training_memory
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "book" / "many_machines.md").read_text(encoding="utf-8")
+FOUND = json.loads((ROOT / "benchmarks" / "many_processes.json").read_text(encoding="utf-8"))
+NAMES = {
+    "VAE, MNIST": "vae", "diffusion": "diffusion", "flow": "flow", "GAN": "gan",
+    "MaskGIT": "maskgit", "VQ": "vq", "word2vec": "words", "CLIP": "clip", "GPT": "gpt",
+}  # fmt: skip
+
+
+def rows(first):
+    """The rows of the page's table whose header begins so, as lists of cells."""
+    lines = PAGE[PAGE.index(f"| {first} |") :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def is_rounded(text, value):
+    """Whether a number of the page is the measured one, to the digits that it shows."""
+    text = re.match(r"[\d.,e-]+", text)[0].replace(",", "").rstrip(",")
+    digits = len(re.sub(r"e.*|^0\.0*|\.", "", text).lstrip("0")) or 1
+    if float(text) == 0:
+        return abs(value) < 1e-7
+    return float(f"{value:.{digits}g}") == float(text)
+
+
+def test_the_curves_are_those_measured():
+    table = rows("Model | Steps")
+    assert {NAMES[name] for name, *_ in table} == set(FOUND["models"])
+    for name, steps, losses, before, apart, _ in table:
+        row = FOUND["models"][NAMES[name]]
+        assert int(steps) == row["steps"]
+        for text, key in zip(losses.split(", "), ("first", "last"), strict=True):
+            assert is_rounded(text, row[key]), (name, key)
+        assert is_rounded(apart, row["end"]), name
+        if before:
+            assert is_rounded(before, row["before"]["end"]), name
+            assert row["before"]["end"] > 10 * row["end"], name
+    for name in ("gpt", "vae"):
+        alone, together = (f"{s:.1f} s" for s in FOUND["models"][name]["seconds"])
+        assert alone in PAGE and together in PAGE
+
+
+def test_the_sizes_are_those_of_the_formula_and_of_accelerate():
+    for name, shape, weights, memory, flops, time in rows("Model | Layers, width"):
+        row = FOUND["memory"]["sizes"][name]
+        layers, dim = (int(n) for n in shape.split(", "))
+        N = gpt_parameters(layers, dim, 32_768, 2_048)
+        assert (layers, dim, N) == (row["layers"], row["dim"], row["weights"])
+        assert training_memory(N) == row["bytes"] == row["accelerate"]
+        assert training_flops(N, 20 * N) == row["flops"]
+        assert is_rounded(weights, N / 1e6) and is_rounded(memory, N * 16 / 1e9)
+        assert is_rounded(flops, row["flops"])
+        unit = {"hours": 24, "days": 1, "years": 1 / 365.25}[time.split()[1]]
+        assert is_rounded(time, row["H100 days"] * unit), time
+    largest = FOUND["memory"]["sizes"]["70 B"]
+    assert f"at least {-(-largest['bytes'] // 80_000_000_000)} such cards" in PAGE
+    assert f"1,024 H100 would take {largest['H100 days'] / 1_024:.0f} days" in PAGE
+    assert f"took {FOUND['memory']['bytes each']:.1f} bytes a weight" in PAGE
+    assert f"{FOUND['memory']['weights'] / 1e6:.1f} million weights" in PAGE
+    assert f"{4 * FOUND['memory']['weights'] / 1e6:.0f} MB a step" in PAGE
+
+
+@pytest.mark.parametrize(
+    "name, hosts, processes", [("one_host", 1, 4), ("two_hosts", 2, 8), ("two_processes", 1, 2)]
+)
+def test_accelerate_reads_the_files(name, hosts, processes, monkeypatch):
+    """As `accelerate launch` does it: the file starts so many processes on so many hosts."""
+    file = ROOT / "book" / "_assets" / "accelerate" / f"{name}.yaml"
+    config = load_config_from_file(str(file))
+    assert (config.num_machines, config.num_processes) == (hosts, processes)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    command = ["--config_file", str(file), "-m", "genai_utils.train", "24_vae"]
+    arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command))
+    assert arguments.multi_gpu and not arguments.cpu  # several processes, not a single one
+    assert (arguments.num_machines, arguments.num_processes) == (hosts, processes)
+    assert arguments.mixed_precision == "no"
+    assert f"_assets/accelerate/{name}.yaml" in PAGE
+
+
+def test_the_killed_run_is_the_one_measured():
+    killed = FOUND["killed"]
+    assert f"killed after step {killed['killed after']} of {killed['steps']}" in PAGE
+    assert f"ended at the loss {killed['last']:.2f}" in PAGE
+    assert f"further than {killed['most']:.0e} from" in PAGE
+
+
+def test_what_the_page_says_of_chapter_24():
+    excerpt = Excerpt(ROOT / "notebooks" / "24_vae.ipynb")
+    assert len(excerpt.source(*train.MAIN["24_vae"]).splitlines()) == 30
+    assert "Of chapter 24 thirty lines stay" in PAGE and "wide" in excerpt.trainings()
