@@ -22,6 +22,7 @@ import torch
 from genai_utils import inputs
 from genai_utils.training import load_model, save_model
 from genai_utils.training.batches import derive_seed
+from genai_utils.training.checkpoint import kept_random_state
 from genai_utils.training.describe import describe, fingerprint
 
 from .budgets import LEVELS, Trainer, grey_levels, keep, weights_of
@@ -82,7 +83,7 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
             return read(own)
     trainer = Trainer(images, budget, seed, own, device, rate)
     width = entrant.width_for(size, budget)
-    with torch.random.fork_rng():
+    with kept_random_state():
         torch.manual_seed(derive_seed(seed, "weights"))
         model = entrant.build(size, width)
         model = entrant.train(model, trainer).eval()

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,6 +23,8 @@ from genai_utils.language import (
     regression,
     rlhf,
     transformer,
+    web_agent,
+    web_practice,
 )
 from genai_utils.structure import doc2vec, node_embeddings, pca, word_embeddings
 from genai_utils.vision import (
@@ -31,10 +34,12 @@ from genai_utils.vision import (
     diffusion,
     dit,
     divergence,
+    entrants,
     flow,
     flow_matching,
     gan,
     glow,
+    grey_pixels,
     image_coder,
     latent_diffusion,
     manifold,
@@ -136,6 +141,22 @@ def experience(kind):
     return practised(kind).eval().experience(ids(), scores, ref)
 
 
+def agent():
+    torch.manual_seed(0)
+    return web_practice.AgentGRPO(gpt.GPT(replace(GPT, vocabulary=web_agent.VOCABULARY)), group=2)
+
+
+def episodes():
+    """Of two actions each, and what they were worth."""
+    row = [5, web_agent.GO_ID, 6, 7, web_agent.DONE_ID, 8, web_agent.GO_ID, 9, web_agent.DONE_ID]
+    played, scores = torch.tensor([row] * 4), torch.randn(4, generator=generator())
+    return agent().eval().experience(played, scores, -torch.ones(4, 9))
+
+
+def levels():
+    return (images() * 7).round() / 7
+
+
 def preferred():
     return ids(), ids().flip(0), -torch.ones(4), -torch.ones(4)
 
@@ -214,6 +235,9 @@ MODELS = {
         )
     ],
     policy.DPO: [(lambda: practised(policy.DPO), preferred)],
+    web_practice.AgentGRPO: [(agent, episodes)],
+    entrants.CodedAutoencoder: [(lambda: entrants.CodedAutoencoder(8, 3, 8), images)],
+    grey_pixels.GreyPixelCNN: [(lambda: grey_pixels.GreyPixelCNN(8, 4, 2), levels)],
     LM: [
         (lambda: LM(11, 16, 1, 2), ids),
         (lambda: LM(11, 16, 1, 2, "sinusoidal", window=3), ids),
@@ -317,7 +341,6 @@ MODELS = {
     vq.TokenImages: [(written, images)],
 }
 FRAMES = {
-    ImageModel,
     PixelModel,
     diffusion.Diffusion,
     transformer.LanguageModel,
@@ -330,14 +353,15 @@ CASES = [
 
 
 def models_of_the_package():
-    """Every nn.Module of genai_utils that has a `loss`."""
+    """Every nn.Module of genai_utils that has a `loss` of its own."""
     found = set()
     for module in pkgutil.walk_packages(genai_utils.__path__, "genai_utils."):
         if module.name.endswith("__main__"):
             continue
         for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if issubclass(kind, nn.Module) and kind.__module__ == module.name:
-                found |= {kind} if callable(getattr(kind, "loss", None)) else set()
+                loss = getattr(kind, "loss", None)
+                found |= {kind} if callable(loss) and loss is not ImageModel.loss else set()
     return found
 
 
