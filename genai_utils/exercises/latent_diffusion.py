@@ -598,8 +598,8 @@ PREDICTIONS = (
         "combination. You ask it for one of these. What does it draw?",
         "b",
         "Kind and colour are words of their own, and cross-attention reads them one by one: in "
-        "⟪unseen-pair⟫ % of such pictures a judge finds both right (section 29.7). Where one is "
-        "wrong, it is mostly the ⟪unseen-wrong⟫.",
+        "97.3 % of such pictures a judge finds both right (section 29.7). Where one is wrong, it "
+        "is the kind.",
         choices=(
             "nothing in particular: it has no picture of that to go by",
             "in most cases what was asked for",
@@ -614,9 +614,9 @@ PREDICTIONS = (
 EXPERIMENTS = (
     Experiment(
         "fewer-numbers",
-        question="How small may the latent be? Train the image encoder with 2, 4, 8 and 16 channels "
-        "(and, if you have time, at a side of 4), and for each a denoiser of the same size and "
-        "time. Follow two numbers: what the judge reads on decoded real pictures, and the "
+        question="How small may the latent be? Train the image encoder with 2, 4, 8 and 16 "
+        "channels (and, if you have time, at a side of 4), and for each a denoiser of the same "
+        "size and time. Follow two numbers: what the judge reads on decoded real pictures, and the "
         "agreement of drawn ones.",
         hand_in="the number of numbers in the smallest latent whose agreement is within 3 points "
         "of the best",
