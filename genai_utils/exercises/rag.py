@@ -672,11 +672,15 @@ PREDICTIONS = (
     Prediction(
         "wrong-passage",
         "A small GPT has learned to answer questions about people from one to four passages, one "
-        "of which always held the answer. It is right nearly always. Now it gets a question and "
-        "only passages that do not answer it: one tells something else about the same person, one "
-        "tells what is asked about somebody else. What does it say, most of the time?",
+        "of which always held the answer. With the right passage and three drawn by chance it is "
+        "right nearly always. Now it gets a question and only passages that do not answer it: one "
+        "tells something else about the same person, one tells what is asked about somebody else. "
+        "What does it say, most of the time?",
         "b",
-        "⟪wrong-passage: the shares of the table in section 16.7, and why⟫.",
+        "With three seeds 97.3 % of the answers are from a wrong passage: 94.4 ± 8.2 % another "
+        "fact of the same person, 2.9 ± 4.4 % the same fact of somebody else. In 97.1 ± 4.1 % one "
+        "of the two is cited. The reader never met a question that no passage answers, so it takes "
+        "what fits best, and to it the name counts most (section 16.7).",
         choices=(
             "a value that stands in none of the passages: it falls back on a guess",
             "a value out of one of the wrong passages, and it cites that passage",
@@ -699,6 +703,7 @@ EXPERIMENTS = (
         good=(
             "Both numbers for each share, with the spread of three seeds.",
             "The same passages for all readers, drawn with a seed that no training used.",
+            "If some seeds reach it and others do not, that is the answer, and no mean.",
             "A word on which questions are hardest: those with another fact of the same person, "
             "or with the same fact of somebody else.",
             "What the answer means for a store in which one passage in ten is missing.",
