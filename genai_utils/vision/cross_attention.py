@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from genai_utils import inputs
-from genai_utils.language.attention import attention
 
 from .contrastive import end_vectors
 from .unet import Norm, UNet, time_features, zeroed
@@ -74,8 +73,8 @@ def cross_attention(q, k, v, heads):
     if c % heads:
         raise ValueError(f"heads: expected a divisor of {c}, got {heads}.")
     q, k, v = (x.reshape(B, -1, heads, c // heads).transpose(1, 2) for x in (q, k, v))
-    out, weights = attention(q, k, v)  # chapter 8's, in each head: (B, h, P, c / h), (B, h, P, S)
-    return out.transpose(1, 2).reshape(B, P, c), weights
+    weights = (q @ k.mT / (c // heads) ** 0.5).softmax(-1)  # (B, h, P, S)
+    return (weights @ v).transpose(1, 2).reshape(B, P, c), weights
 
 
 class WordAttention(nn.Module):

@@ -311,7 +311,7 @@ def test_sliders_change_steps_and_guidance(page, model):
             "for (const kind of ['input', 'change']) arguments[0].dispatchEvent(new Event(kind))",
             slider, value,
         )  # fmt: skip
-    browser.wait("return document.querySelector('.genai-status').textContent.includes('done')")
+    browser.wait("return document.querySelector('.genai-status').textContent.includes('done in 5')")
     assert "done in 5 steps; the denoiser was asked 5 times" in browser.js(SAYS)
     after = state(browser)
     noise = torch.tensor(after["noise"]).reshape(1, 8, 8, 8)
