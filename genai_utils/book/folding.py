@@ -61,8 +61,8 @@ def _call(statement):
 
 def _records(statement):
     """Whether a statement does nothing but `run.record(...)`."""
-    if isinstance(statement, ast.For | ast.If) and not statement.orelse:
-        return all(map(_records, statement.body))
+    if isinstance(statement, ast.For | ast.If):
+        return all(map(_records, [*statement.body, *statement.orelse]))
     return _call(statement) == "run.record"
 
 

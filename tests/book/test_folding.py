@@ -16,6 +16,11 @@ from tests.book.test_pages import CARD, build, project
         ("run.record(\n    'a',\n    1,\n)", ""),
         ("for a in b:\n    print(a)\n    run.record('a', a)", "for a in b:\n    print(a)"),
         ("x = 1\nfor a in b:\n    run.record('a', a)", "x = 1"),
+        ("x = 1\nif x:\n    run.record('a', 1)\nelse:\n    run.record('b', 1)", "x = 1"),
+        (
+            "if a:\n    run.record('a', 1)\nelse:\n    print(a)",
+            "if a:\n    run.record('a', 1)\nelse:\n    print(a)",
+        ),
         (
             "with a:\n    run.record('a', a)",
             "with a:\n    run.record('a', a)",
