@@ -594,10 +594,10 @@ exercise(
 PREDICTIONS = (
     Prediction(
         "never-together",
-        "The denoiser has seen red circles and blue stars, but of some kinds and colours never the "
-        "combination. You ask it for one of these. What does it draw?",
+        "The denoiser has seen circles, and it has seen red, but never a red circle; nor a blue "
+        "star, nor a white 7. You ask it for combinations like these. What does it draw?",
         "b",
-        "Kind and colour are words of their own, and cross-attention reads them one by one: in "
+        "Kind and colour are words of their own, and training shows each of them with others: in "
         "97.3 % of such pictures a judge finds both right (section 29.7). Where one is wrong, it "
         "is the kind.",
         choices=(
