@@ -679,7 +679,7 @@ PREDICTIONS = (
         "b",
         "With three seeds 97.3 % of the answers are from a wrong passage: 94.4 ± 8.2 % another "
         "fact of the same person, 2.9 ± 4.4 % the same fact of somebody else. In 97.1 ± 4.1 % one "
-        "of the two is cited. The reader never met a question that no passage answers, so it takes "
+        "of the two is cited. The reader never met passages of which none answers, so it takes "
         "what fits best, and to it the name counts most (section 16.7).",
         choices=(
             "a value that stands in none of the passages: it falls back on a guess",
