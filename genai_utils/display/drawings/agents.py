@@ -48,7 +48,7 @@ def self_critique():
     model: trained on them alone, it writes them at once.
     """
     c = Canvas(500, 330)
-    prompt = c.box(8, 20, 280, 34, "review aurora : plot and music", "data", LEAST)
+    prompt = c.box(8, 20, 340, 34, "review aurora : plot and music", "data", LEAST)
     texts = (
         ("draft", "the plot was dull .", "operation"),
         ("critique", "blame dull missing music", "warning"),

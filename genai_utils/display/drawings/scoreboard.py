@@ -32,7 +32,7 @@ def scoreboard():
     c.arrow((real.top[0], 203), (real.top[0], 173))
     table = c.box(392, 24, 102, 46, "the table", "output")
     c.arrow((judge.top[0], 107), (table.bottom[0], 73))
-    c.text(443, 274, ["*n* of them, and", "*n* others for", "the floor"], LEAST, kind="muted")
+    c.text(443, 274, ["*n* of them;", "*n* others for", "the floor"], LEAST, kind="muted")
     return c
 
 
