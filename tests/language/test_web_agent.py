@@ -141,7 +141,7 @@ def test_a_cloned_agent_answers(web):
     targets = ids.masked_fill(~action_mask(ids[None], GO_ID, DONE_ID)[0], -100)
     net = small()
     batches = TensorBatches(ids[None, :-1], targets[None, 1:], batch_size=1)
-    net = fit(net, batches, 60, lr=1e-2, progress=False).model
+    net = fit(net, batches, 200, lr=1e-2, progress=False).model
     played = play(net, [question], Direct(web), temperature=0.0)
     assert played.answers == [question.answer] and played.right.tolist() == [True]
     assert played.ids[0].tolist() == ids.tolist()
@@ -223,16 +223,17 @@ def test_the_loss_is_chapter_14s_on_the_tokens_of_actions(web):
 
 
 def test_practice_makes_the_rewarded_likelier(web):
-    """The reward counts the word "search": soon it is written more often."""
+    """The reward is the share of words with an even number: soon it is larger."""
 
-    def searches(played):
-        return (played.ids == INDEX["search"]).float().sum(1)
+    def evens(played):
+        mine = action_mask(played.ids, GO_ID, DONE_ID)
+        return ((played.ids % 2 == 0) & mine).sum(1) / mine.sum(1).clamp(min=1)
 
     net = AgentGRPO(small(seed=2), beta=0.0, group=8)
-    batches = Practice(net, [web], searches, rows=32, parts=1, steps=2, seed=0)
+    batches = Practice(net, [web], evens, rows=32, parts=1, steps=2, seed=0)
     fit(net, batches, 12, lr=1e-2, schedule="constant", progress=False)
     told = batches.history["score"]
-    assert sum(told[-3:]) > 2 * sum(told[:3]) + 1 and set(batches.history) >= {"right", "kl"}
+    assert sum(told[-3:]) > sum(told[:3]) + 0.6 and set(batches.history) >= {"right", "kl"}
 
 
 def test_practice_is_taken_up_in_the_middle(web):

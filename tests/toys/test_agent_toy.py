@@ -59,6 +59,8 @@ def test_it_does_what_the_environment_does(web, opened, browser):
             action = some_actions(rng, web)
             if len(mine.log) < 2:
                 action = ("open [1]", f"search {rng.choice(web.names)}")[not mine.log]
+            elif mine.page and web.elsewhere in mine.page.links and rng.random() < 0.5:
+                action = f"open [{mine.page.links.index(web.elsewhere) + 1}]"
             elif mine.page and rng.random() < 0.3:  # something that is there
                 line = rng.choice(mine.page.lines).text
                 action = rng.choice([f"quote {line}", f"find {line.split()[0]}"])
