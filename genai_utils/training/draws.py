@@ -2,7 +2,7 @@
 
 A process sees only its rows of the global batch. Drawn there, noise would depend on how many
 processes there are. So all of them hold the same random state and draw for the whole batch, and
-each keeps its own rows: `Draws` does this to every random function that a loss calls. What a loss
+each keeps its own rows: `Draws` does this to the random functions that a loss calls. What a loss
 computes across rows has to be the whole batch's too: `Draws` does it to batch norm, `gathered` to
 rows that are compared with each other, `counted` to the number that a sum is divided by. With one
 process none of them does anything.
@@ -54,7 +54,8 @@ class Draws(TorchFunctionMode):
     `alike` is for a draw of B/P numbers that belong to no row.
 
     The price is a draw of B/P numbers more for each further process. Not known here: dropout inside
-    of attention and of recurrent layers, and permutations of a batch.
+    of attention and of recurrent layers, alpha dropout, draws of Poisson, binomial and gamma, and
+    permutations of a batch.
     """
 
     def __init__(self, rows: int, process: int, processes: int):
@@ -102,23 +103,23 @@ class Draws(TorchFunctionMode):
 
     def sized(self, function, args, kwargs):
         """rand(2, 3), rand((2, 3)), randint(9, (2, 3)), size=(2, 3)."""
-        bounds = ()
         if "size" in kwargs:
             bounds, shape = args, kwargs["size"]
-            kwargs = {name: value for name, value in kwargs.items() if name != "size"}
         elif isinstance(args[-1], list | tuple):
             *bounds, shape = args
         else:
-            shape = args
+            bounds, shape = (), args
         axis = self.axis(shape)
         if axis is None:
-            return function(*bounds, shape, **kwargs)
-        return self.mine(function(*bounds, self.wide(shape, axis), **kwargs), axis)
+            return function(*bounds, **{**kwargs, "size": shape})
+        return self.mine(function(*bounds, **{**kwargs, "size": self.wide(shape, axis)}), axis)
 
     def like(self, function, args, kwargs):
         """A function of tensors, each row of whose result has draws of its own."""
         first = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)
-        axis = None if first is None else self.axis(first.shape)
+        if first is None:  # normal(0, 1, (2, 3))
+            return self.sized(function, args, kwargs)
+        axis = self.axis(first.shape)
         if axis is None:
             return function(*args, **kwargs)
         args = [self.repeated(x, axis, first.shape) for x in args]
@@ -143,13 +144,13 @@ class Draws(TorchFunctionMode):
 
     def multinomial(self, function, args, kwargs):
         """Of one distribution: a number of draws for each row; else a row of draws for each."""
-        p, count, *rest = (*args, *(kwargs[k] for k in ("num_samples",) if k in kwargs))
-        kwargs = {name: value for name, value in kwargs.items() if name != "num_samples"}
-        if p.dim() == 2:
-            return self.like(function, (p, count, *rest), kwargs)
-        if count % self.rows:
-            return function(p, count, *rest, **kwargs)
-        found = function(p, count * self.processes, *rest, **kwargs)
+        kwargs = dict(zip(("input", "num_samples", "replacement"), args, strict=False)) | kwargs
+        p, count = kwargs.pop("input"), kwargs["num_samples"]
+        if p.dim() == 2 and len(p) == self.rows:
+            return self.like(function, (p,), kwargs)
+        if p.dim() == 2 or count % self.rows:
+            return function(p, **kwargs)
+        found = function(p, **{**kwargs, "num_samples": count * self.processes})
         return found[self.process * count :][:count].clone()
 
     def norm(self, function, args, kwargs):

@@ -29,6 +29,7 @@ DRAWS = {
     "randn, samples first": lambda x: torch.randn(2, len(x), 7),
     "randint, high": lambda x: torch.randint(9, (len(x),)),
     "randint, low and high": lambda x: torch.randint(3, 9, x.shape),
+    "randint, by keywords": lambda x: torch.randint(low=3, high=9, size=x.shape),
     "rand_like": torch.rand_like,
     "randn_like": torch.randn_like,
     "randint_like": lambda x: torch.randint_like(x, 9),
@@ -38,8 +39,10 @@ DRAWS = {
     "bernoulli": torch.bernoulli,
     "Tensor.bernoulli": lambda x: x.bernoulli(),
     "normal": lambda x: torch.normal(x, x + 1),
+    "normal, by a shape": lambda x: torch.normal(0.0, 2.0, (len(x), 40)),
     "multinomial, of each row": lambda x: torch.multinomial(x, 3),
     "multinomial, of all": lambda x: torch.multinomial(noise, 4 * len(x), True).view(len(x), 4),
+    "multinomial, by keywords": lambda x: torch.multinomial(input=x, num_samples=2),
     "gumbel": lambda x: F.gumbel_softmax(x, hard=True),
     "normal_": filled("normal_"),
     "uniform_": filled("uniform_", 1, 2),
@@ -75,6 +78,7 @@ def test_other_draws_are_alike_and_as_they_were():
     draws = (
         lambda: torch.rand(()), lambda: torch.randn(5, 7), lambda: torch.randint(9, (2,)),
         lambda: torch.multinomial(noise, 5, True), lambda: torch.empty(3).normal_(),
+        lambda: x[:2, :4].multinomial(3),  # the axis of B/P numbers is that of the choices
         lambda: torch.rand(4, generator=torch.Generator().manual_seed(2)),
     )  # fmt: skip
     for draw in draws:
