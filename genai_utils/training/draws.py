@@ -140,7 +140,7 @@ class Draws(TorchFunctionMode):
         if axis is None:
             return function(x, *rest, **kwargs)
         ones = torch.ones_like(torch.cat([x.detach()] * self.processes, axis))
-        return x * self.mine(function(ones, *rest[:2], **kwargs), axis)
+        return x * self.mine(function(ones, *rest, **kwargs), axis)
 
     def multinomial(self, function, args, kwargs):
         """Of one distribution: a number of draws for each row; else a row of draws for each."""

@@ -41,6 +41,7 @@ DRAWS = {
     "normal": lambda x: torch.normal(x, x + 1),
     "normal, by a shape": lambda x: torch.normal(0.0, 2.0, (len(x), 40)),
     "multinomial, of each row": lambda x: torch.multinomial(x, 3),
+    "Tensor.multinomial": lambda x: x.multinomial(3),
     "multinomial, of all": lambda x: torch.multinomial(noise, 4 * len(x), True).view(len(x), 4),
     "multinomial, by keywords": lambda x: torch.multinomial(input=x, num_samples=2),
     "gumbel": lambda x: F.gumbel_softmax(x, hard=True),
@@ -49,6 +50,8 @@ DRAWS = {
     "random_": filled("random_", 7),
     "exponential_": filled("exponential_"),
     "bernoulli_": filled("bernoulli_", 0.3),
+    "bernoulli_, a chance for each column": filled("bernoulli_", x[0]),
+    "torch.dropout": lambda x: torch.dropout(x, 0.4, True),
     "dropout": lambda x: F.dropout(x, 0.4),
     "nn.Dropout": nn.Dropout(0.4),
     "nn.Dropout in place": lambda x: nn.Dropout(0.4, inplace=True)(x + 0),
@@ -68,8 +71,7 @@ def test_the_rows_of_all_processes_are_the_draw_of_one(name):
         with Draws(B // P, process, P):
             parts.append(draw(rows(process, B // P)))
         assert torch.equal(torch.rand(()), after)  # and the stream goes on as with one
-        base = parts[-1] if parts[-1]._base is None else parts[-1]._base
-        assert base.untyped_storage().nbytes() == base.nbytes  # the others' rows are not kept
+        assert parts[-1].untyped_storage().nbytes() == parts[-1].nbytes  # not the others' rows
     assert torch.equal(torch.cat(parts, dim=1 if name == "randn, samples first" else 0), whole)
 
 
@@ -98,6 +100,8 @@ def test_alike_is_for_what_belongs_to_no_row():
         with Draws(4, process, P):
             with alike():
                 assert torch.equal(torch.rand(4), alone)
+            with Draws(2, 0, P):
+                pass
             torch.manual_seed(1)
             assert torch.equal(torch.rand(4), alone) == (process == 0)
 
@@ -113,6 +117,15 @@ def test_gradients_pass_through_dropout():
     assert torch.equal(part.grad, y.grad[4:8])
 
 
+def test_what_is_counted_is_the_mean_of_the_processes_and_one_at_least(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda x: x.mul_(P))  # all count alike
+    with Draws(4, 0, P):
+        assert counted(torch.tensor(7)).item() == pytest.approx(7)
+        assert counted(torch.tensor(0)).item() == pytest.approx(1 / P)
+
+
 def test_one_process_is_left_alone():
+    with Draws(4, 0, P):
+        pass
     assert gathered(x) is x
     assert [counted(torch.tensor(n)).item() for n in (0, 1, 7)] == [1, 1, 7]
