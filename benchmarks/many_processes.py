@@ -1,18 +1,20 @@
 """Do two processes train as one does, at the same global batch, and how long do they take?
 
-    python benchmarks/many_processes.py --out FILE [--only vae gan] [--steps 60]
+    python benchmarks/many_processes.py --out FILE [--only vae gan] [--steps 60] [--before]
     python benchmarks/many_processes.py --out FILE --memory
 
 Each model is trained twice from the same weights on the same batches: by one process, and by two
 that share each batch (gloo, on the processor, one thread each). What is found is written to the
 file, beside what other models gave before. `many_processes.json` is what `book/many_machines.md`
 tells: the largest difference of two loss curves, and seconds of the machine that it names.
-"before" there is the same difference with noise of each process's own, as it was until 2026-11-27.
+With --before a third run, of two processes of which each draws noise of its own and sees only its
+own rows, gives "before": the same difference without what `genai_utils.training.draws` does.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -25,7 +27,7 @@ import torch
 
 from genai_utils import data
 from genai_utils.printing import say
-from genai_utils.training import TensorBatches, WindowBatches, fit
+from genai_utils.training import TensorBatches, WindowBatches, fit, loop, parallel
 
 HERE = Path(__file__).resolve()
 
@@ -114,9 +116,18 @@ def clip():
 MODELS = (vae, diffusion, flow, gan, maskgit, vq, words, clip, gpt)
 
 
-def work(names: list[str], steps: int, out: Path) -> None:
+def draw_apart() -> None:
+    """From now on this process draws for its own rows only, from a seed of its own."""
+    seed_alike, rank = loop.set_seed, int(os.environ.get("RANK", "0"))
+    loop.set_seed = lambda seed: seed_alike(seed + rank)
+    parallel.Loss.draws = lambda self, batch: contextlib.nullcontext()
+
+
+def work(names: list[str], steps: int, out: Path, before: bool) -> None:
     """One process of a run: train each model, write its loss curve and seconds."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if before:
+        draw_apart()
     found = {}
     for make in MODELS:
         if make.__name__ not in names:
@@ -132,7 +143,7 @@ def work(names: list[str], steps: int, out: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
-def run(processes: int, names: list[str], steps: int, threads: int = 1) -> dict:
+def run(processes: int, names: list[str], steps: int, before: bool = False) -> dict:
     """The curves and seconds of so many processes."""
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
         free.bind(("127.0.0.1", 0))
@@ -140,9 +151,10 @@ def run(processes: int, names: list[str], steps: int, threads: int = 1) -> dict:
         free.close()
         out = Path(folder, "found.json")
         command = [sys.executable, str(HERE), "--work", "--out", str(out), "--steps", str(steps)]
+        command += ["--before"] * before
         started = []
         for rank in range(processes):
-            env = os.environ | {"OMP_NUM_THREADS": str(threads), "ACCELERATE_USE_CPU": "true"}
+            env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
             if processes > 1:
                 env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
                 env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -150,6 +162,12 @@ def run(processes: int, names: list[str], steps: int, threads: int = 1) -> dict:
         if any(process.wait() for process in started):
             raise SystemExit(f"a run of {processes} processes failed")
         return json.loads(out.read_text())
+
+
+def difference(losses: list[float], others: list[float]) -> dict[str, float]:
+    """Of two loss curves: after the last step, and at most."""
+    between = (torch.tensor(losses) - torch.tensor(others)).abs()
+    return {"end": between[-1].item(), "most": between.max().item()}
 
 
 SIZES = {"100 M": (12, 768), "1 B": (24, 1792), "70 B": (86, 8192)}  # L, d
@@ -203,11 +221,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--only", nargs="+", default=[make.__name__ for make in MODELS])
+    parser.add_argument("--before", action="store_true", help="a third run, without our draws")
     parser.add_argument("--memory", action="store_true", help="measure and reckon memory instead")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
-        work(given.only, given.steps, given.out)
+        work(given.only, given.steps, given.out, given.before)
         return
     if given.memory:
         record = json.loads(given.out.read_text(encoding="utf-8"))
@@ -216,15 +235,18 @@ def main() -> None:
         given.out.write_text(json.dumps(record, indent=1) + "\n")
         return
     one, two = (run(processes, given.only, given.steps) for processes in (1, 2))
+    apart = run(2, given.only, given.steps, before=True) if given.before else {}
     record = {"models": {}}
     if given.out.is_file():
         record = json.loads(given.out.read_text(encoding="utf-8"))
     record["torch"] = torch.__version__.split("+")[0]
     for name in one:
-        a, b = torch.tensor(one[name]["loss"]), torch.tensor(two[name]["loss"])
-        row = {"steps": given.steps, "first": a[0].item(), "last": a[-1].item()}
-        row |= {"end": (a - b)[-1].abs().item(), "most": (a - b).abs().max().item()}
+        losses = one[name]["loss"]
+        row = {"steps": given.steps, "first": losses[0], "last": losses[-1]}
+        row |= difference(losses, two[name]["loss"])
         row |= {"seconds": [one[name]["seconds"], two[name]["seconds"]]}
+        if given.before:
+            row["before"] = difference(losses, apart[name]["loss"])
         record["models"][name] = record["models"].get(name, {}) | row
         say(f"{name:10} {row['first']:9.4f} → {row['last']:9.4f}, apart at the end "
             f"{row['end']:.2e}, at most {row['most']:.2e}; "
