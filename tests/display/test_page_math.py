@@ -12,7 +12,8 @@ from selenium.webdriver.common.keys import Keys
 from torch import nn
 
 from genai_utils.display.output import static, stylesheet
-from genai_utils.display.page_gpt import _mulberry32, quantize
+from genai_utils.display.page_bytes import quantize
+from genai_utils.display.page_gpt import _mulberry32
 
 NUMBERS = ("page_random.js", "page_math.js", "page_learn.js")
 DRAWINGS = ("page_canvas.js", "page_ink.js", "page_fields.js")
