@@ -5,7 +5,6 @@ tokens, positions, blocks.i.{norm1, attention.qkv, attention.out, norm2, mlp.0, 
 output is the transposed token embedding. Nothing here imports such a model.
 """
 
-import base64
 import math
 from dataclasses import asdict, dataclass
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genai_utils.display.page_bytes import quantize, rounded_copy
+from genai_utils.display import page_bytes
 
 # of each block; those with a matrix first have a bias too, as the norms have
 LAYERS = ("norm1", "attention.qkv", "attention.out", "norm2", "mlp.0", "mlp.2")
@@ -105,7 +104,7 @@ def quantized_copy(model):
     Raises as :func:`sizes_of`, and ValueError for weights that are not finite.
     """
     sizes_of(model)
-    return rounded_copy(model)
+    return page_bytes.rounded_copy(model)
 
 
 @torch.no_grad()
@@ -225,20 +224,6 @@ class PageGPT:
         return found
 
     def export(self):
-        """The model as JSON: the sizes, and base64 of int8 matrices, then float32 numbers.
-
-        First all matrices, row by row, in the order of the state dict above; then, from the next
-        multiple of four bytes, in the same order, the scales of each matrix and each bias and norm.
-        """
-        bytes_, floats = [], []
-        for name in _expected(self.sizes):
-            weight = self.weights[name]
-            if weight.ndim == 2:
-                whole, scale = quantize(weight)
-                bytes_.append(whole.numpy().tobytes())
-                floats.append(scale)
-            else:
-                floats.append(weight)
-        raw = b"".join(bytes_)
-        raw += bytes(-len(raw) % 4) + torch.cat(floats).numpy().astype("<f4").tobytes()
-        return {**asdict(self.sizes), "weights": base64.b64encode(raw).decode()}
+        """The model as JSON: the sizes, and its weights as `page_bytes.export` writes them down."""
+        weights = page_bytes.export({name: self.weights[name] for name in _expected(self.sizes)})
+        return {**asdict(self.sizes), "weights": weights["bytes"]}

@@ -25,8 +25,8 @@ LEVELS = 50  # times between data and noise at which the page can be
 OPENING = 3  # the digit that is asked for at first
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "denoise.css")
 SCRIPTS = (
-    "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_unet.js",
-    "denoise.js",
+    "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_norm.js",
+    "page_unet.js", "denoise.js",
 )  # fmt: skip
 ALT = (
     "An image of noise into which one can draw, what the network sees behind it, and the images on "

@@ -17,7 +17,8 @@ import torch
 
 from genai_utils import data, evaluation
 from genai_utils.data import shipped
-from genai_utils.display.page_gpt import quantize, quantized_copy
+from genai_utils.display.page_bytes import quantize
+from genai_utils.display.page_gpt import quantized_copy
 from genai_utils.language import lora
 from genai_utils.language.gpt import GPT
 from genai_utils.toys import lora as toy

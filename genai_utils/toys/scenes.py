@@ -29,8 +29,8 @@ EXAMPLES = (
 )  # fmt: skip
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "scenes.css")
 SCRIPTS = (
-    "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js", "page_tower.js",
-    "page_clip.js", "scenes.js",
+    "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js", "page_norm.js",
+    "page_tower.js", "page_clip.js", "scenes.js",
 )  # fmt: skip
 ALT = (
     "A field for a sentence, one to draw in, and a sheet of 400 scenes, of which those are bright "

@@ -1,7 +1,8 @@
 """An independent judge of scenes: what is in a picture, so that it can be held against a sentence.
 
 It is trained on real pictures of all combinations, held-out ones too, and has no part in the model
-that it judges: neither weights nor data nor loss.
+that it judges: neither weights nor pictures nor loss. One thing both know: the handwriting of the
+training's digits. Pictures with test digits tell how far the judge can be trusted.
 
     judge(x)                                     # logits of each attribute, a dict
     agreement(judge, x, table)                   # share of pictures that agree, by attribute

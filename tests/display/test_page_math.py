@@ -12,9 +12,10 @@ from selenium.webdriver.common.keys import Keys
 from torch import nn
 
 from genai_utils.display.output import static, stylesheet
-from genai_utils.display.page_gpt import _mulberry32, quantize
+from genai_utils.display.page_bytes import quantize
+from genai_utils.display.page_gpt import _mulberry32
 
-NUMBERS = ("page_random.js", "page_math.js", "page_learn.js")
+NUMBERS = ("page_random.js", "page_math.js", "page_norm.js", "page_learn.js")
 DRAWINGS = ("page_canvas.js", "page_ink.js", "page_fields.js")
 
 
@@ -107,6 +108,16 @@ def test_softmax_and_layer_norm_of_rows(page):
     weight, bias = torch.randn(7), torch.randn(7)
     norm = "return [...layerNorm(f32(arguments[0]), f32(arguments[1]), f32(arguments[2]), 0.03)]"
     close(js(norm, flat(x), flat(weight), flat(bias)), F.layer_norm(x, (7,), weight, bias, 0.03))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize("size", [3.0, 1e-2])  # so small that what is added to the variance counts
+def test_norms_of_groups_of_channels(page, groups, size):
+    js, x = page(), size * torch.randn(6, 4, 5) + torch.randn(6, 1, 1)
+    weight, bias = torch.randn(6), torch.randn(6)
+    norm = "return [...groupNorm(...[0, 1, 2].map((i) => f32(arguments[i])), arguments[3])]"
+    expected = F.group_norm(x[None], groups, weight, bias)
+    close(js(norm, flat(x), flat(weight), flat(bias), groups), expected, 1e-4)
 
 
 @pytest.mark.parametrize("turn_a", [False, True])

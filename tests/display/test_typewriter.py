@@ -10,7 +10,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from torch import nn
 
-from genai_utils.display.page_gpt import PageGPT, draw, quantize, quantized_copy, window
+from genai_utils.display.page_bytes import quantize
+from genai_utils.display.page_gpt import PageGPT, draw, quantized_copy, window
 from genai_utils.display.typewriter import typewriter_bundle
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.training import WindowBatches, fit

@@ -187,6 +187,46 @@ def test_the_command_makes_weights_that_load_and_goes_on_where_it_stopped(
     assert toy_module.bundle().size <= toy_module.MOST
 
 
+def test_what_is_measured_is_what_was_asked_for(monkeypatch):
+    """With pictures that are their scenes' numbers, a judge that reads them, a code off by 0.1."""
+
+    class Asked:
+        said = []
+
+        def draw(self, said, steps, guidance, generator):
+            assert (steps, guidance) == (toy_module.STEPS, toy_module.GUIDANCE)
+            self.said.append(torch.stack([scenes.parse(text) for text in said]))
+            return written(self.said[-1], generator, "test")
+
+        encode = staticmethod(lambda x: x)
+        decode = staticmethod(lambda z: z + 0.1)
+        coder = property(lambda self: self)
+
+    def written(table, generator, split="train"):
+        assert split == "test"  # no hand of the training
+        x = torch.zeros(len(table), 3, 1, 6)
+        x[:, 0, 0] = table.clamp(min=0)
+        return x
+
+    class Judge:
+        read = staticmethod(lambda x: x[:, 0, 0].round().long())
+
+    monkeypatch.setattr(scenes, "render", written)
+    model = Asked()
+    found = make_text_to_image.measured(model, model, Judge(), 60)
+    exact = ("seen", "unseen", "judge, seen", "judge, unseen", "judge, decoded")
+    assert all(found[name]["all"] == 1 for name in exact)
+    assert found["shuffled"]["pair"] < 0.2 and found["psnr"] == pytest.approx(20, abs=0.01)
+    assert found["seen, short"] == found["unseen, short"] == {"pair": 1}
+    for said, unseen in zip(model.said, (False, False, True, True), strict=True):
+        assert torch.equal(scenes.held_out(said), torch.full((60,), unseen))
+    world = scenes.scene(**toy_module.WORLD)
+    for full, short in (model.said[:2], model.said[2:]):
+        assert (full != scenes.UNSAID).all() and torch.equal(full[:, :2], short[:, :2])
+        assert ((full == world) | (world == scenes.UNSAID)).all()
+        assert (short[:, [scenes.SIZE, scenes.TEXTURE, scenes.PLACE]] == scenes.UNSAID).all()
+
+
 def test_damaged_weights_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(toy_module, "WEIGHTS", tmp_path)
     with pytest.raises(data.DataError, match="python -m genai_utils.toys.make text_to_image"):

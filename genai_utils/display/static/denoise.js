@@ -1,5 +1,5 @@
 // Noise that becomes a digit, step by step: a trained denoiser that runs in the page. It needs
-// page_random.js, page_math.js, page_decoder.js (paint), page_canvas.js and page_unet.js.
+// page_random.js, page_math.js, page_decoder.js (paint), page_canvas.js, page_norm.js and page_unet.js.
 
 function denoise(root, data) {
   const { side, times, bars } = data; // times and bars of the levels: 0 is the data, the last is noise

@@ -1,5 +1,5 @@
-// CLIP of chapter 28 in the page; the names of the weights are PyTorch's. It needs page_math.js
-// and page_tower.js.
+// CLIP of chapter 28 in the page; the names of the weights are PyTorch's. It needs page_math.js,
+// page_norm.js and page_tower.js.
 
 // A vector of length 1, of a vector.
 function unit(x) {
@@ -14,23 +14,6 @@ function clip(weights, { side, heads, end, groups }) {
   const [relu] = activations.relu;
   const both = (name) => [weights[`${name}.weight`], weights[`${name}.bias`]];
   const mapped = (name, x) => unit(matmul(x, weights[`${name}.weight`], 1, x.length, weights[`${name}.weight`].shape[0], { turnB: true }));
-
-  // Each group of channels to mean 0 and variance 1, then scaled and shifted channel by channel.
-  function norm(x, [weight, bias]) {
-    const [places, size] = [x.length / weight.length, x.length / groups];
-    const found = new Float32Array(x.length);
-    for (let first = 0; first < x.length; first += size) {
-      let [mean, variance] = [0, 0];
-      for (let i = first; i < first + size; i++) mean += x[i] / size;
-      for (let i = first; i < first + size; i++) variance += (x[i] - mean) ** 2 / size;
-      const scale = 1 / Math.sqrt(variance + 1e-5);
-      for (let i = first; i < first + size; i++) {
-        const c = Math.floor(i / places);
-        found[i] = (x[i] - mean) * scale * weight[c] + bias[c];
-      }
-    }
-    return found;
-  }
 
   // The largest number of each `side` by `side` places of x (channels, from, from).
   function largest(x, from, side) {
@@ -52,7 +35,7 @@ function clip(weights, { side, heads, end, groups }) {
       const stride = out === channels ? 1 : 2; // as many channels as before: added to what came in
       const to = here / stride;
       const step = { from: [channels, here, here], to: [out, to, to], kernel: [3, 3], stride: [stride, stride], padding: [1, 1] };
-      const found = norm(convolve(h, step, weight, bias), both(`visual.layers.${i}.norm`)).map(relu);
+      const found = groupNorm(convolve(h, step, weight, bias), ...both(`visual.layers.${i}.norm`), groups).map(relu);
       h = stride === 1 ? found.map((v, j) => v + h[j]) : found;
       here = to;
     }

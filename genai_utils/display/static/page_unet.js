@@ -1,5 +1,6 @@
 // The U-Net of chapter 27 for one image, in the page; the names of the weights are PyTorch's. It
-// needs page_math.js. An image or a row of features is (channels, height, width) in one row.
+// needs page_math.js and page_norm.js. An image or a row of features is (channels, height, width) in
+// one row.
 
 // Names and shapes, and all weights in that order -> { name: Float32Array with its shape }.
 function namedWeights(shapes, half) {
@@ -29,23 +30,7 @@ function unet(weights, { side, width, levels, heads, groups }) {
     const step = { from: [channels, from, from], to: [out, to, to], kernel: [kernel, kernel], stride: [stride, stride], padding: [padding, padding] };
     return convolve(x, step, weight, bias);
   }
-  // Each group of channels to mean 0 and variance 1, then scaled and shifted channel by channel.
-  function norm(name, x) {
-    const [weight, bias] = both(name);
-    const [places, size] = [x.length / weight.length, x.length / groups];
-    const found = new Float32Array(x.length);
-    for (let first = 0; first < x.length; first += size) {
-      let [mean, variance] = [0, 0];
-      for (let i = first; i < first + size; i++) mean += x[i] / size;
-      for (let i = first; i < first + size; i++) variance += (x[i] - mean) ** 2 / size;
-      const scale = 1 / Math.sqrt(variance + 1e-5);
-      for (let i = first; i < first + size; i++) {
-        const c = Math.floor(i / places);
-        found[i] = (x[i] - mean) * scale * weight[c] + bias[c];
-      }
-    }
-    return found;
-  }
+  const norm = (name, x) => groupNorm(x, ...both(name), groups);
   function block(name, x, condition) {
     let h = conv(`${name}.conv_in`, norm(`${name}.norm_in`, x).map(silu));
     const told = inLine(`${name}.tell`, condition);

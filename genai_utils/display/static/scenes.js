@@ -1,5 +1,5 @@
 // Four hundred scenes, and which of them fit the reader's sentence or drawing. It needs page_math.js,
-// page_decoder.js, page_canvas.js, page_bytes.js, page_tower.js and page_clip.js.
+// page_decoder.js, page_canvas.js, page_bytes.js, page_norm.js, page_tower.js and page_clip.js.
 function scenesToy(root, data) {
   const { side, words, context, end } = data;
   const model = clip(byteWeights(data.weights), data);
