@@ -40,6 +40,9 @@ def at(**pages):
     return browser
 
 
+ODD = chr(0xD800)  # half of a pair, which no page can hold
+
+
 # --- the server
 
 
@@ -353,6 +356,7 @@ def test_find_goes_on_from_where_it_is_and_around():
         ("open", "no such action"), ("open 0", "no such link"), ("open 9", "no such link"),
         ("open [-1]", "no such link"), ("open http://elsewhere.invalid", "no such link"),
         ("open ²", "no such link"), ("open " + "9" * 5000, "no such link"),
+        ("open 00001", "no such link"), ("open 01", "no such link"), ("open [[1]]", "no such link"),
         ("open 3", "no such page"),
         ("open 2", "leads off this host"), ("quote x y q", "stands not on this page"),
         ("quote x y", "stands not on this page"), ("answer x", "stands in no quotation"),
@@ -366,6 +370,14 @@ def test_what_is_refused_and_why(action, reason):
     assert browser.act(action) == "refused" and browser.log[-1].refused == reason
     assert browser.page.text.startswith("x y z") and not browser.over  # nothing has changed
     assert browser.act("quote x y z") == "quoted" and browser.act("answer y") == ""
+
+
+def test_a_page_that_cannot_be_read_is_refused():
+    browser = at(a='<p>x y z</p><a href="/b">b</a>', b="<p>u v w</p><![x y]>")
+    browser.act("open 1")  # some versions of Python's parser read it
+    refused = browser.log[-1].refused
+    assert refused in ("the page cannot be read", "")
+    assert browser.act("find x y z") == ("x y z" if refused else "nothing")  # still open, or left
 
 
 def test_a_lure_is_shown_as_such_and_never_followed(web):
@@ -427,6 +439,14 @@ def test_steps_and_seconds_are_bounded():
             Browser(Direct(Pages()), **bad)
     with pytest.raises(TypeError, match="action"):
         Browser(Direct(Pages())).act(7)
+
+
+def test_a_sign_that_cannot_be_sent_is_an_action_as_well(web):
+    with serve(web) as server, Connection(server) as fetch:
+        for browser in (Browser(fetch), Browser(Direct(web))):
+            assert browser.act(f"search {ODD} ada") == Browser(fetch).act("search ada")
+            assert browser.act(f"find {ODD}") == "nothing"
+            assert browser.act(f"quote a b {ODD}") == browser.act(f"answer {ODD}") == "refused"
 
 
 def test_actions_are_those_of_the_list():
