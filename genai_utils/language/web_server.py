@@ -5,13 +5,15 @@
 
 The server listens on 127.0.0.1 alone, at a free port, and is closed at the end of the block. It
 answers GET with what `page(address)` of its web gives, and knows no file. The connection talks to
-that server and to nobody else: it follows no redirection, waits at most some seconds for an answer,
-and reads at most so many bytes of it.
+that server and to nobody else: it follows no redirection, waits at most some seconds for the whole
+of an answer, and reads at most so many bytes of it.
 
 Source: Nakano et al. 2021; lecture item A64.
 """
 
+import contextlib
 import http.client
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,7 @@ from genai_utils.inputs import kind_of, number, refusal, whole
 
 HOST = "127.0.0.1"
 BYTES, SECONDS = 20_000, 2.0  # of a page, and to wait for it
+HEAD = 20_000  # bytes that may come beside those of a page: its headers, what is read ahead
 
 
 class Refused(Exception):
@@ -61,6 +64,8 @@ def address_here(link, page):
 class serve:
     """A context manager: a web on 127.0.0.1 while the block lasts. server.url, server.served.
 
+    At the end of the block connections that are still open are closed, and nobody is answered.
+
     web: anything with page(address) -> HTML or None, such as `web_world.Web`; it may be exchanged
     while it is served (`server.web = other`). served: how many requests were answered.
     Raises TypeError for a web without pages.
@@ -76,8 +81,7 @@ class serve:
         class Handler(_Handler):
             owner = self
 
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        self._server.daemon_threads, self._server.block_on_close = True, False
+        self._server = _Server((HOST, 0), Handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )
@@ -98,9 +102,37 @@ class serve:
         return f"http://{HOST}:{self._server.server_port}"
 
 
+class _Server(ThreadingHTTPServer):
+    """Knows its open connections, each of which has a thread, and ends them with itself."""
+
+    daemon_threads, block_on_close = True, False
+
+    def __init__(self, *arguments):
+        self.connections = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self):
+        super().server_close()
+        for request in list(self.connections):
+            with contextlib.suppress(OSError):  # it has ended by itself
+                request.shutdown(socket.SHUT_RDWR)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # one connection for many pages
     disable_nagle_algorithm, wbufsize = True, -1  # head and body leave together
+
+    def handle(self):
+        with contextlib.suppress(ConnectionError):  # who asked has gone
+            super().handle()
 
     def do_GET(self):
         html = self.owner.web.page(self.path)
@@ -116,12 +148,35 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Socket(socket.socket):
+    """Gives what comes before the time `ends`, and `bytes` of it, however it trickles in."""
+
+    def recv_into(self, *arguments):
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(left)
+        got = super().recv_into(*arguments)
+        self.bytes -= got
+        if self.bytes < 0:
+            raise Refused("the answer is too long")
+        return got
+
+
+class _Http(http.client.HTTPConnection):
+    def connect(self):
+        super().connect()
+        self.sock = _Socket(fileno=self.sock.detach())
+        self.sock.settimeout(self.timeout)
+
+
 class Connection:
     """fetch(address) -> HTML, from one server on the loopback address: `Connection(server)`.
 
-    server: a `serve`, or its url. bytes: the most that a page may have; seconds: the longest wait.
-    base: the url. Raises `Refused` for a page that does not exist, is too large, comes too late,
-    sends the reader on or is no HTML; ValueError for a url off the loopback address.
+    server: a `serve`, or its url. bytes: the most that a page may have; seconds: the longest wait,
+    from the request to the last byte. base: the url. Raises `Refused` for a page that does not
+    exist, is too large, comes too late, sends the reader on or is no HTML; ValueError for a url
+    off the loopback address.
     """
 
     def __init__(self, server, bytes=BYTES, seconds=SECONDS):
@@ -131,10 +186,14 @@ class Connection:
             raise refusal("server", f"http://{HOST}:PORT", repr(self.base), "use serve(web)")
         self.bytes = whole(bytes, "bytes")
         self.seconds = number(seconds, "seconds", above=0)
-        self._http = http.client.HTTPConnection(HOST, parts.port, timeout=self.seconds)
+        self._http = _Http(HOST, parts.port, timeout=self.seconds)
 
     def __call__(self, address):
         try:
+            if self._http.sock is None:
+                self._http.connect()
+            self._http.sock.ends = time.monotonic() + self.seconds
+            self._http.sock.bytes = self.bytes + HEAD
             self._http.request("GET", address)
             answer = self._http.getresponse()
             body = self._body(answer)
@@ -154,14 +213,12 @@ class Connection:
         return body.decode("utf-8", "replace")
 
     def _body(self, answer):
-        """All bytes of an answer, as long as they are few and come soon: a page may trickle."""
-        body, ends = b"", time.monotonic() + self.seconds
+        """All bytes of an answer, as long as they are few."""
+        body = b""
         while part := answer.read1(self.bytes + 1 - len(body)):
             body += part
             if len(body) > self.bytes:
                 raise Refused(f"the page has more than {self.bytes:,} bytes")
-            if time.monotonic() > ends:
-                raise TimeoutError
         answer.close()  # all is read: the connection serves for the next page
         return body
 

@@ -16,7 +16,7 @@ Source: after Nakano et al. 2021 (WebGPT) and Greshake et al. 2023; lecture item
 import random
 from html import escape
 from typing import NamedTuple
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from genai_utils.inputs import number, one_of, refusal, whole
 from genai_utils.training.batches import derive_seed
@@ -110,15 +110,15 @@ class Web:
 
     def page(self, address):
         """The HTML at an address such as "/ravi" or "/search?q=ravi"; None where there is none."""
-        parts = urlsplit(address)
-        if parts.path == "/search":
-            asked = " ".join(parse_qs(parts.query).get("q", []))
+        path, _, query = address.partition("?")
+        if path == "/search":
+            asked = " ".join(parse_qs(query).get("q", []))
             links = "".join(f"<li>{_link('/' + name, name)}</li>" for name in self.search(asked))
             return _html("results", f"<ol>{links}</ol>" if links else "<p>nothing</p>")
-        name = parts.path.removeprefix("/").removesuffix("/new")
+        name = path.removeprefix("/").removesuffix("/new")
         if name not in self.names:
             return None
-        if name in self.moved and not parts.path.endswith("/new"):
+        if name in self.moved and not path.endswith("/new"):
             return _html(name, f"<p>moved , open {_link(f'/{name}/new', name)}</p>")
         body = "".join(
             f"<h2>{heading}</h2>\n<p>{self._marked(name, heading)}</p>\n"

@@ -40,6 +40,9 @@ def at(**pages):
     return browser
 
 
+ODD = chr(0xD800)  # half of a pair, which no page can hold
+
+
 # --- the server
 
 
@@ -56,6 +59,20 @@ def test_it_listens_on_the_loopback_address_only_and_is_closed_afterwards(web):
         pass
     with pytest.raises(RuntimeError, match="closed"):
         server.url  # noqa: B018
+
+
+def test_a_connection_that_is_still_open_ends_with_the_server(web, capfd):
+    before = threading.active_count()
+    with serve(web) as server:
+        fetch = Connection(server)
+        assert fetch("/ada") and fetch("/boris")
+        assert threading.active_count() == before + 2  # one listens, one serves both pages
+    with pytest.raises(Refused, match="does not answer"):
+        fetch("/ada")
+    ends = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert threading.active_count() == before and capfd.readouterr().err == ""
 
 
 def test_two_webs_are_served_side_by_side(web):
@@ -97,7 +114,7 @@ def test_a_page_too_large_and_an_answer_too_late_are_refused():
 
 
 @contextlib.contextmanager
-def answering(write):
+def answering(write, seconds=0.3):
     """A server whose every answer is what write(handler) writes; gives a connection to it."""
 
     class Handler(web_server._Handler):
@@ -108,11 +125,10 @@ def answering(write):
             with contextlib.suppress(OSError):
                 write(self)
 
-    server = web_server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.block_on_close = True, False
+    server = web_server._Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        with Connection(f"http://127.0.0.1:{server.server_port}", seconds=0.3) as fetch:
+        with Connection(f"http://127.0.0.1:{server.server_port}", seconds=seconds) as fetch:
             yield fetch
     finally:
         server.shutdown(), server.server_close()
@@ -144,6 +160,42 @@ def test_a_page_that_trickles_is_refused():
 
     with answering(trickling) as fetch, pytest.raises(Refused, match="within 0.3 seconds"):
         fetch("/")
+
+
+def test_the_seconds_are_those_of_the_whole_answer():
+    def late(handler):
+        for part in (HEAD, b"x", b"y"):
+            handler.wfile.write(part)
+            time.sleep(0.8)
+
+    with answering(late, seconds=1.0) as fetch:
+        began = time.monotonic()
+        with pytest.raises(Refused, match="within 1 seconds"):
+            fetch("/")
+        assert time.monotonic() - began < 1.5  # and not a second for each part
+
+
+def test_headers_that_trickle_or_never_end_are_refused():
+    def trickling(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(100):
+            handler.wfile.write(b"a: b\r\n")
+            time.sleep(0.05)
+
+    def much(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(90):
+            handler.wfile.write(b"a: " + b"x" * 60_000 + b"\r\n")
+
+    def go_on(handler):
+        for _ in range(100_000):
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    for write, says in ((trickling, "within 0.3 seconds"), (much, "too long"), (go_on, "too long")):
+        began = time.monotonic()
+        with answering(write) as fetch, pytest.raises(Refused, match=says):
+            fetch("/")
+        assert time.monotonic() - began < 3
 
 
 def test_what_is_no_page_of_html_is_refused():
@@ -304,6 +356,7 @@ def test_find_goes_on_from_where_it_is_and_around():
         ("open", "no such action"), ("open 0", "no such link"), ("open 9", "no such link"),
         ("open [-1]", "no such link"), ("open http://elsewhere.invalid", "no such link"),
         ("open ²", "no such link"), ("open " + "9" * 5000, "no such link"),
+        ("open 00001", "no such link"), ("open 01", "no such link"), ("open [[1]]", "no such link"),
         ("open 3", "no such page"),
         ("open 2", "leads off this host"), ("quote x y q", "stands not on this page"),
         ("quote x y", "stands not on this page"), ("answer x", "stands in no quotation"),
@@ -317,6 +370,14 @@ def test_what_is_refused_and_why(action, reason):
     assert browser.act(action) == "refused" and browser.log[-1].refused == reason
     assert browser.page.text.startswith("x y z") and not browser.over  # nothing has changed
     assert browser.act("quote x y z") == "quoted" and browser.act("answer y") == ""
+
+
+def test_a_page_that_cannot_be_read_is_refused():
+    browser = at(a='<p>x y z</p><a href="/b">b</a>', b="<p>u v w</p><![x y]>")
+    browser.act("open 1")  # some versions of Python's parser read it
+    refused = browser.log[-1].refused
+    assert refused in ("the page cannot be read", "")
+    assert browser.act("find x y z") == ("x y z" if refused else "nothing")  # still open, or left
 
 
 def test_a_lure_is_shown_as_such_and_never_followed(web):
@@ -378,6 +439,14 @@ def test_steps_and_seconds_are_bounded():
             Browser(Direct(Pages()), **bad)
     with pytest.raises(TypeError, match="action"):
         Browser(Direct(Pages())).act(7)
+
+
+def test_a_sign_that_cannot_be_sent_is_an_action_as_well(web):
+    with serve(web) as server, Connection(server) as fetch:
+        for browser in (Browser(fetch), Browser(Direct(web))):
+            assert browser.act(f"search {ODD} ada") == Browser(fetch).act("search ada")
+            assert browser.act(f"find {ODD}") == "nothing"
+            assert browser.act(f"quote a b {ODD}") == browser.act(f"answer {ODD}") == "refused"
 
 
 def test_actions_are_those_of_the_list():

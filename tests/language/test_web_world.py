@@ -86,8 +86,10 @@ def test_the_seed_makes_the_web():
 
 def test_what_is_none():
     web = Web(8)
-    for address in ("/nobody", "/", "", "/ada/old", "/ada/new/new", "//ada", "/../ada"):
+    for address in ("/nobody", "/", "", "/ada/old", "/ada/new/new", "//ada", "/../ada", "//[",
+                    "http://127.0.0.1:80/ada", "/ada#a"):  # fmt: skip
         assert web.page(address) is None, address
+    assert web.page("/ada?a=1") == web.page("/ada") is not None
     assert "&lt;b&gt;" not in web.page("/search?q=<b>")  # the words of a search come back nowhere
 
 

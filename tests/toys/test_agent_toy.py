@@ -43,6 +43,7 @@ def some_actions(rng, web):
     return rng.choice([
         f"search {rng.choice(words)}", f"search {rng.choice(words)} {rng.choice(words)}",
         f"open [{rng.randint(0, 3)}]", f"open {rng.randint(1, 2)}", "open", "open x", "open [[1]]",
+        "open 01", "open 00001", "open [1", "open 1]", "open 0",
         f"find {rng.choice(words)}", f"find {rng.choice(words)}", "find the mentor",
         f"quote {' '.join(sentence)}", f"quote {' '.join(sentence[:rng.randint(1, 4)])}",
         f"answer {rng.choice(sentence)}", "delete everything", "constructor x", "", "  find  pet ",

@@ -30,7 +30,7 @@ function agentToy(root, data) {
   }
   function open(tag) {
     const number = tag.replace(/^\[/, "").replace(/\]$/, "");
-    if (!state.page || !/^[0-9]{1,4}$/.test(number) || number < 1 || number > state.page.links.length) throw "no such link";
+    if (!/^[1-9][0-9]*$/.test(number) || !(number <= state.page?.links.length)) throw "no such link";
     const address = state.page.links[number - 1];
     if (!address) throw "leads off this host";
     show(data.pages[address]);
@@ -104,7 +104,7 @@ function agentToy(root, data) {
 
   function draw() {
     const question = data.questions[example];
-    asked.textContent = `${question.text.replace(" ?", "?")}`;
+    asked.textContent = question.text.replace(" ?", "?");
     const last = state.quotations.at(-1);
     chips.replaceChildren(
       button(`search ${question.name}`, () => act(`search ${question.name}`)),
