@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 import safetensors.torch
 import torch
@@ -28,6 +29,7 @@ from genai_utils.training.describe import describe, fingerprint
 from .budgets import LEVELS, Trainer, grey_levels, keep, weights_of
 from .entrants import ENTRANTS
 
+HERE = __name__.rpartition(".")[0] + "."
 LEAST = 8  # images, so that the judge can take halves of them
 
 
@@ -51,13 +53,43 @@ class Row:
 
 
 def key_of(entrant, images, budget, seed, n, rate):
-    """A digest of all that shapes a row: the entrant with its code, the data, the budget, n, …"""
+    """A digest of all that shapes a row: the entrant with its code, the data, the budget, n, …
+
+    Another version of Python may give another key, since it compiles functions otherwise.
+    """
     said = describe({"entrant": entrant, "budget": budget, "seed": seed, "n": n, "rate": rate})
-    code = sorted({f.__module__ for f in (entrant.build, entrant.train, entrant.sample)})
-    files = [sys.modules[name].__file__ for name in code if name.startswith("genai_utils.")]
-    content = [Path(file).read_text(encoding="utf-8") for file in files]
-    text = json.dumps([said, fingerprint(images), content], sort_keys=True)
+    text = json.dumps([said, fingerprint(images), _code_of(entrant, images.shape[-1])],
+                      sort_keys=True)  # fmt: skip
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _code_of(entrant, size):
+    """What its functions, its model's classes, the trainer and `Row` are written in: their files.
+
+    And those of `genai_utils.vision` whose names these take; what they take from elsewhere, such as
+    `inputs`, is not looked at. Classes of no file, as a notebook's, are known by their methods.
+    """
+    with torch.random.fork_rng():
+        model = entrant.build(size, entrant.width)
+    kinds = {kind for part in model.modules() for kind in type(part).__mro__} | {Trainer, Row}
+    kinds = {
+        kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")
+    }
+    names, new = set(), {kind.__module__ for kind in kinds}
+    while new:
+        names |= new
+        ours = [vars(sys.modules[name]).values() for name in new if name.startswith(HERE)]
+        taken = {str(getattr(value, "__module__", "")) for values in ours for value in values}
+        new = {name for name in taken if name.startswith(HERE)} - names
+    functions = (entrant.build, entrant.train, entrant.sample)
+    names |= {f.__module__ for f in functions if f.__module__.startswith("genai_utils.")}
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in names}
+    code = {name: Path(file).read_text(encoding="utf-8") for name, file in files.items() if file}
+    for kind in kinds:
+        if kind.__module__ not in code:
+            methods = {k: v for k, v in vars(kind).items() if isinstance(v, FunctionType)}
+            code[kind.__qualname__] = describe(methods, f"the class {kind.__qualname__}")
+    return code
 
 
 def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate=1.0):

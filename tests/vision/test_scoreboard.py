@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -296,6 +298,49 @@ def test_a_row_is_the_same_again_and_is_read_from_its_folder(digits, card, tmp_p
     }  # fmt: skip
     model = scoreboard.trained(first, {"blob": BLOB})
     assert isinstance(model, Blob) and not model.training
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "changes"),
+    [("VAE", "vae.py", True), ("VAE", "autoencoder.py", True), ("VAE", "glow.py", False),
+     ("MaskGIT", "vq.py", True), ("MaskGIT", "maskgit.py", True), ("PCA", "entrants.py", True),
+     ("PixelCNN", "pixel_models.py", True), ("flow matching", "budgets.py", True)],
+)  # fmt: skip
+def test_a_row_of_other_code_is_another_row(name, file, changes, digits, monkeypatch):
+    given = ENTRANTS[name], digits[0][:10], FEW, 0, 16, 1.0
+    state, before, read = torch.get_rng_state(), scoreboard.key_of(*given), Path.read_text
+    assert scoreboard.key_of(*given) == before and torch.equal(state, torch.get_rng_state())
+
+    def edited(path, **options):
+        return read(path, **options) + "# another line" * (path.name == file)
+
+    monkeypatch.setattr(Path, "read_text", edited)
+    assert (scoreboard.key_of(*given) != before) == changes
+
+
+def test_a_class_of_a_notebook_is_known_by_its_methods(digits, monkeypatch):
+    cells = types.ModuleType("cells")  # a module of no file
+    monkeypatch.setitem(sys.modules, "cells", cells)
+    cells.Blob, keys = Blob, []
+    for noise in (0.1, 0.1, 0.2):
+        exec(
+            "class Mine(Blob):\n"
+            "    def sample(self, n, y=None, generator=None):\n"
+            f"        return super().sample(n, y, generator) * {noise}\n",
+            vars(cells),
+        )
+        mine = Entrant("mine", cells.Mine)
+        keys.append(scoreboard.key_of(mine, digits[0][:10], FEW, 0, 16, 1.0))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_all_that_shapes_a_row_is_in_its_key(digits):
+    given = {"entrant": BLOB, "images": digits[0][:10], "budget": FEW, "seed": 0, "n": 16,
+             "rate": 1.0}  # fmt: skip
+    others = {"entrant": Entrant("blob", Blob, width=3), "images": digits[0][1:11],
+              "budget": Budget(steps=2, weights=100), "seed": 1, "n": 17, "rate": 3.0}  # fmt: skip
+    keys = [scoreboard.key_of(**{**given, name: other}) for name, other in others.items()]
+    assert len({scoreboard.key_of(**given), *keys}) == 7
 
 
 class Mortal(Blob):
