@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 
 from genai_utils import inputs
-from genai_utils.training import load_model, save_model
+from genai_utils.training import TrainingError, load_model, save_model
 from genai_utils.training.batches import derive_seed
 from genai_utils.training.checkpoint import kept_random_state
 from genai_utils.training.describe import describe, fingerprint
@@ -100,7 +100,8 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
     killed goes on. None: nothing is kept. rate: multiplies the learning rates.
 
     Raises ValueError for a name that is none, n below 8, and samples of another shape, outside
-    [0, 1] or not finite: the message names the entrant.
+    [0, 1] or not finite; TypeError for a training that returns no model; TrainingError for a loss
+    that is not finite. The message names the entrant.
     """
     if isinstance(entrant, str):
         entrant = ENTRANTS[inputs.one_of(entrant, "entrant", ENTRANTS)]
@@ -118,7 +119,7 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
     with kept_random_state():
         torch.manual_seed(derive_seed(seed, "weights"))
         model = entrant.build(size, width)
-        model = entrant.train(model, trainer).eval()
+        model = _fitted(entrant, model, trainer).eval()
         torch.manual_seed(derive_seed(seed, "samples"))
         generator = torch.Generator().manual_seed(derive_seed(seed, "draws"))
         entrant.sample(model, LEAST, generator)  # what is slow at first only is not counted
@@ -136,6 +137,18 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
     if own is not None:
         _write(own, row, model)
     return row
+
+
+def _fitted(entrant, model, trainer):
+    """The model that the entrant's `train` returns, or an error that names the entrant."""
+    try:
+        model = entrant.train(model, trainer)
+    except TrainingError as error:
+        raise TrainingError(f"{entrant.name!r}, seed {trainer.seed}: {error}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise inputs.refusal(f"train of {entrant.name!r}", "the trained model to come back",
+                             inputs.kind_of(model), kind=TypeError)  # fmt: skip
+    return model
 
 
 def _checked(x, entrant, n, shape):
@@ -177,7 +190,7 @@ def score(row, card):
     """The measures of a row, a dict of numbers by name, by a `Scorecard`; kept beside the row."""
     kept = None
     if row.folder:
-        by = fingerprint(card.test) + f"{card.judge} {card.n} {card.seed}"
+        by = f"{fingerprint(card.train)} {fingerprint(card.test)} {card.judge} {card.n} {card.seed}"
         by = hashlib.blake2b(by.encode(), digest_size=6).hexdigest()
         kept = Path(row.folder) / f"scores-{by}.json"
         if kept.exists():

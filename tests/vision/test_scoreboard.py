@@ -14,7 +14,8 @@ from torch.distributions import Categorical
 
 from genai_utils import data
 from genai_utils.evaluation import Scorecard
-from genai_utils.training import fit
+from genai_utils.training import TrainingError, fit
+from genai_utils.training.checkpoint import CheckpointError
 from genai_utils.vision import budgets, entrants, scoreboard
 from genai_utils.vision.budgets import Budget, Entrant, Trainer
 from genai_utils.vision.grey_pixels import GreyPixelCNN, levels_log_prob
@@ -189,6 +190,9 @@ def test_shares_of_a_budget_add_up(digits):
     for share in (0.5, 0.3, 0.2):
         trainer.fit(Blob(8), share)
     assert trainer.steps == 10
+    with pytest.raises(ValueError, match="share: expected .* at most what is left, 0, got 0.1"):
+        trainer.fit(Blob(8), 0.1)
+    assert trainer.steps == 10
 
 
 def test_the_rate_multiplies(digits):
@@ -303,7 +307,7 @@ def test_a_row_is_the_same_again_and_is_read_from_its_folder(digits, card, tmp_p
 @pytest.mark.parametrize(
     ("name", "file", "changes"),
     [("VAE", "vae.py", True), ("VAE", "autoencoder.py", True), ("VAE", "glow.py", False),
-     ("MaskGIT", "vq.py", True), ("MaskGIT", "maskgit.py", True), ("PCA", "entrants.py", True),
+     ("MaskGIT", "vq.py", True), ("MaskGIT", "maskgit.py", True), ("VAE", "entrants.py", True),
      ("PixelCNN", "pixel_models.py", True), ("flow matching", "budgets.py", True)],
 )  # fmt: skip
 def test_a_row_of_other_code_is_another_row(name, file, changes, digits, monkeypatch):
@@ -389,6 +393,37 @@ def test_bad_samples_are_refused_by_name(sample, message, digits, tmp_path):
     with pytest.raises((ValueError, TypeError), match=message):
         play(Entrant("bad", Blob, sample=sample), digits[0], FEW, n=16, folder=tmp_path)
     assert not list(tmp_path.glob("*/row.json"))
+
+
+def test_an_entrant_that_returns_no_model_or_learns_nan_is_named(digits, tmp_path):
+    with pytest.raises(TypeError, match="train of 'bad': expected the trained model .* got None"):
+        play(Entrant("bad", Blob, lambda model, trainer: None), digits[0], FEW, n=16)
+
+    class Lost(Blob):
+        def loss(self, x):
+            return super().loss(x) * math.nan
+
+    with pytest.raises(TrainingError, match="'lost', seed 2: .*loss is nan at step 0"):
+        play(Entrant("lost", Lost), digits[0], FEW, seed=2, n=16, folder=tmp_path)
+    assert not list(tmp_path.glob("*/row.json"))
+
+
+def test_another_model_than_was_built_is_played_but_not_read_back_as_that(digits, tmp_path):
+    wide = Entrant("wide", Blob, lambda model, trainer: trainer.fit(Blob(8, 5)))
+    row = play(wide, digits[0], FEW, n=16, folder=tmp_path)
+    assert row.weights == 5 * 64 and row.width == wide.width
+    with pytest.raises(CheckpointError, match="another model"):
+        scoreboard.trained(row, {"wide": wide})
+
+
+def test_scores_of_another_card_are_kept_beside(digits, card, tmp_path):
+    row = play(BLOB, digits[0], FEW, n=16, folder=tmp_path)
+    cards = [card, Scorecard(digits, "digits", n=16), Scorecard(digits, "digits", n=32, seed=1),
+             Scorecard((row.images, digits[1]), "digits", n=32),
+             Scorecard((digits[0], digits[1][:300]), "digits", n=32)]  # fmt: skip
+    found = [scoreboard.score(row, one) for one in cards]
+    assert len(scores_of(row)) == len(cards)
+    assert found[3]["copies"] == 1 != found[0]["copies"]  # that card searched these very images
 
 
 def test_bad_input_is_refused(digits, card):
