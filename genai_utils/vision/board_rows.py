@@ -15,12 +15,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 import safetensors.torch
 import torch
 
 from genai_utils import inputs
-from genai_utils.training import load_model, save_model
+from genai_utils.training import TrainingError, load_model, save_model
 from genai_utils.training.batches import derive_seed
 from genai_utils.training.checkpoint import kept_random_state
 from genai_utils.training.describe import describe, fingerprint
@@ -28,6 +29,7 @@ from genai_utils.training.describe import describe, fingerprint
 from .budgets import LEVELS, Trainer, grey_levels, keep, weights_of
 from .entrants import ENTRANTS
 
+HERE = __name__.rpartition(".")[0] + "."
 LEAST = 8  # images, so that the judge can take halves of them
 
 
@@ -51,13 +53,43 @@ class Row:
 
 
 def key_of(entrant, images, budget, seed, n, rate):
-    """A digest of all that shapes a row: the entrant with its code, the data, the budget, n, …"""
+    """A digest of all that shapes a row: the entrant with its code, the data, the budget, n, …
+
+    Another version of Python may give another key, since it compiles functions otherwise.
+    """
     said = describe({"entrant": entrant, "budget": budget, "seed": seed, "n": n, "rate": rate})
-    code = sorted({f.__module__ for f in (entrant.build, entrant.train, entrant.sample)})
-    files = [sys.modules[name].__file__ for name in code if name.startswith("genai_utils.")]
-    content = [Path(file).read_text(encoding="utf-8") for file in files]
-    text = json.dumps([said, fingerprint(images), content], sort_keys=True)
+    text = json.dumps([said, fingerprint(images), _code_of(entrant, images.shape[-1])],
+                      sort_keys=True)  # fmt: skip
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _code_of(entrant, size):
+    """What its functions, its model's classes, the trainer and `Row` are written in: their files.
+
+    And those of `genai_utils.vision` whose names these take; what they take from elsewhere, such as
+    `inputs`, is not looked at. Classes of no file, as a notebook's, are known by their methods.
+    """
+    with torch.random.fork_rng():
+        model = entrant.build(size, entrant.width)
+    kinds = {kind for part in model.modules() for kind in type(part).__mro__} | {Trainer, Row}
+    kinds = {
+        kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")
+    }
+    names, new = set(), {kind.__module__ for kind in kinds}
+    while new:
+        names |= new
+        ours = [vars(sys.modules[name]).values() for name in new if name.startswith(HERE)]
+        taken = {str(getattr(value, "__module__", "")) for values in ours for value in values}
+        new = {name for name in taken if name.startswith(HERE)} - names
+    functions = (entrant.build, entrant.train, entrant.sample)
+    names |= {f.__module__ for f in functions if f.__module__.startswith("genai_utils.")}
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in names}
+    code = {name: Path(file).read_text(encoding="utf-8") for name, file in files.items() if file}
+    for kind in kinds:
+        if kind.__module__ not in code:
+            methods = {k: v for k, v in vars(kind).items() if isinstance(v, FunctionType)}
+            code[kind.__qualname__] = describe(methods, f"the class {kind.__qualname__}")
+    return code
 
 
 def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate=1.0):
@@ -68,7 +100,8 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
     killed goes on. None: nothing is kept. rate: multiplies the learning rates.
 
     Raises ValueError for a name that is none, n below 8, and samples of another shape, outside
-    [0, 1] or not finite: the message names the entrant.
+    [0, 1] or not finite; TypeError for a training that returns no model; TrainingError for a loss
+    that is not finite. The message names the entrant.
     """
     if isinstance(entrant, str):
         entrant = ENTRANTS[inputs.one_of(entrant, "entrant", ENTRANTS)]
@@ -86,7 +119,7 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
     with kept_random_state():
         torch.manual_seed(derive_seed(seed, "weights"))
         model = entrant.build(size, width)
-        model = entrant.train(model, trainer).eval()
+        model = _fitted(entrant, model, trainer).eval()
         torch.manual_seed(derive_seed(seed, "samples"))
         generator = torch.Generator().manual_seed(derive_seed(seed, "draws"))
         entrant.sample(model, LEAST, generator)  # what is slow at first only is not counted
@@ -104,6 +137,18 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
     if own is not None:
         _write(own, row, model)
     return row
+
+
+def _fitted(entrant, model, trainer):
+    """The model that the entrant's `train` returns, or an error that names the entrant."""
+    try:
+        model = entrant.train(model, trainer)
+    except TrainingError as error:
+        raise TrainingError(f"{entrant.name!r}, seed {trainer.seed}: {error}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise inputs.refusal(f"train of {entrant.name!r}", "the trained model to come back",
+                             inputs.kind_of(model), kind=TypeError)  # fmt: skip
+    return model
 
 
 def _checked(x, entrant, n, shape):
@@ -145,7 +190,7 @@ def score(row, card):
     """The measures of a row, a dict of numbers by name, by a `Scorecard`; kept beside the row."""
     kept = None
     if row.folder:
-        by = fingerprint(card.test) + f"{card.judge} {card.n} {card.seed}"
+        by = f"{fingerprint(card.train)} {fingerprint(card.test)} {card.judge} {card.n} {card.seed}"
         by = hashlib.blake2b(by.encode(), digest_size=6).hexdigest()
         kept = Path(row.folder) / f"scores-{by}.json"
         if kept.exists():

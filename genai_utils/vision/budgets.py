@@ -182,7 +182,7 @@ class Trainer:
         self.steps, self.seconds, self.planned = 0, 0.0, []
         if self.folder is not None and (self.folder / "plan.json").exists():
             self.planned = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
-        self.stages = 0
+        self.stages, self.left = 0, 1.0
 
     def fit(self, model, share=1.0, lr=1e-3, optimizer=None, average=True, **options):
         """Train `model` for a share of the budget; returns it, with averaged weights.
@@ -190,8 +190,13 @@ class Trainer:
         optimizer: a function (model, lr) -> a torch optimiser; None: Adam. average: False for the
         weights as they are. options: further ones of `training.fit`. The rate rises over the first
         twentieth of the steps and falls to 0 along a cosine.
+        Raises ValueError for more than is left of the budget.
         """
-        share = inputs.number(share, "share", above=0, most=1)
+        share = inputs.number(share, "share", above=0)
+        if share > self.left + 1e-9:  # a sum of shares is rounded
+            most = f"a number above 0 and at most what is left, {self.left:.3g}"
+            raise inputs.refusal("share", most, f"{share:g}")
+        self.left = max(0.0, self.left - share)
         model, lr = model.to(self.device), lr * self.rate
         batches = TensorBatches(
             self.images, batch_size=min(BATCH, len(self.images)), seed=self.seed, device=self.device

@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from torch.distributions import Categorical
 
 from genai_utils import data
 from genai_utils.evaluation import Scorecard
-from genai_utils.training import fit
+from genai_utils.training import TrainingError, fit
+from genai_utils.training.checkpoint import CheckpointError
 from genai_utils.vision import budgets, entrants, scoreboard
 from genai_utils.vision.budgets import Budget, Entrant, Trainer
 from genai_utils.vision.grey_pixels import GreyPixelCNN, levels_log_prob
@@ -187,6 +190,9 @@ def test_shares_of_a_budget_add_up(digits):
     for share in (0.5, 0.3, 0.2):
         trainer.fit(Blob(8), share)
     assert trainer.steps == 10
+    with pytest.raises(ValueError, match="share: expected .* at most what is left, 0, got 0.1"):
+        trainer.fit(Blob(8), 0.1)
+    assert trainer.steps == 10
 
 
 def test_the_rate_multiplies(digits):
@@ -219,10 +225,31 @@ def test_grey_digits_leave_some_aside_and_have_eight_levels():
 def test_a_fitted_normal_has_the_moments_of_the_data():
     g = torch.Generator().manual_seed(0)
     z = torch.randn(400, 5, generator=g) @ torch.randn(5, 5, generator=g) + 3
-    m, root = entrants.fitted_normal(z)
+    m, root = entrants.fitted_normal(z, 5)
     torch.testing.assert_close(m, z.mean(0))
     torch.testing.assert_close(root @ root.T, torch.cov(z.T), rtol=1e-4, atol=1e-4)
     assert (root.norm(dim=0).diff() <= 1e-5).all()  # largest first
+    torch.testing.assert_close(entrants.fitted_normal(z, 2)[1].abs(), root[:, :2].abs())
+
+
+def test_normal_pixels_spread_as_the_data_do_in_few_directions(digits):
+    pale = 0.4 + 0.2 * digits[0]  # far from 0 and 1, where draws are cut off
+    model, z = entrants.NormalPixels(8, 3).fit(pale), pale.flatten(1)
+    values = torch.linalg.eigvalsh(z.T.cov())[-3:]
+    torch.testing.assert_close(model.mean.data, z.mean(0))
+    torch.testing.assert_close(torch.linalg.eigvalsh(model.root @ model.root.T)[-3:], values)
+    x = model.sample(4_000, generator=torch.Generator().manual_seed(0)).flatten(1)
+    assert (x.mean(0) - model.mean).abs().max() < 0.006
+    assert (x.std(0) - model.root.norm(dim=1)).abs().max() < 0.004
+    x = model.fit(digits[0]).sample(100, generator=torch.Generator().manual_seed(0))
+    assert x.min() == 0 and x.max() == 1
+
+
+def test_codes_are_drawn_as_those_of_the_data_are_spread(digits):
+    model = entrants.CodedAutoencoder(8, 4, 4).fit_codes(digits[0])
+    codes = model.features(digits[0])
+    torch.testing.assert_close(model.mean, codes.mean(0))
+    torch.testing.assert_close(model.root @ model.root.T, codes.T.cov(), rtol=1e-3, atol=1e-5)
 
 
 def test_random_pixels_have_the_histograms_of_the_data(digits):
@@ -277,6 +304,49 @@ def test_a_row_is_the_same_again_and_is_read_from_its_folder(digits, card, tmp_p
     assert isinstance(model, Blob) and not model.training
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "changes"),
+    [("VAE", "vae.py", True), ("VAE", "autoencoder.py", True), ("VAE", "glow.py", False),
+     ("MaskGIT", "vq.py", True), ("MaskGIT", "maskgit.py", True), ("VAE", "entrants.py", True),
+     ("PixelCNN", "pixel_models.py", True), ("flow matching", "budgets.py", True)],
+)  # fmt: skip
+def test_a_row_of_other_code_is_another_row(name, file, changes, digits, monkeypatch):
+    given = ENTRANTS[name], digits[0][:10], FEW, 0, 16, 1.0
+    state, before, read = torch.get_rng_state(), scoreboard.key_of(*given), Path.read_text
+    assert scoreboard.key_of(*given) == before and torch.equal(state, torch.get_rng_state())
+
+    def edited(path, **options):
+        return read(path, **options) + "# another line" * (path.name == file)
+
+    monkeypatch.setattr(Path, "read_text", edited)
+    assert (scoreboard.key_of(*given) != before) == changes
+
+
+def test_a_class_of_a_notebook_is_known_by_its_methods(digits, monkeypatch):
+    cells = types.ModuleType("cells")  # a module of no file
+    monkeypatch.setitem(sys.modules, "cells", cells)
+    cells.Blob, keys = Blob, []
+    for noise in (0.1, 0.1, 0.2):
+        exec(
+            "class Mine(Blob):\n"
+            "    def sample(self, n, y=None, generator=None):\n"
+            f"        return super().sample(n, y, generator) * {noise}\n",
+            vars(cells),
+        )
+        mine = Entrant("mine", cells.Mine)
+        keys.append(scoreboard.key_of(mine, digits[0][:10], FEW, 0, 16, 1.0))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_all_that_shapes_a_row_is_in_its_key(digits):
+    given = {"entrant": BLOB, "images": digits[0][:10], "budget": FEW, "seed": 0, "n": 16,
+             "rate": 1.0}  # fmt: skip
+    others = {"entrant": Entrant("blob", Blob, width=3), "images": digits[0][1:11],
+              "budget": Budget(steps=2, weights=100), "seed": 1, "n": 17, "rate": 3.0}  # fmt: skip
+    keys = [scoreboard.key_of(**{**given, name: other}) for name, other in others.items()]
+    assert len({scoreboard.key_of(**given), *keys}) == 7
+
+
 class Mortal(Blob):
     """A blob whose process is killed after some steps."""
 
@@ -323,6 +393,37 @@ def test_bad_samples_are_refused_by_name(sample, message, digits, tmp_path):
     with pytest.raises((ValueError, TypeError), match=message):
         play(Entrant("bad", Blob, sample=sample), digits[0], FEW, n=16, folder=tmp_path)
     assert not list(tmp_path.glob("*/row.json"))
+
+
+def test_an_entrant_that_returns_no_model_or_learns_nan_is_named(digits, tmp_path):
+    with pytest.raises(TypeError, match="train of 'bad': expected the trained model .* got None"):
+        play(Entrant("bad", Blob, lambda model, trainer: None), digits[0], FEW, n=16)
+
+    class Lost(Blob):
+        def loss(self, x):
+            return super().loss(x) * math.nan
+
+    with pytest.raises(TrainingError, match="'lost', seed 2: .*loss is nan at step 0"):
+        play(Entrant("lost", Lost), digits[0], FEW, seed=2, n=16, folder=tmp_path)
+    assert not list(tmp_path.glob("*/row.json"))
+
+
+def test_another_model_than_was_built_is_played_but_not_read_back_as_that(digits, tmp_path):
+    wide = Entrant("wide", Blob, lambda model, trainer: trainer.fit(Blob(8, 5)))
+    row = play(wide, digits[0], FEW, n=16, folder=tmp_path)
+    assert row.weights == 5 * 64 and row.width == wide.width
+    with pytest.raises(CheckpointError, match="another model"):
+        scoreboard.trained(row, {"wide": wide})
+
+
+def test_scores_of_another_card_are_kept_beside(digits, card, tmp_path):
+    row = play(BLOB, digits[0], FEW, n=16, folder=tmp_path)
+    cards = [card, Scorecard(digits, "digits", n=16), Scorecard(digits, "digits", n=32, seed=1),
+             Scorecard((row.images, digits[1]), "digits", n=32),
+             Scorecard((digits[0], digits[1][:300]), "digits", n=32)]  # fmt: skip
+    found = [scoreboard.score(row, one) for one in cards]
+    assert len(scores_of(row)) == len(cards)
+    assert found[3]["copies"] == 1 != found[0]["copies"]  # that card searched these very images
 
 
 def test_bad_input_is_refused(digits, card):
