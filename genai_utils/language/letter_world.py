@@ -120,7 +120,7 @@ class Dictionary:
 
 
 def preference(letter, answer, repeat=2.0):
-    """What people like in the answer to such a wish: +1 for each letter, -`repeat` for a repeat.
+    """What people like in the answer to such a wish: +1 for a letter, -`repeat` for each repeat.
 
     An answer without the wished letter, or with anything but the letters a to h, is worth -3.
     """

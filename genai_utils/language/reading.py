@@ -174,9 +174,10 @@ def reader_start(model):
 
     To read is to find a word of the question again in a passage, and to stay inside a sentence.
     Three things make both likely from the start, and nothing forbids the training to undo them:
-    `prompting.wider_start`; places of sines and cosines whose longest wave is about the context, so
-    that near ones are alike; and in every layer but the first, keys of half the heads that are
-    their queries, W_k = W_q, so that a word scores high where it stands again.
+    `prompting.wider_start`; places of sines and cosines, the slowest of which turns by about one
+    radian over the whole context, so that near ones are alike; and in every layer but the first,
+    keys of half the heads that are their queries, W_k = W_q, so that a word scores high where it
+    stands again.
     Source of the last: Trockman & Kolter 2023 (mimetic initialisation).
     """
     wider_start(model)

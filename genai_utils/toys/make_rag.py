@@ -46,22 +46,21 @@ def train(steps, progress=False, checkpoint=None):
 
 @torch.no_grad()
 def measured(reader, count=QUESTIONS):
-    """{"right", "cited", "unknown"}: with four passages of which one answers, and without it."""
+    """{"right", "cited", "unknown"}: with four passages of which one answers, and without it.
+
+    Each word is said after those that the reader said before, as in the page.
+    """
     found = {}
-    for name, unknown in (("right", 0.0), ("unknown", 1.0)):
+    for unknown in (0.0, 1.0):
         asked = reading.ReadingBatches(count, unknown, world.MOST, questions=1, seed=10**9)
         ids, targets = asked(0)
-        place = (ids == world.INDEX["="]).roll(2, 1)  # the name, behind which a number is said
-        said = reader(ids).argmax(-1)[place]
-        first = round((said == targets[place]).float().mean().item(), 4)
-        if unknown:
-            found[name] = first
-            continue
-        found["cited"] = first
-        place = place.roll(1, 1)  # the number, behind which the answer is said
-        ids[place] = said
-        said = reader(ids).argmax(-1)[place]
-        found[name] = round((said == targets[place]).float().mean().item(), 4)
+        place, right = ids == world.INDEX["="], []  # behind it the four words are said
+        for _ in range(4):
+            said = reader(ids).argmax(-1)[place]
+            right.append(round((said == targets[place]).float().mean().item(), 4))
+            place = place.roll(1, 1)
+            ids[place] = said
+        found |= {"unknown": right[2]} if unknown else {"cited": right[2], "right": right[3]}
     return found
 
 

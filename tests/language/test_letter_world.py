@@ -104,6 +104,7 @@ def test_preference_by_hand():
     assert letter_world.preference("c", "ab") == letter_world.preference("c", "cx") == -3
     assert letter_world.preference("c", "") == -3
     assert letter_world.preference("c", "abccc", repeat=0) == 5
+    assert letter_world.preference("c", "abccc", repeat=0.5) == 4
     assert letter_world.preference("c", "ab", repeat=0) == -3
 
 

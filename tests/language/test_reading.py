@@ -104,6 +104,8 @@ def test_doubt_comes_after_the_ramp():
         texts = [parsed(text) for text in texts_of(batches(step)[0])]
         silent = [a == "unknown" for _, questions in texts for *_, a in questions]
         assert sum(silent) / len(silent) == pytest.approx(share, abs=0.08 * (share > 0))
+    nothing = reading.ReadingBatches(20, 0.5, passages=0, ramp=100)(0)[0]  # says so at once
+    assert all(parsed(text)[1][0][-1] == "unknown" for text in texts_of(nothing))
 
 
 def test_each_step_has_as_many_passages_in_all_its_texts():
@@ -167,7 +169,13 @@ def test_a_reader_starts_with_places_that_know_their_neighbours():
     net = GPT(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 2, 2, 32))
     before = net.tokens.weight.detach().clone()
     assert reading.reader_start(net) is net
-    alike = F.normalize(net.positions.weight.detach(), dim=1)
+    places = net.positions.weight.detach()
+    turn = torch.atan2(places[:, ::2], places[:, 1::2])[1]  # from one place to the next
+    torch.testing.assert_close(turn, fw.CONTEXT ** -(torch.arange(0, 32, 2) / 32))
+    torch.testing.assert_close(
+        places[:, ::2].hypot(places[:, 1::2]), torch.full((fw.CONTEXT, 16), 0.7)
+    )
+    alike = F.normalize(places, dim=1)
     alike = alike @ alike.T
     assert (alike.diagonal(1) > alike.diagonal(8).max()).all()
     torch.testing.assert_close(net.tokens.weight, 15 * before)

@@ -73,6 +73,28 @@ def test_what_the_caption_says_was_measured(parts):
     assert f"right in {100 * found['right']:.0f} %" in caption
 
 
+def stubborn(ids):
+    """A reader that says <end> twice, then [1], then <end>; words that are not its own change that.
+
+    After other first words it says "unknown", after another number the answer of that passage.
+    """
+    logits, end = torch.zeros(*ids.shape, world.VOCABULARY), world.END
+    for row, out in zip(ids.tolist(), logits, strict=True):
+        sign = row.index(world.INDEX["="])
+        value = [token for token in row[:sign] if token >= world.FIRST_VALUE]  # of each passage
+        first, number = row[sign + 1 : sign + 3], row[sign + 3]
+        out[sign, end] = out[sign + 1, end] = 1
+        out[sign + 2, 1 if first == [end, end] else world.INDEX["unknown"]] = 1
+        out[sign + 3, value[number - 1] if 2 <= number <= 4 else end] = 1
+    return logits
+
+
+def test_a_reader_is_measured_by_what_it_says_after_its_own_words():
+    found = make_rag.measured(stubborn, 400)
+    assert found["cited"] == pytest.approx(0.25, abs=0.11)  # five deviations
+    assert found["right"] == found["unknown"] == 0
+
+
 def test_the_store_and_the_questions_are_of_the_world(parts):
     reader, encoder = parts
     assert len(toy.STORE) <= toy.LINES
