@@ -13,7 +13,6 @@ from functools import partial
 import torch
 
 from genai_utils import inputs
-from genai_utils.structure.pca import PCA
 from genai_utils.training import Muon, muon_groups
 
 from .autoencoder import Autoencoder
@@ -35,17 +34,18 @@ ROUNDS, TIMES, WALK = 8, 50, 25  # of MaskGIT, of DDPM, of flow matching
 # --- A normal distribution fitted to numbers -----------------------------------------------------
 
 
-def fitted_normal(z, k):
+def fitted_normal(z):
     """Mean m and root R of a normal distribution fitted to rows: m + R ε, ε ~ N(0, I), is a draw.
 
-        m = mean z,   R = V √Λ:  R Rᵀ = cov(z) where k = d
+        m = mean z,   R Rᵀ = C = cov(z)
 
-    V, Λ: the first k principal components and their variances, by chapter 2's `PCA`, whose B13 this
-    is. Shapes: z (n, d), k <= n and d -> m (d,), R (d, k).
+    R = V √Λ of the eigenvectors and eigenvalues of C, largest first: its first k columns give the
+    draws in k principal components. Shapes: z (n, d), n >= 2 -> m (d,), R (d, d).
     """
-    pca = PCA(k, "gram").fit(z.double())
-    root = pca.V * pca.explained_variance.sqrt()
-    return pca.mean.to(z), root.to(z)
+    m = z.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov(z.T.double()).reshape(z.shape[1], -1))
+    root = vectors.flip(1) * values.flip(0).clamp(min=0).sqrt()
+    return m, root.to(z.dtype)
 
 
 class RandomPixels(ImageModel):
@@ -83,8 +83,8 @@ class NormalPixels(ImageModel):
 
     def fit(self, x):
         """Fit it to images (n, 1, H, W). Returns the model."""
-        mean, root = fitted_normal(self.images(x).flatten(1), self.root.shape[1])
-        self.mean.copy_(mean), self.root.copy_(root)
+        mean, root = fitted_normal(self.images(x).flatten(1))
+        self.mean.copy_(mean), self.root.copy_(root[:, : self.root.shape[1]])
         return self
 
     def sample(self, n, y=None, generator=None):
@@ -108,8 +108,7 @@ class CodedAutoencoder(Autoencoder):
     @torch.no_grad()
     def fit_codes(self, x):
         """Fit the distribution to the codes of images (n, 1, H, W). Returns the model."""
-        codes = torch.cat([self.features(part) for part in x.split(1_000)])
-        mean, root = fitted_normal(codes, self.code)
+        mean, root = fitted_normal(torch.cat([self.features(part) for part in x.split(1_000)]))
         self.mean.copy_(mean), self.root.copy_(root)
         return self
 
