@@ -34,7 +34,7 @@ STEPS, GUIDANCE = 20, 2.0  # of the walk at first, and of those that are measure
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "text_to_image.css")
 SCRIPTS = (
     "page_random.js", "page_math.js", "page_decoder.js", "page_canvas.js", "page_bytes.js",
-    "page_tower.js", "page_latent.js", "text_to_image.js",
+    "page_norm.js", "page_tower.js", "page_latent.js", "text_to_image.js",
 )  # fmt: skip
 ALT = (
     "A field for a sentence, the picture that three networks make of it step by step, the latent "

@@ -1,6 +1,6 @@
 // From a sentence to a picture with the three networks of chapter 29, in the page: a causal text
 // tower, a U-Net on latents that looks at the words, a decoder. Names of the weights are PyTorch's. It needs
-// page_math.js, page_bytes.js and page_tower.js. Tokens and pixels stand in rows: (places, numbers
+// page_math.js, page_bytes.js, page_norm.js and page_tower.js. Tokens and pixels stand in rows: (places, numbers
 // of a place).
 
 function latentDiffusion(data) {
@@ -46,24 +46,7 @@ function latentDiffusion(data) {
     }
     return found;
   }
-  // Each group of channels, over all places, to mean 0 and variance 1; then channel by channel.
-  function norm(name, x) {
-    const [weight, bias] = [weights[`${name}.weight`], weights[`${name}.bias`]];
-    const [c, wide] = [bias.length, bias.length / groups];
-    const found = new Float32Array(x.length);
-    for (let first = 0; first < c; first += wide) {
-      let [sum, squares] = [0, 0];
-      for (let at = 0; at < x.length; at += c)
-        for (let i = at + first; i < at + first + wide; i++) sum += x[i];
-      const mean = (sum * groups) / x.length;
-      for (let at = 0; at < x.length; at += c)
-        for (let i = at + first; i < at + first + wide; i++) squares += (x[i] - mean) ** 2;
-      const by = 1 / Math.sqrt((squares * groups) / x.length + 1e-5);
-      for (let at = 0; at < x.length; at += c)
-        for (let i = first; i < first + wide; i++) found[at + i] = (x[at + i] - mean) * by * weight[i] + bias[i];
-    }
-    return found;
-  }
+  const norm = (name, x) => groupNorm(x, weights[`${name}.weight`], weights[`${name}.bias`], groups, true);
   // What does not change on a walk: what the words say in each block, and their part of the condition.
   function told(ids) {
     const words = read(ids);
