@@ -115,7 +115,7 @@ def test_softmax_and_layer_norm_of_rows(page):
 def test_norms_of_groups_of_channels(page, groups, size):
     js, x = page(), size * torch.randn(6, 4, 5) + torch.randn(6, 1, 1)
     weight, bias = torch.randn(6), torch.randn(6)
-    norm = "return [...groupNorm(...[0, 1, 2].map((i) => f32(arguments[i])), ...[3, 4].map((i) => arguments[i]))]"
+    norm = "const [x, w, b, ...of] = arguments; return [...groupNorm(...[x, w, b].map(f32), ...of)]"
     expected = F.group_norm(x[None], groups, weight, bias)[0]
     close(js(norm, flat(x), flat(weight), flat(bias), groups), expected, 1e-4)
     rows, expected = x.permute(1, 2, 0), expected.permute(1, 2, 0)  # places, and their channels
