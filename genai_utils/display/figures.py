@@ -7,6 +7,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 
 from genai_utils.display import pictures
 from genai_utils.display.output import (
@@ -128,13 +129,22 @@ def _pixels(images, signed):
     return array.astype("float32") if signed else pictures.unit_range(array, "images")
 
 
+def _points(titles, width, most=9):
+    """At most `most`: where no line of the titles is wider than `width` inches."""
+    lines = [line for title in titles for line in str(title).splitlines() if line.strip()]
+    widest = max(
+        (TextPath((0, 0), line, size=most).get_extents().width for line in lines), default=0
+    )
+    return most * min(1, 72 * width / widest) if widest else most
+
+
 def image_grid(images, columns=8, titles=None, suptitle=None, scale=1.0, signed=False):
     """A figure of images in rows, each pixel of equal size.
 
     Args:
         images: (N, H, W), (N, 1, H, W), (N, H, W, 3) or (N, 3, H, W), tensor or array, in [0, 1].
         columns: images in a row.
-        titles: one short text per image, drawn above it.
+        titles: one short text per image, drawn above it; all smaller where one is too wide for it.
         suptitle: one text above all.
         scale: size of the images; 1 is about three quarters of an inch.
         signed: the values are signed (loadings, filters): blue below zero, red above, white zero,
@@ -166,13 +176,14 @@ def image_grid(images, columns=8, titles=None, suptitle=None, scale=1.0, signed=
     limit = float(abs(array).max()) or 1.0
     scale_to = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if signed else {}
     scale_to = scale_to or {"cmap": "gray", "vmin": 0, "vmax": 1}
+    points = _points(() if titles is None else titles, width)
     for index, image in enumerate(array):
         x = (index % columns) * (width + gap)
         y = top + (index // columns) * (height + gap + head) + head
         ax.imshow(image, extent=(x, x + width, y + height, y), aspect="auto", **scale_to,
                   interpolation="nearest" if zoom else "antialiased")  # fmt: skip
         if titles is not None:
-            ax.text(x + width / 2, y - 0.05, str(titles[index]), ha="center", fontsize=9)
+            ax.text(x + width / 2, y - 0.05, str(titles[index]), ha="center", fontsize=points)
     if suptitle:
         ax.text(total_w / 2, 0.17, suptitle, ha="center", fontsize=11)
     ax.set(xlim=(0, total_w), ylim=(total_h + top, 0))

@@ -3,11 +3,13 @@
 import base64
 import io
 import re
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from genai_utils.display import figures, pictures
@@ -129,6 +131,22 @@ def test_a_grid_shows_the_values_themselves_and_clips_a_little():
     middle = image[image.shape[0] // 2].astype(int)
     for value in (0, 255 / 6, 255 * 5 / 6, 255):
         assert np.sum(np.abs(middle - value) <= 1) > 50, value
+
+
+@pytest.mark.parametrize(
+    "titles", [["purple triangle"] * 3, ["two\nlines of a title"] * 3, ["", "", ""]]
+)
+def test_titles_of_a_grid_do_not_touch_each_other(titles):
+    fig = figures.image_grid(np.zeros((3, 32, 32)), columns=3, titles=titles)
+    renderer = FigureCanvasAgg(fig).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in fig.axes[0].texts]
+    assert [text.get_text() for text in fig.axes[0].texts] == titles
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+
+
+def test_short_titles_of_a_grid_keep_their_size():
+    fig = figures.image_grid(np.zeros((3, 32, 32)), columns=3, titles=["a", "b", "c"])
+    assert {text.get_fontsize() for text in fig.axes[0].texts} == {9}
 
 
 def test_a_signed_grid_is_symmetric_about_white():
