@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import FullyShardedDataParallelPlugin, broadcast
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from genai_utils.inputs import kind_of, refusal
@@ -71,29 +71,32 @@ class Shards:
 
     model: what is trained, a copy of the one that was given. That one keeps its place in the
     caller's program, but not its memory: until `give_back` its weights are NaN, so that whoever
-    asks it meanwhile is not told something old.
+    asks it meanwhile, or after a run that broke off, is not told something old.
 
     given: the same in all processes, or made so: the first one's weights are sent to the others.
-    Raises ValueError for a weight without an axis, which has no rows to share.
+    Raises ValueError for a weight without an axis, which has no rows to share; for batches that
+    a policy makes, which would need its weights; for FSDP's first version, and weights that wait
+    on the processor.
     """
 
     def __init__(self, given: nn.Module, accelerator: Accelerator, batches: Callable):
-        self.given, self.device = given, accelerator.device
-        self.plugin = FullyShardedDataParallelPlugin()
+        self.given, device = given, accelerator.device
+        plugin = self.plugin = FullyShardedDataParallelPlugin()
+        if plugin.fsdp_version != 2 or isinstance(plugin.cpu_offload, CPUOffloadPolicy):
+            wanted = "fsdp_version: 2 and fsdp_offload_params: false"
+            raise refusal("FSDP", wanted, f"{plugin.fsdp_version} and {plugin.cpu_offload}")
         if hasattr(batches, "load_state_dict"):
             raise refusal(
                 "batches", "a function of the step", kind_of(batches),
                 "with shared weights a policy cannot make batches of its own",
             )  # fmt: skip
-        self.mesh = init_device_mesh(self.device.type, (accelerator.num_processes,))
-        if self.plugin.fsdp_version != 2:
-            raise refusal("FSDP", "fsdp_version: 2", self.plugin.fsdp_version)
+        self.mesh = init_device_mesh(device.type, (accelerator.num_processes,))
         for name, p in given.named_parameters():
             if not p.ndim:
                 got = f"{name}, which is one number"
                 raise refusal("FSDP", "weights that have rows", got, INSTEAD)
         for t in (*given.parameters(), *given.buffers()):
-            t.data.copy_(broadcast(t.data.to(self.device)))
+            t.data.copy_(broadcast(t.data.to(device)))
         taken = {p: nn.Parameter(p.data.contiguous(), p.requires_grad) for p in given.parameters()}
         self.model = copy.deepcopy(given, {id(p): other for p, other in taken.items()})
         for p in given.parameters():
@@ -102,11 +105,10 @@ class Shards:
     def prepare(self, net: nn.Module, average: nn.Module | None, optimizer) -> nn.Module:
         """Share the weights of the loss: those of each block apart, then the rest; the average's in
         the same way. An optimiser that was made for the given model gets the shared ones."""
-        how = {"mesh": self.mesh, "offload_policy": self.plugin.cpu_offload}
-        blocks = self.plugin.transformer_cls_names_to_wrap or ()
-        for module in [m for m in net.modules() if type(m).__name__ in blocks]:
-            fully_shard(module, reshard_after_forward=self.plugin.reshard_after_forward, **how)
-        fully_shard(net, **how)
+        drop, blocks = self.plugin.reshard_after_forward, self.plugin.transformer_cls_names_to_wrap
+        for module in [m for m in net.modules() if type(m).__name__ in (blocks or ())]:
+            fully_shard(module, mesh=self.mesh, reshard_after_forward=drop)
+        fully_shard(net, mesh=self.mesh)
         register_fsdp_forward_method(net, "call")
         net.guard = partial(read_only, self.model)
         shared = list(self.model.parameters())

@@ -1,17 +1,23 @@
 """The page on several processes: its numbers are those measured, its files are Accelerate's."""
 
 import json
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.launch import prepare_multi_gpu_env
+from torch.distributed.fsdp import CPUOffloadPolicy
 
 from genai_utils import train
 from genai_utils.book.excerpt import Excerpt
 from genai_utils.language.scaling import gpt_parameters, training_flops, training_memory
+from genai_utils.training import shards
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "book" / "many_machines.md").read_text(encoding="utf-8")
@@ -75,7 +81,14 @@ def test_the_sizes_are_those_of_the_formula_and_of_accelerate():
 
 
 @pytest.mark.parametrize(
-    "name, hosts, processes", [("one_host", 1, 4), ("two_hosts", 2, 8), ("two_processes", 1, 2)]
+    "name, hosts, processes",
+    [
+        ("one_host", 1, 4),
+        ("two_hosts", 2, 8),
+        ("two_processes", 1, 2),
+        ("fsdp_one_host", 1, 4),
+        ("fsdp_two_hosts", 2, 8),
+    ],
 )
 def test_accelerate_reads_the_files(name, hosts, processes, monkeypatch):
     """As `accelerate launch` does it: the file starts so many processes on so many hosts."""
@@ -85,10 +98,25 @@ def test_accelerate_reads_the_files(name, hosts, processes, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     command = ["--config_file", str(file), "-m", "genai_utils.train", "24_vae"]
     arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command))
-    assert arguments.multi_gpu and not arguments.cpu  # several processes, not a single one
+    shared = name.startswith("fsdp")
+    assert not arguments.cpu  # several processes, not a single one
+    assert (arguments.multi_gpu, arguments.use_fsdp) == (not shared, shared)
     assert (arguments.num_machines, arguments.num_processes) == (hosts, processes)
     assert arguments.mixed_precision == "no"
     assert f"_assets/accelerate/{name}.yaml" in PAGE
+    if not shared:
+        return
+    environment = prepare_multi_gpu_env(arguments)  # what the processes are told
+    for key in [key for key in os.environ if key.startswith("FSDP_")]:
+        monkeypatch.delenv(key)
+    for key, value in environment.items():
+        if key.startswith(("FSDP_", "ACCELERATE_USE_FSDP")):
+            monkeypatch.setenv(key, value)
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2 and plugin.reshard_after_forward
+    assert plugin.transformer_cls_names_to_wrap == ["Block"]
+    assert not isinstance(plugin.cpu_offload, CPUOffloadPolicy)
+    assert shards.share_weights(SimpleNamespace(num_processes=processes))
 
 
 def test_the_killed_run_is_the_one_measured():

@@ -238,19 +238,25 @@ class Policy(TensorBatches):
         """Nothing."""
 
 
-def by_muon(folder=None):
-    """A run with an optimiser of matrices that was made before, looks, and the best of them."""
+def by_muon(rank=0):
+    """A run with an optimiser of matrices that was made before, looks, and the best of them.
+
+    All processes begin with the weights of the first.
+    """
     model, data = Toy(noisy=False), toy_data()
-    matrices, rest = [model.net[0].weight, model.net[2].weight], [*model.norm.parameters()]
+    model.net[0].bias.data += rank
+    matrices = [model.net[0].weight, model.net[2].weight]
+    rest = [model.net[0].bias, model.net[2].bias]
     groups = [{"params": matrices, "muon": True}, {"params": rest}]
 
     def look(net, step):
         loss = net.loss(data)["loss"]  # the outer one waits for the end, without weights
-        return {"loss": loss, "waits": model is net or model.net[0].weight.isnan().all()}
+        waits = model is net or model.net[0].weight.isnan().all().item()
+        return {"loss": loss, "waits": float(waits)}
 
     options = {"optimizer": Muon(groups, lr=0.02), "look": look, "looks": 5, "best": "loss"}
     batches = TensorBatches(data, batch_size=8)
-    return toy_fit(folder, batches, model, progress=False, **options)
+    return toy_fit(None, batches, model, progress=False, **options)
 
 
 def run_shared(folder: Path, rank: int, port: int) -> None:
@@ -268,7 +274,7 @@ def run_shared(folder: Path, rank: int, port: int) -> None:
     for name in ("both", "one"):  # "one" was cut in a single process
         result = toy_fit(folder / name, batches, progress=False)
         found[name] = [result.model.state_dict(), result.history, result.ema_model.state_dict()]
-    result = by_muon()
+    result = by_muon(rank)
     found["muon"] = [result.model.state_dict(), result.looks, result.best_model.state_dict()]
     if rank == 1:  # its disk is full at step 12
         write = checkpoint.write_file
