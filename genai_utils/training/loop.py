@@ -1,9 +1,10 @@
 """The one training loop of the book. Every model is trained by `fit`.
 
 A model gives `loss(batch)`; the data come from `batches(step)`; the loop does the rest: it runs
-on one CPU, one GPU or several processes (by Accelerate), warms up and anneals the learning rate,
-clips gradients, keeps a moving average of the weights, stops at NaN, and writes checkpoints from
-which a killed run goes on as if nothing had happened.
+on one CPU, one GPU or several processes (by Accelerate), each with a copy of the model or with a
+share of its weights, warms up and anneals the learning rate, clips gradients, keeps a moving
+average of the weights, stops at NaN, and writes checkpoints from which a killed run goes on as if
+nothing had happened.
 """
 
 import copy
@@ -36,7 +37,8 @@ from .step import Step, is_empty, kind_of
 class FitResult(NamedTuple):
     """What a run leaves.
 
-    model: the trained model, in eval mode, on the device it was trained on.
+    model: the trained model, in eval mode, on the device it was trained on; where processes shared
+        the weights, with all of them, on the device that it came on.
     ema_model: a copy with the averaged weights, or None.
     history: lists of equal length: "step" (steps done) and the average since the point before of
         "loss" and of each other scalar of the loss dict; about 200 points.

@@ -55,9 +55,30 @@ def test_the_curves_are_those_measured():
         if before:
             assert is_rounded(before, row["before"]["end"]), name
             assert row["before"]["end"] > 10 * row["end"], name
-    for name in ("gpt", "vae"):
-        alone, together = (f"{s:.1f} s" for s in FOUND["models"][name]["seconds"])
-        assert alone in PAGE and together in PAGE
+
+
+def test_the_ratios_are_those_measured():
+    table = rows("Model | Steps a turn")
+    assert {NAMES[name] for name, *_ in table} == set(FOUND["speed"])
+    for name, steps, *texts in table:
+        row = FOUND["speed"][NAMES[name]]
+        assert int(steps) == row["steps"]
+        for text, kind in zip(texts, ("wall", "cpu"), strict=True):
+            found = sorted(row[kind])
+            low, middle, high = (f"{found[i]:.2f}" for i in (0, len(found) // 2, -1))
+            assert len(found) == 5 and text == f"{middle} ({low} to {high})", (name, kind)
+
+
+def test_what_shared_weights_hold_is_what_was_measured():
+    table = rows("Model | Steps | Apart, at most")
+    assert {NAMES[name] for name, *_ in table} == set(FOUND["shared"])
+    for name, steps, apart, weights, alone, each in table:
+        row = FOUND["shared"][NAMES[name]]
+        assert int(steps) == row["steps"] and is_rounded(apart, row["most"])
+        assert row["held"][0] == 12 * row["weights"] == sum(row["held"][1:])
+        assert is_rounded(weights, row["weights"] / 1e6)
+        assert is_rounded(alone, row["held"][0] / 1e6)
+        assert all(is_rounded(each, held / 1e6) for held in row["held"][1:])
 
 
 def test_the_sizes_are_those_of_the_formula_and_of_accelerate():

@@ -156,7 +156,7 @@ def test_two_processes_that_share_the_weights_equal_one(tmp_path):
             in (theirs["writer"])
         )
         assert "weights that have rows, got scale, which is one number" in theirs["scalar"]
-        assert "expected a function of the step, got Policy" in theirs["policy"]
+        assert "expected a function of the step, got a Policy" in theirs["policy"]
         assert len(theirs["told"]) == (rank == 0)  # the disk of the second was full
     assert latest_checkpoint(tmp_path / "full").name == "step_00000006"
 
