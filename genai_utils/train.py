@@ -5,10 +5,11 @@
     accelerate launch -m genai_utils.train vae --steps 20000 --out runs/vae
 
 The second form uses every GPU that `accelerate config` names, or the file that `--config_file` of
-`accelerate launch` does; with "distributed_type: FSDP" the processes share the weights. A chapter, such as 24_vae, is trained by the code of its notebook: of its
-cells those statements are run that its main training needs, and nothing is shown. Each training
-among them has a folder of its own in `--out`. A model, such as vae, is trained as its module says:
-the function `recipe()` returns (model, batches, options of fit).
+`accelerate launch` does; with "distributed_type: FSDP" the processes share the weights. A chapter,
+such as 24_vae, is trained by the code of its notebook: of its cells those statements are run that
+its main training needs, and nothing is shown. Each training among them has a folder of its own in
+`--out`. A model, such as vae, is trained as its module says: the function `recipe()` returns
+(model, batches, options of fit).
 
 A run that was killed goes on when the same command is given again, also with another number of
 processes. A folder of results holds `model.safetensors`, `ema.safetensors` where there is an
