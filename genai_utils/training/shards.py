@@ -74,6 +74,7 @@ class Shards:
     asks it meanwhile, or after a run that broke off, is not told something old.
 
     given: the same in all processes, or made so: the first one's weights are sent to the others.
+    A step's loss uses a weight in all processes or in none.
     Raises ValueError for a weight without an axis, which has no rows to share; for batches that
     a policy makes, which would need its weights; for FSDP's first version, and weights that wait
     on the processor.
