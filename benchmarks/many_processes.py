@@ -152,8 +152,9 @@ def work(before: bool) -> None:
 
         options = {"optimizer": adam} | options
         options |= {"schedule": "constant", "warmup": 0, "progress": False, "precision": "fp32"}
+        options["steps"] = int(steps)
         began = time.process_time()
-        result = fit(model, batches, int(steps), **options)
+        result = fit(model, batches, **options)
         found = {"loss": result.history["loss"], "seconds": result.seconds}
         found |= {"cpu": time.process_time() - began, "held": held_by(*made) if made else None}
         found["weights"] = sum(p.numel() for p in model.parameters())

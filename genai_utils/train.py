@@ -202,11 +202,24 @@ def named_training(text: str) -> tuple[str, int]:
 
 
 def join_processes() -> None:
-    """Where no card is: several processes meet on the processor, which is to be told Accelerate."""
-    import torch
+    """Where no card is: several processes meet on the processor, which is to be told Accelerate.
 
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available():
+    Processes that were started again meet under another name: the launcher's store still holds
+    the addresses of those that died.
+    """
+    import torch
+    from torch import distributed
+
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return
+    card = torch.cuda.is_available()
+    if not card:
         os.environ["ACCELERATE_USE_CPU"] = "true"
+    if (start := os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) != "0":
+        store, rank, size = next(distributed.rendezvous("env://"))
+        store = distributed.PrefixStore(f"start {start}", store)
+        backend = "nccl" if card else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
 def end_processes() -> None:

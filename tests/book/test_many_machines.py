@@ -13,6 +13,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_multi_gpu_env
 from torch.distributed.fsdp import CPUOffloadPolicy
+from torch.distributed.run import get_rdzv_endpoint
 
 from genai_utils import train
 from genai_utils.book.excerpt import Excerpt
@@ -125,9 +126,11 @@ def test_accelerate_reads_the_files(name, hosts, processes, monkeypatch):
     assert (arguments.num_machines, arguments.num_processes) == (hosts, processes)
     assert arguments.mixed_precision == "no"
     assert f"_assets/accelerate/{name}.yaml" in PAGE
+    environment = prepare_multi_gpu_env(arguments)  # what the processes are told
+    if hosts > 1:  # they meet where both look
+        assert arguments.rdzv_backend == "c10d" and get_rdzv_endpoint(arguments) == "10.0.0.1:29500"
     if not shared:
         return
-    environment = prepare_multi_gpu_env(arguments)  # what the processes are told
     for key in [key for key in os.environ if key.startswith("FSDP_")]:
         monkeypatch.delenv(key)
     for key, value in environment.items():

@@ -59,6 +59,14 @@ def test_a_killed_worker_comes_back(tmp_path):
 
 
 @forks
+def test_workers_that_are_started_again_do_not_look_for_the_dead(tmp_path):
+    """The launcher keeps its store, with the addresses of the workers before."""
+    done = run_toy("again", tmp_path, ports=1)
+    first, again = json.loads(done.stdout.splitlines()[-1])
+    assert signal.SIGKILL in first and again == [0, 0], done.stderr
+
+
+@forks
 def test_two_processes_equal_one(tmp_path):
     done = run_toy("two", tmp_path, ports=1)
     *lines, ends = done.stdout.splitlines()

@@ -12,15 +12,18 @@ import os
 import random
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 
+from genai_utils import train
 from genai_utils.training import (
     Muon,
     TensorBatches,
@@ -182,6 +185,18 @@ def run_killed(folder: Path, rank: int, port: int, kill: int | None) -> None:
     torch.distributed.destroy_process_group()
 
 
+def run_again(rank: int, port: int, start: int) -> None:
+    """One of two that meet at a launcher's store, die, and are started again; the second late."""
+    join(rank, port)
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": str(start)}
+    time.sleep(start * rank)
+    train.join_processes()
+    total = Accelerator().reduce(torch.tensor(1.0 + rank))
+    if start == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert total == 3
+
+
 def run_rank(folder: Path, rank: int, port: int) -> None:
     """One of two processes of a data-parallel run, and of one in which only one rank sees a NaN."""
     join(rank, port)
@@ -324,6 +339,11 @@ def main(command: str, folder: Path, *arguments: str) -> None:
         ends = both(lambda rank: run_rank(folder, rank, int(arguments[0])))
     elif command == "shared":
         ends = both(lambda rank: run_shared(folder, rank, int(arguments[0])))
+    elif command == "again":
+        port = int(arguments[0])
+        store = torch.distributed.TCPStore("127.0.0.1", port, None, True, wait_for_workers=False)
+        ends = [both(lambda rank, s=start: run_again(rank, port, s)) for start in (0, 1)]
+        del store
     else:  # "killed": once with a death, then again
         ends = [
             both(lambda rank, k=kill, p=port: run_killed(folder, rank, int(p), k))
