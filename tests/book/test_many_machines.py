@@ -150,6 +150,13 @@ def test_the_killed_run_is_the_one_measured():
     assert f"further than {killed['most']:.0e} from" in PAGE
 
 
+def test_the_chapter_with_shared_weights_is_the_one_measured():
+    run = FOUND["killed, shared"]
+    assert run["chapter"] == "10_gpt" and f"`--profile {run['profile']}`, {run['steps']} st" in PAGE
+    assert f"killed after step {run['killed after']} of {run['steps']} and came back" in PAGE
+    assert f"never further than {run['most']:.0e} from" in PAGE
+
+
 def test_what_the_page_says_of_chapter_24():
     excerpt = Excerpt(ROOT / "notebooks" / "24_vae.ipynb")
     assert len(excerpt.source(*train.MAIN["24_vae"]).splitlines()) == 30
