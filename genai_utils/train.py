@@ -204,8 +204,9 @@ def named_training(text: str) -> tuple[str, int]:
 def join_processes() -> None:
     """Where no card is: several processes meet on the processor, which is to be told Accelerate.
 
-    Processes that were started again meet under another name: the launcher's store still holds
-    the addresses of those that died.
+    Processes of one host that were started again meet under another name: the launcher's store
+    still holds the addresses of those that died. (Several hosts have a new store with
+    `--rdzv_backend c10d`, and may have counted their starts differently.)
     """
     import torch
     from torch import distributed
@@ -215,7 +216,8 @@ def join_processes() -> None:
     card = torch.cuda.is_available()
     if not card:
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    if (start := os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) != "0":
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if start != "0" and os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
         store, rank, size = next(distributed.rendezvous("env://"))
         store = distributed.PrefixStore(f"start {start}", store)
         backend = "nccl" if card else "gloo"
