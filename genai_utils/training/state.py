@@ -127,9 +127,9 @@ class RunState:
 
 def _agree(error: OSError | None) -> None:
     """Wait for all processes; raise in each of them where one has an error."""
-    told = gather_object([None if error is None else (error.errno, error.strerror or str(error))])
-    for each in filter(None, told):
-        raise OSError(*each)
+    mine = [] if error is None else [(error.errno, error.strerror or str(error))]
+    if errors := gather_object(mine):
+        raise OSError(*errors[0])
 
 
 def _short(value) -> str:
