@@ -2,13 +2,17 @@
 
     python benchmarks/many_processes.py --out FILE [--only vae gan] [--steps 60] [--before]
     python benchmarks/many_processes.py --out FILE --memory
+    python benchmarks/many_processes.py --out FILE --speed
+    python benchmarks/many_processes.py --out FILE --shared [--only vae gpt]
 
 Each model is trained twice from the same weights on the same batches: by one process, and by two
 that share each batch (gloo, on the processor, one thread each). What is found is written to the
 file, beside what other models gave before. `many_processes.json` is what `book/many_machines.md`
-tells: the largest difference of two loss curves, and seconds of the machine that it names.
+tells: the largest difference of two loss curves, and how many times as fast two processes were.
 With --before a third run, of two processes of which each draws noise of its own and sees only its
 own rows, gives "before": the same difference without what `genai_utils.training.draws` does.
+With --speed one process and two take turns, and the ratios of their times are kept. With --shared
+the two share the weights (FSDP), and it is noted how many bytes each of them held.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -20,7 +24,7 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -123,45 +127,107 @@ def draw_apart() -> None:
     parallel.Loss.draws = lambda self, batch: contextlib.nullcontext()
 
 
-def work(names: list[str], steps: int, out: Path, before: bool) -> None:
-    """One process of a run: train each model, write its loss curve and seconds."""
+def held_by(optimizer) -> int:
+    """Bytes of the weights and of their averages that this process holds."""
+    tensors = [t for state in optimizer.state.values() for t in state.values() if t.ndim]
+    tensors += [p for group in optimizer.param_groups for p in group["params"]]
+    mine = [t.to_local() if hasattr(t, "to_local") else t for t in tensors]
+    return sum(t.numel() * t.element_size() for t in mine)
+
+
+def work(before: bool) -> None:
+    """One process: for each line that it reads, "vae 60", train so long and say what was found."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if before:
         draw_apart()
-    found = {}
-    for make in MODELS:
-        if make.__name__ not in names:
-            continue
+    for line in sys.stdin:
+        name, steps = line.split()
         torch.manual_seed(0)
-        model, batches, options = make()
-        options |= {"steps": steps, "schedule": "constant", "warmup": 0, "progress": False}
-        result = fit(model, batches, precision="fp32", **options)
-        found[make.__name__] = {"loss": result.history["loss"], "seconds": result.seconds}
-    if int(os.environ.get("RANK", "0")) == 0:
-        out.write_text(json.dumps(found))
+        model, batches, options = next(m for m in MODELS if m.__name__ == name)()
+        made = []
+
+        def adam(parameters, lr, made=made):
+            made.append(torch.optim.Adam(parameters, lr=lr, fused=True))
+            return made[0]
+
+        options = {"optimizer": adam} | options
+        options |= {"schedule": "constant", "warmup": 0, "progress": False, "precision": "fp32"}
+        options["steps"] = int(steps)
+        began = time.process_time()
+        result = fit(model, batches, **options)
+        found = {"loss": result.history["loss"], "seconds": result.seconds}
+        found |= {"cpu": time.process_time() - began, "held": held_by(*made) if made else None}
+        found["weights"] = sum(p.numel() for p in model.parameters())
+        print(json.dumps(found), flush=True)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def run(processes: int, names: list[str], steps: int, before: bool = False) -> dict:
-    """The curves and seconds of so many processes."""
-    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        out = Path(folder, "found.json")
-        command = [sys.executable, str(HERE), "--work", "--out", str(out), "--steps", str(steps)]
-        command += ["--before"] * before
-        started = []
-        for rank in range(processes):
-            env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-            if processes > 1:
-                env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-                env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            started.append(subprocess.Popen([*command, "--only", *names], env=env))
-        if any(process.wait() for process in started):
-            raise SystemExit(f"a run of {processes} processes failed")
-        return json.loads(out.read_text())
+class Crew:
+    """So many processes that wait for work; within `with`."""
+
+    def __init__(self, processes: int, before: bool = False, shared: bool = False):
+        self.command = [sys.executable, str(HERE), "--work", "--out", "-"]
+        self.command += ["--before"] * before
+        env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+        if processes > 1:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+            env["WORLD_SIZE"] = str(processes)
+        if shared:  # as `accelerate launch` says it to its processes
+            env |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+            env |= {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+            env |= {"FSDP_TRANSFORMER_CLS_TO_WRAP": "Block"}
+        ranks = [{"RANK": str(r), "LOCAL_RANK": str(r)} for r in range(processes)]
+        self.envs = [env | rank for rank in ranks] if processes > 1 else [env]
+
+    def __enter__(self):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.started = [subprocess.Popen(self.command, env=env, **pipes) for env in self.envs]
+        return self
+
+    def __exit__(self, *error):
+        for process in self.started:
+            process.stdin.close()
+        for process in self.started:
+            process.wait()
+
+    def train(self, name: str, steps: int) -> list[dict]:
+        """What each process found."""
+        for process in self.started:
+            process.stdin.write(f"{name} {steps}\n")
+            process.stdin.flush()
+        lines = [process.stdout.readline() for process in self.started]
+        if not all(lines):
+            raise SystemExit(f"{len(lines)} processes could not train {name}")
+        return [json.loads(line) for line in lines]
+
+
+def speed(name: str, steps: int, turns: int = 5) -> dict:
+    """How many times as fast two processes are as one: the ratio of each turn.
+
+    They take turns, the first of which warms up and is left out. "wall": by the clock, which other
+    work on the machine disturbs. "cpu": by the processor's time of the busier process, which leaves
+    out waiting: what two free cores would give if the exchange cost no waiting.
+    """
+    found = {"steps": steps, "wall": [], "cpu": []}
+    with Crew(1) as one, Crew(2) as two:
+        for turn in range(turns + 1):
+            (alone,), pair = one.train(name, steps), two.train(name, steps)
+            if turn:
+                found["wall"].append(alone["seconds"] / max(each["seconds"] for each in pair))
+                found["cpu"].append(alone["cpu"] / max(each["cpu"] for each in pair))
+    return found
+
+
+def shared(name: str, steps: int) -> dict:
+    """Two processes that share the weights against one: how far apart, and bytes held by each."""
+    with Crew(1) as one, Crew(2, shared=True) as two:
+        (alone,), pair = one.train(name, steps), two.train(name, steps)
+    found = {"steps": steps, **difference(alone["loss"], pair[0]["loss"])}
+    held = [alone["held"], *(each["held"] for each in pair)]
+    return found | {"weights": alone["weights"], "held": held}
 
 
 def difference(losses: list[float], others: list[float]) -> dict[str, float]:
@@ -223,35 +289,50 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[make.__name__ for make in MODELS])
     parser.add_argument("--before", action="store_true", help="a third run, without our draws")
     parser.add_argument("--memory", action="store_true", help="measure and reckon memory instead")
+    parser.add_argument("--speed", action="store_true", help="by turns: how much faster are two?")
+    parser.add_argument("--shared", action="store_true", help="two that share the weights (FSDP)")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
-        work(given.only, given.steps, given.out, given.before)
+        work(given.before)
         return
-    if given.memory:
-        record = json.loads(given.out.read_text(encoding="utf-8"))
-        record["memory"] = memory()
-        say(json.dumps(record["memory"], indent=1))
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
-        return
-    one, two = (run(processes, given.only, given.steps) for processes in (1, 2))
-    apart = run(2, given.only, given.steps, before=True) if given.before else {}
     record = {"models": {}}
     if given.out.is_file():
         record = json.loads(given.out.read_text(encoding="utf-8"))
     record["torch"] = torch.__version__.split("+")[0]
-    for name in one:
-        losses = one[name]["loss"]
-        row = {"steps": given.steps, "first": losses[0], "last": losses[-1]}
-        row |= difference(losses, two[name]["loss"])
-        row |= {"seconds": [one[name]["seconds"], two[name]["seconds"]]}
-        if given.before:
-            row["before"] = difference(losses, apart[name]["loss"])
+    if given.memory:
+        record["memory"] = memory()
+        say(json.dumps(record["memory"], indent=1))
+    for kind, measure in {"speed": speed, "shared": shared}.items():
+        for name in given.only if getattr(given, kind) else ():
+            record.setdefault(kind, {})[name] = measure(name, given.steps)
+            say(f"{name}: {record[kind][name]}")
+            write(given.out, record)
+    if not (given.memory or given.speed or given.shared):
+        compare(given.only, given.steps, given.before, record)
+    write(given.out, record)
+
+
+def write(file: Path, record: dict) -> None:
+    """Keep what was found."""
+    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def compare(names: list[str], steps: int, before: bool, record: dict) -> None:
+    """The loss curves of one process and of two, into the record."""
+    with contextlib.ExitStack() as stack:
+        crews = [stack.enter_context(Crew(1)), stack.enter_context(Crew(2))]
+        crews += [stack.enter_context(Crew(2, before=True))] * before
+        found = {name: [crew.train(name, steps)[0] for crew in crews] for name in names}
+    for name, (one, two, *apart) in found.items():
+        losses = one["loss"]
+        row = {"steps": steps, "first": losses[0], "last": losses[-1]}
+        row |= difference(losses, two["loss"])
+        for other in apart:
+            row["before"] = difference(losses, other["loss"])
         record["models"][name] = record["models"].get(name, {}) | row
         say(f"{name:10} {row['first']:9.4f} → {row['last']:9.4f}, apart at the end "
-            f"{row['end']:.2e}, at most {row['most']:.2e}; "
-            f"{row['seconds'][0]:.1f} s and {row['seconds'][1]:.1f} s")  # fmt: skip
-    given.out.write_text(json.dumps(record, indent=1) + "\n")
+            f"{row['end']:.2e}, at most {row['most']:.2e}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@
     accelerate launch -m genai_utils.train vae --steps 20000 --out runs/vae
 
 The second form uses every GPU that `accelerate config` names, or the file that `--config_file` of
-`accelerate launch` does. A chapter, such as 24_vae, is trained by the code of its notebook: of its
-cells those statements are run that its main training needs, and nothing is shown. Each training
-among them has a folder of its own in `--out`. A model, such as vae, is trained as its module says:
-the function `recipe()` returns (model, batches, options of fit).
+`accelerate launch` does; with "distributed_type: FSDP" the processes share the weights. A chapter,
+such as 24_vae, is trained by the code of its notebook: of its cells those statements are run that
+its main training needs, and nothing is shown. Each training among them has a folder of its own in
+`--out`. A model, such as vae, is trained as its module says: the function `recipe()` returns
+(model, batches, options of fit).
 
 A run that was killed goes on when the same command is given again, also with another number of
 processes. A folder of results holds `model.safetensors`, `ema.safetensors` where there is an
@@ -201,11 +202,26 @@ def named_training(text: str) -> tuple[str, int]:
 
 
 def join_processes() -> None:
-    """Where no card is: several processes meet on the processor, which is to be told Accelerate."""
-    import torch
+    """Where no card is: several processes meet on the processor, which is to be told Accelerate.
 
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available():
+    Processes of one host that were started again meet under another name: the launcher's store
+    still holds the addresses of those that died. (Several hosts have a new store with
+    `--rdzv_backend c10d`, and may have counted their starts differently.)
+    """
+    import torch
+    from torch import distributed
+
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return
+    card = torch.cuda.is_available()
+    if not card:
         os.environ["ACCELERATE_USE_CPU"] = "true"
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if start != "0" and os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        store, rank, size = next(distributed.rendezvous("env://"))
+        store = distributed.PrefixStore(f"start {start}", store)
+        backend = "nccl" if card else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
 def end_processes() -> None:

@@ -3,6 +3,7 @@
 A checkpoint folder holds `step_00001000/` with one `.safetensors` file per group of tensors and
 `state.json`. A new one is written under a temporary name, flushed to the disk and renamed; only
 then is the older one removed. Whenever the process is killed, a complete checkpoint is there.
+Where processes share the tensors, each writes a file with its own rows of them.
 """
 
 import base64
@@ -13,6 +14,7 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,39 +49,73 @@ def latest_checkpoint(folder: str | bytes | Path) -> Path | None:
 
 
 def save_checkpoint(
-    folder: str | bytes | Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], state: dict
+    folder: str | bytes | Path,
+    step: int,
+    tensors: dict[str, dict[str, torch.Tensor]],
+    state: dict,
+    *,
+    part: tuple[int, int] = (0, 1),
+    agree: Callable[[OSError | None], None] | None = None,
 ) -> Path:
     """Write one checkpoint, then remove the older ones. Returns its folder.
 
     tensors: group ("model", "ema", "optimizer", …) -> name -> tensor; state: what JSON can hold.
+    part: (p, P) where P processes call this together, each with its rows of every tensor, the first
+        also with those that are not shared. `agree(error)` waits for all of them, and raises in
+        each where one of them has an error.
     Raises OSError (disk full, not writable); the checkpoints from before are then untouched.
     """
     folder = as_path(folder, "folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    clean(folder)
     target = folder / f"step_{step:08d}"
-    temporary = folder / f"{TEMPORARY}{os.getpid()}-{target.name}"
-    try:
-        temporary.mkdir()
+    temporary = folder / f"{TEMPORARY}{target.name}"
+    first = part[0] == 0
+
+    def begin():
+        if first:
+            folder.mkdir(parents=True, exist_ok=True)
+            clean(folder)
+            temporary.mkdir()
+
+    def write():
         for group, named in tensors.items():
-            write_file(temporary / f"{group}.safetensors", _to_bytes(named))
-        document = {"format": FORMAT, "step": step, "groups": list(tensors), **state}
-        write_file(temporary / "state.json", json.dumps(document).encode())
-        _sync_folder(temporary)
-        os.rename(temporary, target)
-        _sync_folder(folder)
+            write_file(temporary / _file(group, *part), _to_bytes(named))
+
+    def finish():
+        if first:
+            document = {"format": FORMAT, "step": step, "groups": list(tensors), "parts": part[1]}
+            write_file(temporary / "state.json", json.dumps({**document, **state}).encode())
+            _sync_folder(temporary)
+            os.rename(temporary, target)
+            _sync_folder(folder)
+
+    try:
+        for stage in (begin, write, finish):
+            error = None
+            try:
+                stage()
+            except OSError as found:
+                error = found
+            if agree is not None:
+                agree(error)
+            elif error is not None:
+                raise error
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if first:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for old in _folders(folder).values():
+    for old in _folders(folder).values() if first else ():
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
     return target
 
 
-def load_checkpoint(folder: str | bytes | Path) -> Checkpoint | None:
+def load_checkpoint(
+    folder: str | bytes | Path, keep: Callable[[str, str, torch.Tensor], torch.Tensor] | None = None
+) -> Checkpoint | None:
     """Read the newest checkpoint of a folder (tensors on the CPU); None where there is none.
 
+    Parts are put together, one tensor after the other. keep(group, name, tensor): what is to be
+    kept of it, for a process that shares the tensors with others.
     Raises CheckpointError where it is damaged, or where the folder is a file. Nothing is unpickled.
     """
     folder = as_path(folder, "folder")
@@ -95,8 +131,7 @@ def load_checkpoint(folder: str | bytes | Path) -> Checkpoint | None:
                 f"{path} has checkpoint format {state['format']}, this version reads {FORMAT}."
             )
         tensors = {
-            group: safetensors.torch.load_file(path / f"{group}.safetensors")
-            for group in state["groups"]
+            group: _read(path, group, state.get("parts", 1), keep) for group in state["groups"]
         }
         return Checkpoint(path, int(state["step"]), tensors, state)
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
@@ -255,6 +290,25 @@ def _folders(folder: str | bytes | Path) -> dict[int, Path]:
         for path in as_path(folder, "folder").glob("step_*")
     )
     return {int(match[1]): path for match, path in found if match}
+
+
+def _file(group: str, process: int, processes: int) -> str:
+    """The file of a group of tensors: "model", or "model-2-of-4" with the second process's rows."""
+    return group + (f"-{process + 1}-of-{processes}" if processes > 1 else "") + ".safetensors"
+
+
+def _read(path: Path, group: str, parts: int, keep) -> dict[str, torch.Tensor]:
+    """A group's tensors; of one in parts the rows of all files, of another what the first has."""
+    with contextlib.ExitStack() as stack:
+        names = [path / _file(group, part, parts) for part in range(parts)]
+        files = [stack.enter_context(safetensors.safe_open(name, "pt")) for name in names]
+        holders = {key: [f for f in files if key in f.keys()] for key in files[0].keys()}  # noqa: SIM118
+        found = {}
+        for key, those in holders.items():
+            pieces = [file.get_tensor(key) for file in those]
+            tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            found[key] = tensor if keep is None else keep(group, key, tensor)
+        return found
 
 
 def _to_bytes(named: dict[str, torch.Tensor]) -> bytes:

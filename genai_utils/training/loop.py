@@ -1,9 +1,10 @@
 """The one training loop of the book. Every model is trained by `fit`.
 
 A model gives `loss(batch)`; the data come from `batches(step)`; the loop does the rest: it runs
-on one CPU, one GPU or several processes (by Accelerate), warms up and anneals the learning rate,
-clips gradients, keeps a moving average of the weights, stops at NaN, and writes checkpoints from
-which a killed run goes on as if nothing had happened.
+on one CPU, one GPU or several processes (by Accelerate), each with a copy of the model or with a
+share of its weights, warms up and anneals the learning rate, clips gradients, keeps a moving
+average of the weights, stops at NaN, and writes checkpoints from which a killed run goes on as if
+nothing had happened.
 """
 
 import copy
@@ -28,6 +29,7 @@ from .graphs import GraphStep, can_capture
 from .meter import Bar, Meter, TrainingError
 from .parallel import Loss, make_accelerator, share
 from .schedules import make_schedule
+from .shards import Shards, share_weights, whole
 from .state import RunState
 from .step import Step, is_empty, kind_of
 
@@ -35,7 +37,8 @@ from .step import Step, is_empty, kind_of
 class FitResult(NamedTuple):
     """What a run leaves.
 
-    model: the trained model, in eval mode, on the device it was trained on.
+    model: the trained model, in eval mode, on the device it was trained on; where processes shared
+        the weights, with all of them, on the device that it came on.
     ema_model: a copy with the averaged weights, or None.
     history: lists of equal length: "step" (steps done) and the average since the point before of
         "loss" and of each other scalar of the loss dict; about 200 points.
@@ -133,15 +136,22 @@ def fit(
     with kept_random_state():
         set_seed(seed)  # alike in all processes, see `Draws`
         bf16 = opt.uses_bf16(precision, accelerator)
+        shards = Shards(model, accelerator, batches) if share_weights(accelerator) else None
+        given, model = model, model if shards is None else shards.model
         loss = Loss(model.train(), bf16, accelerator, compile)
-        net = accelerator.prepare(loss)
+        average = None if ema is None else EMA(model, ema)
+        if shards is None:
+            net = accelerator.prepare(loss)
+        else:
+            net = shards.prepare(loss, average, optimizer)
+        if average is not None:
+            average.module.to(device)
         made = opt.make_optimizer(optimizer, model, lr)
         weights = [p for group in made.param_groups for p in group["params"]]
         base = [group.setdefault("initial_lr", float(group["lr"])) for group in made.param_groups]
-        average = None if ema is None else EMA(model, ema)
         meter = Meter(steps, accelerator)
         described = {} if checkpoint is None else opt.describe_run(
-            model, batches, made, schedule, steps=steps, lr=lr, warmup=warmup, ema=ema, clip=clip,
+            given, batches, made, schedule, steps=steps, lr=lr, warmup=warmup, ema=ema, clip=clip,
             seed=seed, precision=precision, looks=look and looks, best=best,
         )  # fmt: skip
         state = RunState(model, average, made, meter, accelerator, batches, described)
@@ -158,7 +168,7 @@ def fit(
 
         def take_a_look(done: int) -> None:
             with kept_random_state(device):
-                row = meter.look(done, look, model)
+                row = meter.look(done, partial(net.call, look) if shards else look, model)
             if best is None:
                 return
             if best not in row:
@@ -199,11 +209,13 @@ def fit(
         report(meter.summary(title, start))
         numbers = sum(p.numel() for p in weights)
         ledger.note(title, planned, meter.flops * planned / steps, meter.seconds, numbers)
+        if shards is not None:
+            model = shards.give_back(average)
         ema_model = None if average is None else average.module
         best_model = None
         if state.best:
             best_model = copy.deepcopy(model)
-            best_model.load_state_dict(state.best)
+            best_model.load_state_dict({name: whole(t) for name, t in state.best.items()})
             best_model.eval()
         model.eval()
         return FitResult(model, ema_model, meter.history, meter.seconds, meter.looks, best_model)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from genai_utils.inputs import refusal
 
+from .shards import spread, whole
+
 
 def adamw(
     parameters: Iterable[Tensor],
@@ -108,6 +110,8 @@ class Muon(torch.optim.AdamW):
         means, gradients = [self.state[p]["mean"] for p in weights], [p.grad for p in weights]
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov's look ahead
-        updates = orthogonal(torch.stack(ahead)) * (0.2 * max(weights[0].shape) ** 0.5)
+        # Where processes share the rows, each needs the whole matrix: it is not worked row by row.
+        updates = orthogonal(torch.stack([whole(x) for x in ahead]))
+        updates = (updates * (0.2 * max(weights[0].shape) ** 0.5) * group["lr"]).unbind()
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_sub_(weights, list((updates * group["lr"]).unbind()))
+        torch._foreach_sub_(weights, [spread(x, p) for x, p in zip(updates, weights, strict=True)])

@@ -37,6 +37,7 @@ class Loss(nn.Module):
         )
         self.process, self.processes = accelerator.process_index, accelerator.num_processes
         self.loss, self._compile = model.loss, compile
+        self.guard = nullcontext  # where weights are shared: around the loss
 
     def compiled(self) -> None:
         """From now on by torch.compile, where that is wanted (the first step is counted)."""
@@ -49,8 +50,12 @@ class Loss(nn.Module):
             return nullcontext()
         return Draws(find_batch_size(batch), self.process, self.processes)
 
+    def call(self, function, *arguments):
+        """Call a function as a forward pass, for which weights that are shared come together."""
+        return function(*arguments)
+
     def forward(self, batch) -> dict[str, torch.Tensor]:
-        with self.autocast(), self.draws(batch):
+        with self.autocast(), self.draws(batch), self.guard():
             out = self.loss(batch)
         out = out if isinstance(out, dict) else {"loss": out}
         loss = out.get("loss")
@@ -69,18 +74,12 @@ class Loss(nn.Module):
 
 
 def make_accelerator() -> Accelerator:
-    """The device and the processes of this run; weights that a step leaves out are allowed.
-
-    Raises ValueError where the weights are to be shared by the processes.
-    """
+    """The device and the processes of this run; weights that a step leaves out are allowed."""
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(kwargs_handlers=[unused])
     kind = str(getattr(accelerator.distributed_type, "value", accelerator.distributed_type))
-    if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        raise refusal(
-            "the processes", "a copy of the model in each (MULTI_GPU)", kind,
-            "`fit` shares the batch, not the weights: its checkpoints would hold parts of them",
-        )  # fmt: skip
+    if kind in ("DEEPSPEED", "MEGATRON_LM"):
+        raise refusal("the processes", "MULTI_GPU or FSDP", kind)
     return accelerator
 
 

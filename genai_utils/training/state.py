@@ -1,9 +1,11 @@
 """The state of a run, as a checkpoint keeps it and as a restarted run takes it up again."""
 
 import warnings
+from functools import partial
 
 import torch
 from accelerate.utils import gather_object
+from torch.distributed.tensor import DTensor
 
 from .checkpoint import (
     Checkpoint,
@@ -17,6 +19,7 @@ from .checkpoint import (
     set_rng_state,
 )
 from .meter import TrainingError
+from .shards import own_rows, spread, whole
 
 
 class RunState:
@@ -33,6 +36,8 @@ class RunState:
         self.meter, self.accelerator, self.options = meter, accelerator, options
         self.batches = batches if hasattr(batches, "load_state_dict") else None
         self.best: dict[str, torch.Tensor] = {}
+        shared = (p for p in model.parameters() if isinstance(p, DTensor))
+        self.first_shared = next(shared, None)  # None: each process has all of the weights
 
     def save(self, folder, step: int) -> None:
         """Write a checkpoint after `step` steps. A full disk is a warning: training goes on."""
@@ -48,10 +53,16 @@ class RunState:
         tensors["optimizer"], state["optimizer"] = _flatten(self.optimizer.state_dict()["state"])
         state["rng"] = gather_object([rng_state(self.accelerator.device)])  # one per process
         self.check_finite(step)
-        if self.accelerator.is_main_process:
-            try:
-                save_checkpoint(folder, step, tensors, state)
-            except OSError as error:
+        how, first = {}, self.accelerator.is_main_process
+        if self.first_shared is not None:
+            tensors = {group: own_rows(named, first) for group, named in tensors.items()}
+            part = (self.accelerator.process_index, self.accelerator.num_processes)
+            how = {"part": part, "agree": _agree}
+        try:
+            if how or first:
+                save_checkpoint(folder, step, tensors, state, **how)
+        except OSError as error:
+            if first:
                 kept = latest_checkpoint(folder)
                 kept = f"{kept} stays valid" if kept else "there is none from before"
                 warnings.warn(
@@ -64,7 +75,7 @@ class RunState:
 
     def restore(self, folder) -> int:
         """Take up the newest checkpoint of the folder; return the steps it has done (0: none)."""
-        saved = load_checkpoint(folder)
+        saved = load_checkpoint(folder, partial(self._keep, self.model.state_dict()))
         if saved is None:
             return 0
         check_same_model(self.model, saved.tensors["model"], saved.path)
@@ -88,8 +99,16 @@ class RunState:
     def check_finite(self, step: int) -> None:
         """Stop at weights that are no longer numbers, before they overwrite a checkpoint."""
         for name, weight in self.model.named_parameters():
-            if not torch.isfinite(weight).all():
+            if not whole(torch.isfinite(weight).all()):
                 raise TrainingError(f"the weight {name} is no longer finite after step {step - 1}")
+
+    def _keep(self, own: dict, group: str, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Of a tensor in a checkpoint what this process holds: all of it, or its rows."""
+        if group == "optimizer":
+            like = self.first_shared if tensor.ndim else None  # its counters are not shared
+        else:
+            like = own.get(name)
+        return spread(tensor, like)
 
     def _check_options(self, saved: Checkpoint) -> None:
         theirs = saved.state["options"]
@@ -104,6 +123,13 @@ class RunState:
                 f"{saved.path} belongs to a run with other options: {'; '.join(wrong[:5])}{more}. "
                 "Choose another checkpoint folder, or delete this one to start again."
             )
+
+
+def _agree(error: OSError | None) -> None:
+    """Wait for all processes; raise in each of them where one has an error."""
+    mine = [] if error is None else [(error.errno, error.strerror or str(error))]
+    if errors := gather_object(mine):
+        raise OSError(*errors[0])
 
 
 def _short(value) -> str:

@@ -1,17 +1,24 @@
 """The page on several processes: its numbers are those measured, its files are Accelerate's."""
 
 import json
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.launch import prepare_multi_gpu_env
+from torch.distributed.fsdp import CPUOffloadPolicy
+from torch.distributed.run import get_rdzv_endpoint
 
 from genai_utils import train
 from genai_utils.book.excerpt import Excerpt
 from genai_utils.language.scaling import gpt_parameters, training_flops, training_memory
+from genai_utils.training import shards
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "book" / "many_machines.md").read_text(encoding="utf-8")
@@ -49,9 +56,30 @@ def test_the_curves_are_those_measured():
         if before:
             assert is_rounded(before, row["before"]["end"]), name
             assert row["before"]["end"] > 10 * row["end"], name
-    for name in ("gpt", "vae"):
-        alone, together = (f"{s:.1f} s" for s in FOUND["models"][name]["seconds"])
-        assert alone in PAGE and together in PAGE
+
+
+def test_the_ratios_are_those_measured():
+    table = rows("Model | Steps a turn")
+    assert {NAMES[name] for name, *_ in table} == set(FOUND["speed"])
+    for name, steps, *texts in table:
+        row = FOUND["speed"][NAMES[name]]
+        assert int(steps) == row["steps"]
+        for text, kind in zip(texts, ("wall", "cpu"), strict=True):
+            found = sorted(row[kind])
+            low, middle, high = (f"{found[i]:.2f}" for i in (0, len(found) // 2, -1))
+            assert len(found) == 5 and text == f"{middle} ({low} to {high})", (name, kind)
+
+
+def test_what_shared_weights_hold_is_what_was_measured():
+    table = rows("Model | Steps | Apart, at most")
+    assert {NAMES[name] for name, *_ in table} == set(FOUND["shared"])
+    for name, steps, apart, weights, alone, each in table:
+        row = FOUND["shared"][NAMES[name]]
+        assert int(steps) == row["steps"] and is_rounded(apart, row["most"])
+        assert row["held"][0] == 12 * row["weights"] == sum(row["held"][1:])
+        assert is_rounded(weights, row["weights"] / 1e6)
+        assert is_rounded(alone, row["held"][0] / 1e6)
+        assert all(is_rounded(each, held / 1e6) for held in row["held"][1:])
 
 
 def test_the_sizes_are_those_of_the_formula_and_of_accelerate():
@@ -75,7 +103,14 @@ def test_the_sizes_are_those_of_the_formula_and_of_accelerate():
 
 
 @pytest.mark.parametrize(
-    "name, hosts, processes", [("one_host", 1, 4), ("two_hosts", 2, 8), ("two_processes", 1, 2)]
+    "name, hosts, processes",
+    [
+        ("one_host", 1, 4),
+        ("two_hosts", 2, 8),
+        ("two_processes", 1, 2),
+        ("fsdp_one_host", 1, 4),
+        ("fsdp_two_hosts", 2, 8),
+    ],
 )
 def test_accelerate_reads_the_files(name, hosts, processes, monkeypatch):
     """As `accelerate launch` does it: the file starts so many processes on so many hosts."""
@@ -83,12 +118,31 @@ def test_accelerate_reads_the_files(name, hosts, processes, monkeypatch):
     config = load_config_from_file(str(file))
     assert (config.num_machines, config.num_processes) == (hosts, processes)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    command = ["--config_file", str(file), "-m", "genai_utils.train", "24_vae"]
+    meet = ["--rdzv_backend", "c10d"] if hosts > 1 else []  # of a file Accelerate does not take it
+    assert " ".join(meet) in file.read_text(encoding="utf-8")
+    command = ["--config_file", str(file), *meet, "-m", "genai_utils.train", "24_vae"]
     arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command))
-    assert arguments.multi_gpu and not arguments.cpu  # several processes, not a single one
+    shared = name.startswith("fsdp")
+    assert not arguments.cpu  # several processes, not a single one
+    assert (arguments.multi_gpu, arguments.use_fsdp) == (not shared, shared)
     assert (arguments.num_machines, arguments.num_processes) == (hosts, processes)
     assert arguments.mixed_precision == "no"
     assert f"_assets/accelerate/{name}.yaml" in PAGE
+    environment = prepare_multi_gpu_env(arguments)  # what the processes are told
+    if hosts > 1:  # they meet where both look
+        assert get_rdzv_endpoint(arguments) == "10.0.0.1:29500"
+    if not shared:
+        return
+    for key in [key for key in os.environ if key.startswith("FSDP_")]:
+        monkeypatch.delenv(key)
+    for key, value in environment.items():
+        if key.startswith(("FSDP_", "ACCELERATE_USE_FSDP")):
+            monkeypatch.setenv(key, value)
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2 and plugin.reshard_after_forward
+    assert plugin.transformer_cls_names_to_wrap == ["Block"]
+    assert not isinstance(plugin.cpu_offload, CPUOffloadPolicy)
+    assert shards.share_weights(SimpleNamespace(num_processes=processes))
 
 
 def test_the_killed_run_is_the_one_measured():
@@ -96,6 +150,13 @@ def test_the_killed_run_is_the_one_measured():
     assert f"killed after step {killed['killed after']} of {killed['steps']}" in PAGE
     assert f"ended at the loss {killed['last']:.2f}" in PAGE
     assert f"further than {killed['most']:.0e} from" in PAGE
+
+
+def test_the_chapter_with_shared_weights_is_the_one_measured():
+    run = FOUND["killed, shared"]
+    assert run["chapter"] == "10_gpt" and f"`--profile {run['profile']}`, {run['steps']} st" in PAGE
+    assert f"killed after step {run['killed after']} of {run['steps']} and came back" in PAGE
+    assert f"never further than {run['most']:.0e} from" in PAGE
 
 
 def test_what_the_page_says_of_chapter_24():

@@ -10,16 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
-from accelerate import Accelerator, DistributedType
-from toy import STEPS, Meeting, Toy, toy_data, toy_fit
+from accelerate import Accelerator
+from toy import STEPS, Meeting, Toy, by_muon, interrupted, toy_data, toy_fit
 
-from genai_utils.training import TensorBatches, dynamic_binarize, parallel
+from genai_utils.training import TensorBatches, dynamic_binarize
+from genai_utils.training.checkpoint import latest_checkpoint
 from genai_utils.training.parallel import share
 
 forks = pytest.mark.skipif(
     not (hasattr(os, "fork") and torch.distributed.is_gloo_available()), reason="needs fork, gloo"
 )
+
+GROUPS = ("model", "ema", "optimizer")
 
 
 def run_toy(command, folder, ports):
@@ -52,6 +56,14 @@ def test_a_killed_worker_comes_back(tmp_path):
         torch.testing.assert_close(
             torch.tensor(theirs[name]), torch.tensor(values), atol=1e-5, rtol=1e-5
         )
+
+
+@forks
+def test_workers_that_are_started_again_do_not_look_for_the_dead(tmp_path):
+    """The launcher keeps its store, with the addresses of the workers before."""
+    done = run_toy("again", tmp_path, ports=1)
+    first, again = json.loads(done.stdout.splitlines()[-1])
+    assert signal.SIGKILL in first and again == [0, 0], done.stderr
 
 
 @forks
@@ -107,13 +119,54 @@ def test_share_of_one_process_is_the_whole_batch():
     assert torch.equal(mine["x"][0], batch["x"][0]) and mine["x"][1].shape == (6, 2)
 
 
-def test_weights_that_are_shared_are_refused(monkeypatch):
-    class Sharded:
-        distributed_type = DistributedType.FSDP
+def close(a, b, tolerance=1e-5):
+    """Whether dicts of tensors and lists are the same but for rounding."""
+    assert set(a) == set(b)
+    for name, value in a.items():
+        mine, theirs = torch.as_tensor(value), torch.as_tensor(b[name])
+        torch.testing.assert_close(mine, theirs, atol=tolerance, rtol=tolerance)
 
-    monkeypatch.setattr(parallel, "Accelerator", lambda **options: Sharded())
-    with pytest.raises(ValueError, match="a copy of the model in each .MULTI_GPU., got FSDP"):
-        toy_fit(None, TensorBatches(toy_data(), batch_size=8))
+
+@forks
+def test_two_processes_that_share_the_weights_equal_one(tmp_path):
+    """Noise, batch norm, clipping, average, Muon and looks; resumed by two, by one, from one."""
+    batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    with contextlib.suppress(KeyboardInterrupt):
+        toy_fit(tmp_path / "one", batches, interrupted(Toy, after=20)(), progress=False)
+    done = run_toy("shared", tmp_path, ports=1)
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, 0], done.stderr
+
+    # Each process writes its rows, the first also what is not shared; nothing else lies there.
+    (kept,) = (tmp_path / "alone").iterdir()
+    parts = [f"{group}-{n}-of-2.safetensors" for group in GROUPS for n in (1, 2)]
+    assert {path.name for path in kept.iterdir()} == {*parts, "state.json"}
+    parts = [safetensors.torch.load_file(kept / f"model-{n}-of-2.safetensors") for n in (1, 2)]
+    assert [part["net.0.weight"].shape for part in parts] == [(4, 6), (4, 6)]
+    assert "norm.running_mean" in parts[0] and "norm.running_mean" not in parts[1]
+
+    alone, muon = toy_fit(None, batches, progress=False), by_muon()
+    taken_up = toy_fit(tmp_path / "alone", batches, progress=False)
+    close(taken_up.model.state_dict(), alone.model.state_dict())
+    close(taken_up.history, alone.history)
+    for rank in (0, 1):
+        theirs = torch.load(tmp_path / f"shared{rank}.pt", weights_only=True)
+        for name in ("both", "one"):
+            model, history, average = theirs[name]
+            close(model, alone.model.state_dict())
+            close(history, alone.history)
+            close(average, alone.ema_model.state_dict())
+        model, looks, best = theirs["muon"]
+        close(model, muon.model.state_dict(), 1e-4)
+        close(looks, muon.looks | {"seconds": looks["seconds"]}, 1e-4)
+        close(best, muon.best_model.state_dict(), 1e-4)
+        assert (
+            "a loss that leaves the weights alone, got one that writes net.0.bias"
+            in (theirs["writer"])
+        )
+        assert "weights that have rows, got scale, which is one number" in theirs["scalar"]
+        assert "expected a function of the step, got a Policy" in theirs["policy"]
+        assert len(theirs["told"]) == (rank == 0)  # the disk of the second was full
+    assert latest_checkpoint(tmp_path / "full").name == "step_00000006"
 
 
 def test_share_slices_every_part():

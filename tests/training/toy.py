@@ -5,20 +5,27 @@ fork, which is what makes a test that needs a dozen processes take seconds.
 """
 
 import contextlib
+import errno
 import importlib
 import json
 import os
 import random
 import signal
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 
+from genai_utils import train
 from genai_utils.training import (
+    Muon,
     TensorBatches,
     TrainingError,
     checkpoint,
@@ -178,6 +185,18 @@ def run_killed(folder: Path, rank: int, port: int, kill: int | None) -> None:
     torch.distributed.destroy_process_group()
 
 
+def run_again(rank: int, port: int, start: int) -> None:
+    """One of two that meet at a launcher's store, die, and are started again; the second late."""
+    join(rank, port)
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": str(start)}
+    time.sleep(start * rank)
+    train.join_processes()
+    total = Accelerator().reduce(torch.tensor(1.0 + rank))
+    if start == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert total == 3
+
+
 def run_rank(folder: Path, rank: int, port: int) -> None:
     """One of two processes of a data-parallel run, and of one in which only one rank sees a NaN."""
     join(rank, port)
@@ -209,6 +228,94 @@ def run_rank(folder: Path, rank: int, port: int) -> None:
     torch.distributed.destroy_process_group()
 
 
+class Writer(Toy):
+    """A loss that writes into a weight, as one that moves idle entries of a codebook does."""
+
+    def loss(self, x):
+        """As before, after the weight is written."""
+        with torch.no_grad():
+            self.net[0].bias.mul_(0.5)
+        return super().loss(x)
+
+
+class Scalar(Toy):
+    """A weight that is one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+
+class Policy(TensorBatches):
+    """Batches with a state of their own."""
+
+    def load_state_dict(self, state):
+        """Nothing."""
+
+
+def by_muon(rank=0):
+    """A run with an optimiser of matrices that was made before, looks, and the best of them.
+
+    All processes begin with the weights of the first.
+    """
+    model, data = Toy(noisy=False), toy_data()
+    model.net[0].bias.data += rank
+    matrices = [model.net[0].weight, model.net[2].weight]
+    rest = [model.net[0].bias, model.net[2].bias]
+    groups = [{"params": matrices, "muon": True}, {"params": rest}]
+
+    def look(net, step):
+        loss = net.loss(data)["loss"]  # the outer one waits for the end, without weights
+        waits = model is net or model.net[0].weight.isnan().all().item()
+        return {"loss": loss, "waits": float(waits)}
+
+    options = {"optimizer": Muon(groups, lr=0.02), "look": look, "looks": 5, "best": "loss"}
+    batches = TensorBatches(data, batch_size=8)
+    return toy_fit(None, batches, model, progress=False, **options)
+
+
+def run_shared(folder: Path, rank: int, port: int) -> None:
+    """One of two processes that share the weights, those of each linear layer apart."""
+    join(rank, port)
+    os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    os.environ |= {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+    os.environ |= {"FSDP_TRANSFORMER_CLS_TO_WRAP": "Linear"}
+    batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
+    found = {}
+    for name in ("both", "alone"):  # cut here after the checkpoint of step 18
+        cut = interrupted(Toy, after=20)()
+        with contextlib.suppress(KeyboardInterrupt):
+            toy_fit(folder / name, batches, cut, progress=False)
+    for name in ("both", "one"):  # "one" was cut in a single process
+        result = toy_fit(folder / name, batches, progress=False)
+        found[name] = [result.model.state_dict(), result.history, result.ema_model.state_dict()]
+    result = by_muon(rank)
+    found["muon"] = [result.model.state_dict(), result.looks, result.best_model.state_dict()]
+    if rank == 1:  # its disk is full at step 12
+        write = checkpoint.write_file
+
+        def full(path, content):
+            if "00000012" in str(path):
+                raise OSError(errno.ENOSPC, "no space")
+            write(path, content)
+
+        checkpoint.write_file = full
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RuntimeWarning)
+        cut = interrupted(Toy, after=13)()
+        with contextlib.suppress(KeyboardInterrupt):
+            toy_fit(folder / "full", batches, cut, progress=False)
+    found["told"] = [str(w.message) for w in told if w.category is RuntimeWarning]
+    refused = {"writer": Writer(), "scalar": Scalar(), "policy": Toy()}
+    for name, model in refused.items():
+        kind = Policy if name == "policy" else TensorBatches
+        with pytest.raises(ValueError) as error:
+            toy_fit(None, kind(toy_data(), batch_size=8), model, progress=False)
+        found[name] = str(error.value)
+    torch.save(found, folder / f"shared{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
 def both(function) -> list[int]:
     """Run a function of the rank in two child processes; return how they ended."""
     first = os.fork()
@@ -230,6 +337,13 @@ def main(command: str, folder: Path, *arguments: str) -> None:
             ends[name] = [forked(lambda k=k, n=name: run_once(folder / n, k)) for k in kills]
     elif command == "two":
         ends = both(lambda rank: run_rank(folder, rank, int(arguments[0])))
+    elif command == "shared":
+        ends = both(lambda rank: run_shared(folder, rank, int(arguments[0])))
+    elif command == "again":
+        port = int(arguments[0])
+        store = torch.distributed.TCPStore("127.0.0.1", port, None, True, wait_for_workers=False)
+        ends = [both(lambda rank, s=start: run_again(rank, port, s)) for start in (0, 1)]
+        del store
     else:  # "killed": once with a death, then again
         ends = [
             both(lambda rank, k=kill, p=port: run_killed(folder, rank, int(p), k))
