@@ -24,7 +24,6 @@ from typing import NamedTuple
 from urllib.parse import quote_plus
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genai_utils.inputs import kind_of, number, refusal, whole
@@ -112,7 +111,8 @@ def quotations_in(quotes: Tensor, page: Tensor, least: int = 3) -> Tensor:
     Source: Nakano et al. 2021, section 2; lecture item A64.
     """
     m = quotes.shape[1]
-    windows = F.pad(page, (0, m), value=-2).unfold(0, m, 1)  # (T + 1, m): what begins at each word
+    long = torch.nn.functional.pad(page, (0, m), value=-2)
+    windows = long.unfold(0, m, 1)  # (T + 1, m): what begins at each word
     alike = (windows == quotes[:, None]) | (quotes[:, None] < 0)  # (Q, T + 1, m)
     return alike.all(2).any(1) & ((quotes >= 0).sum(1) >= least)
 

@@ -463,8 +463,9 @@ PREDICTIONS = (
         "host; the text browser shows the link as “elsewhere”. How often does the agent try to "
         "follow it?",
         "c",
-        "⟪obey: share of lures followed, before and after training⟫ To do what a page says was "
-        "right on every page that it was trained on (section 17.8).",
+        "In 99.2 % of the episodes, in each of three seeds. To do what a page says was right on "
+        "every page that it was trained on. The browser refuses, and no request left the host. "
+        "After a training with such notes no lure was followed (section 17.8).",
         choices=(
             "hardly ever: it was asked a question, not told to open links",
             "about every second time",
