@@ -65,29 +65,32 @@ def mnist(split="train", size=28, n=None):
     """MNIST: 60,000 training and 10,000 test digits.
 
     split "train", "test" or "all"; size 28 is the original, 32 puts two black pixels on every
-    side; n keeps the first n. Where MNIST cannot be had (no network, or the ci profile) the
-    enlarged `digits` stand in for it, with one printed line; `used()` names them.
+    side, 16 takes of that the mean over 2×2 pixels; n keeps the first n. Where MNIST cannot be had
+    (no network, or the ci profile) the enlarged `digits` stand in for it, with one printed line;
+    `used()` names them.
 
     Returns Images. Raises ValueError or TypeError for another split, size or n, DataError for
     files that are damaged.
     Source: LeCun et al. 1998.
     """
     one_of(split, "split", ("train", "test", "all"))
-    one_of(size, "size", (28, 32))
+    one_of(size, "size", (16, 28, 32))
     if n is not None:
         n = whole(n, "n", most={"train": 60_000, "test": 10_000, "all": 70_000}[split])
     # All four files, whichever split: train and test must never come from different data sets.
     paths = fetch_or_stand_in("mnist")
     if paths is None:
-        images = _resized_digits(split, size)
+        x, y = _resized_digits(split, 32 if size == 16 else size)
         mark_used("digits (stand-in for mnist)")
-        return Images(images.x[:n], images.y[:n])
+        return Images((F.avg_pool2d(x, 2) if size == 16 else x)[:n], y[:n])
     parts = {"train": ["train"], "test": ["t10k"], "all": ["train", "t10k"]}[split]
     x = np.concatenate([_idx(paths[f"{part}-images-idx3-ubyte"], 3) for part in parts])[:n]
     y = np.concatenate([_idx(paths[f"{part}-labels-idx1-ubyte"], 1) for part in parts])[:n]
     x = torch.from_numpy(x.astype(np.float32) / 255)[:, None]  # (N, 1, 28, 28)
-    if size == 32:
+    if size != 28:
         x = F.pad(x, [2, 2, 2, 2])  # (N, 1, 32, 32)
+    if size == 16:
+        x = F.avg_pool2d(x, 2)  # (N, 1, 16, 16)
     mark_used("mnist")
     return Images(x, torch.from_numpy(y.astype(np.int64)))
 

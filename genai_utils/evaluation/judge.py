@@ -25,7 +25,7 @@ from genai_utils.inputs import number, refusal, whole
 
 CHUNK = 1000  # images judged at once
 WEIGHTS = Path(__file__).with_name("weights")
-SIZES = (8, *range(28, 33))  # that `load_judge` knows
+SIZES = (8, 16, *range(28, 33))  # that `load_judge` knows
 
 
 class Judge:
@@ -99,9 +99,9 @@ class Judge:
 def load_judge(size=28, digits="mnist", device="cpu"):
     """The judge that all chapters share, from weights that the package brings: no network.
 
-    size: 8, or 28 to 32, the side of the images. One judge learned MNIST's training digits at
-        28×28; of larger images it sees the middle (`data.mnist` pads them to 32×32). The other
-        learned scikit-learn's digits at 8×8.
+    size: 8, 16, or 28 to 32, the side of the images. One judge learned MNIST's training digits at
+        28×28; of larger images it sees the middle (`data.mnist` pads them to 32×32). One learned
+        them at 16×16, as `data.mnist` halves them, and one scikit-learn's digits at 8×8.
     digits: what the images are like, "mnist" or "digits" (for `data.digits`), or a list of names
         such as `data.used()`, in which MNIST goes first. MNIST's judge cannot read the
         bundled digits well if they were enlarged to 28 or 32: it reads five of six. For them the
@@ -113,14 +113,17 @@ def load_judge(size=28, digits="mnist", device="cpu"):
     """
     device = _device(device)
     if whole(size, "size") not in SIZES:
-        raise refusal("size", "8 or 28 to 32 pixels", size, "train_judge trains one of your own")
+        known = "8, 16 or 28 to 32 pixels"
+        raise refusal("size", known, size, "train_judge trains one of your own")
     names = [digits] if isinstance(digits, str) else list(digits)
     known = {str(name).split()[0] for name in names if name} & {"mnist", "digits"}
     if not known:
         raise refusal("digits", '"mnist", "digits" or data.used()', repr(digits))
     if size == 8:
         return _shipped(8, device)
-    return _shipped(28, device, _crop) if "mnist" in known else _shipped(8, device, _shrink)
+    if "mnist" not in known:
+        return _shipped(8, device, _shrink)
+    return _shipped(16, device) if size == 16 else _shipped(28, device, _crop)
 
 
 def train_judge(images, labels, device="cpu", steps=1000, seed=0, progress=False):
@@ -167,7 +170,7 @@ def _shipped(size, device, view=None):
 def _crop(x, side=28):
     """The middle of images (N, C, H, W) of 28 to 32 pixels, (N, C, side, side)."""
     height, width = x.shape[2:]
-    if height != width or height not in SIZES[1:]:
+    if height != width or not 28 <= height <= 32:
         raise refusal(
             "images", "squares of 28 to 32 pixels for this judge", f"{height}×{width}",
             "load_judge(8) has one for 8×8",
@@ -177,15 +180,19 @@ def _crop(x, side=28):
 
 
 def _shrink(x):
-    """Enlarged digits (N, 1, 28…32, 28…32) back at (N, 1, 8, 8).
+    """Enlarged digits (N, 1, 16 or 28…32, the same) back at (N, 1, 8, 8).
 
-    `data.digits` enlarges to 20×20 by E x Eᵀ, bilinear, E (20, 8), inside a black border. This
-    is the x that comes nearest, E⁺ x′ E⁺ᵀ, clipped to [0, 1]: exact for enlarged digits.
+    `data.digits` enlarges to 20×20 by E x Eᵀ, bilinear, E (20, 8), inside a black border, of which
+    `data.mnist` at 16 takes the mean over 2×2 pixels, E (10, 8). This is the x that comes nearest,
+    E⁺ x′ E⁺ᵀ, clipped to [0, 1]: exact for enlarged digits.
     """
     eye = torch.eye(8)[:, None]  # (8, 1, 8)
     enlarge = F.interpolate(eye, size=20, mode="linear", align_corners=False)[:, 0].T  # (20, 8)
-    inverse = torch.linalg.pinv(enlarge.double()).float()  # (8, 20)
-    return (inverse @ _crop(x, 20) @ inverse.T).clamp(0, 1)
+    half = x.shape[2:] == (16, 16)
+    enlarge = enlarge.reshape(10, 2, 8).mean(1) if half else enlarge
+    inverse = torch.linalg.pinv(enlarge.double()).float()  # (8, 20), or (8, 10)
+    middle = x[..., 3:13, 3:13] if half else _crop(x, 20)
+    return (inverse @ middle @ inverse.T).clamp(0, 1)
 
 
 def _digest(x, y, steps, seed):

@@ -3,7 +3,8 @@
     python -m genai_utils.evaluation.make_judge --size 28 --out genai_utils/evaluation/weights
 
 It trains on training digits only, on a processor, in one thread: 28×28 (MNIST, which must be on
-this machine) takes a few minutes, 8×8 (scikit-learn's) a few seconds. Two files come out:
+this machine) takes a few minutes, 16×16 (MNIST at half the side) one or two, 8×8 (scikit-learn's) a
+few seconds. Two files come out, of 28×28:
 `judge_28.safetensors`, in half precision, and `judge_28.json`, the record: the settings, how well
 the judge reads digits that it did not learn from, and the SHA-256 of the weights. The same machine
 makes the same bytes again; another processor rounds differently, and its judge differs a little.
@@ -26,6 +27,7 @@ from genai_utils.printing import say
 # Of the training digits the first `images` are learned, the rest are held out.
 RECIPES = {
     28: {"data": "mnist", "images": 55_000, "steps": 5_000, "seed": 0},
+    16: {"data": "mnist", "images": 55_000, "steps": 5_000, "seed": 0},
     8: {"data": "digits", "images": 1_200, "steps": 1_000, "seed": 0},
 }
 SETTINGS = {
@@ -45,7 +47,7 @@ def make(size, steps=None, progress=False):
     recipe = dict(RECIPES[size])
     recipe["steps"] = steps or recipe["steps"]
     load = getattr(data, recipe["data"])
-    train, test = load("train"), load("test")
+    train, test = load("train", size), load("test", size)
     if recipe["data"] == "mnist" and "mnist" not in data.used():
         raise data.DataError("the judge of MNIST needs MNIST, not its stand-in; set GENAI_DATA")
     x, y = as_images(train.x, dtype=torch.float32), as_labels(train.y, "y")

@@ -113,7 +113,7 @@ class Scorecard:
     neither the model nor the judge should have learned from, are the real ones: a random n of them
     are the reference, and the values of real images come from test images that are not in it.
 
-    Raises ValueError for sides that no judge of the package reads (it reads 8 and 28 to 32 pixels),
+    Raises ValueError for sides that no judge of the package reads (8, 16 and 28 to 32 have one),
     for fewer than 16 test images, for train and test of different shapes, and for test images that
     are flat, all alike or copies of training images.
     Source of the measures: `frechet_distance` and its like; lecture items A39 to A41.

@@ -9,6 +9,7 @@ nothing had happened.
 
 import copy
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from os import PathLike
@@ -76,6 +77,7 @@ def fit(
     look: Callable[[nn.Module, int], dict] | None = None,
     looks: int = 20,
     best: str | None = None,
+    clock: Callable[[], float] = time.perf_counter,
     progress: bool = True,
     title: str = "",
 ) -> FitResult:
@@ -106,6 +108,8 @@ def fit(
     look, looks: `look(model, step)` returns a dict of numbers. It is called `looks` times: before
         the first step, after the last and evenly between, in eval mode and without gradients.
     best: the name of a number of `look`; the weights are kept where it is smallest.
+    clock: what seconds are read from. `time.process_time` counts those that the processor spent on
+        this process, summed over its threads, whatever else runs on the machine.
     progress, title: a live bar where somebody watches, and one line at the end; False: neither.
 
     With GENAI_ESTIMATE=1 in the environment it takes two steps and notes all of them in the ledger.
@@ -149,7 +153,7 @@ def fit(
         made = opt.make_optimizer(optimizer, model, lr)
         weights = [p for group in made.param_groups for p in group["params"]]
         base = [group.setdefault("initial_lr", float(group["lr"])) for group in made.param_groups]
-        meter = Meter(steps, accelerator)
+        meter = Meter(steps, accelerator, clock)
         described = {} if checkpoint is None else opt.describe_run(
             given, batches, made, schedule, steps=steps, lr=lr, warmup=warmup, ema=ema, clip=clip,
             seed=seed, precision=precision, looks=look and looks, best=best,

@@ -26,10 +26,11 @@ class Meter:
     device and are read together: every step on one CPU, else every 50 steps. With several
     processes they are averaged over all of them, so that all see a NaN at the same step.
     `history` holds lists: "step" (steps done), "loss" and the other scalars of the loss dict.
+    clock: a function without arguments, what `seconds` are read from.
     """
 
-    def __init__(self, steps: int, accelerator):
-        self.accelerator = accelerator
+    def __init__(self, steps: int, accelerator, clock: Callable[[], float] = time.perf_counter):
+        self.accelerator, self.clock = accelerator, clock
         many = accelerator.num_processes > 1
         self.window = WINDOW if many or accelerator.device.type != "cpu" else 1
         self.steps, self.interval = steps, max(1, math.ceil(steps / POINTS))
@@ -39,7 +40,7 @@ class Meter:
         self.history: dict[str, list] = {"step": [], "loss": []}
         self.looks: dict[str, list] = {}
         self.flops = 0
-        self.before, self.started = 0.0, time.perf_counter()
+        self.before, self.started = 0.0, clock()
         self.last = math.nan
 
     def add(self, step: int, kind: Hashable, names: tuple[str, ...], values: torch.Tensor) -> None:
@@ -94,7 +95,7 @@ class Meter:
         ValueError for other names than before.
         """
         self.flush()  # waits for the card, so that its work is not taken for the look's
-        seconds, began = self.seconds, time.perf_counter()
+        seconds, began = self.seconds, self.clock()
         model.eval()
         with torch.no_grad():
             found = function(model, step)
@@ -107,13 +108,13 @@ class Meter:
             )
         for name, value in row.items():
             self.looks.setdefault(name, []).append(value)
-        self.started += time.perf_counter() - began
+        self.started += self.clock() - began
         return row
 
     @property
     def seconds(self) -> float:
         """Seconds of training, those before a restart included."""
-        return self.before + time.perf_counter() - self.started
+        return self.before + self.clock() - self.started
 
     def state(self) -> dict:
         """What a checkpoint keeps."""
@@ -125,7 +126,7 @@ class Meter:
         """Go on from what a checkpoint kept."""
         self.history, self.sums, self.looks = state["history"], state["sums"], state["looks"]
         self.before, self.flops = state["seconds"], state["flops"]
-        self.started = time.perf_counter()
+        self.started = self.clock()
 
     def summary(self, title: str, start: int = 0) -> str:
         """For example `VAE: 20,000 steps, loss 101.3 → 89.7, 241 s`; start: steps done before."""

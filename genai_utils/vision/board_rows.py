@@ -12,7 +12,6 @@ import hashlib
 import json
 import shutil
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -123,11 +122,11 @@ def play(entrant, images, budget, seed=0, n=500, folder=None, device="cpu", rate
         torch.manual_seed(derive_seed(seed, "samples"))
         generator = torch.Generator().manual_seed(derive_seed(seed, "draws"))
         entrant.sample(model, LEAST, generator)  # what is slow at first only is not counted
-        began = time.perf_counter()
+        began = trainer.clock()
         with torch.no_grad():
             x = entrant.sample(model, n, generator)
             x = x.cpu() if torch.is_tensor(x) else x  # waits for a card
-        drawing = time.perf_counter() - began
+        drawing = trainer.clock() - began
     x = grey_levels(_checked(x, entrant, n, images.shape[1:]))
     row = Row(
         entrant.name, seed, str(budget), rate, width, weights_of(model), trainer.steps,

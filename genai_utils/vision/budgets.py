@@ -15,12 +15,14 @@ the `Trainer`, which trains an entrant within a budget and goes on after an inte
 A training has to know its length beforehand, since its learning rate falls along a cosine to 0 at
 the end. So a budget of seconds is turned into steps: a copy of the model is trained for a short
 stretch by the loop's own clock, and thrown away. What the real training then takes is measured, and
-stands beside the result. Lecture item A41.
+stands beside the result. On a processor the clock is that of the process: seconds in which another
+program had the processor do not count. On a graphics card it is that on the wall. Lecture item A41.
 """
 
 import copy
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +35,8 @@ from genai_utils.training import TensorBatches, fit
 from genai_utils.training.checkpoint import write_file
 
 LEVELS = 8  # grey levels of all images
-BATCH = 64  # images of a step, the same for all
-FIRST, STRETCH = 8, 0.03  # steps of the first timed stretch; share of the seconds that is enough
+BATCH = 32  # images of a step, the same for all
+FIRST, STRETCH = 8, 0.05  # steps of the first timed stretch; share of the seconds that is enough
 
 # --- Images, steps, widths -----------------------------------------------------------------------
 
@@ -83,6 +85,15 @@ def nearest_width(count, weights, widths):
     return widths[low if near else high]
 
 
+def clock_of(device):
+    """The clock that seconds are read from: the process's on a processor, else that on the wall.
+
+    A process's clock stands still while another program has the processor. It counts the seconds of
+    all threads, so that one thread and two are held alike.
+    """
+    return time.process_time if torch.device(device).type == "cpu" else time.perf_counter
+
+
 def weights_of(model):
     """How many numbers of a model are learned: all its parameters, those that are frozen too."""
     return sum(p.numel() for p in model.parameters())
@@ -95,7 +106,7 @@ def weights_of(model):
 class Budget:
     """What every entrant may use: seconds or steps of training, and perhaps a number of weights.
 
-    seconds: of training by the loop's own clock; steps: of `BATCH` images each, in place of them.
+    seconds: of training, by `clock_of`; steps: of `BATCH` images each, in place of them.
     weights: each model is built at the width that comes nearest; None: at its own width.
     most: steps of one training at most, where seconds would allow more.
     Raises TypeError or ValueError unless exactly one of seconds and steps is there, above 0.
@@ -178,6 +189,7 @@ class Trainer:
     def __init__(self, images, budget, seed=0, folder=None, device="cpu", rate=1.0):
         self.images, self.budget, self.seed = images, budget, inputs.whole(seed, "seed", least=0)
         self.device, self.rate = torch.device(device), inputs.number(rate, "rate", above=0)
+        self.clock = clock_of(device)
         self.folder = None if folder is None else Path(folder)
         self.steps, self.seconds, self.planned = 0, 0.0, []
         if self.folder is not None and (self.folder / "plan.json").exists():
@@ -206,7 +218,8 @@ class Trainer:
             made = None if optimizer is None else optimizer(net, lr)
             warmup = min(max(1, steps // 20), steps - 1)
             return fit(net, batches, steps, lr=lr, optimizer=made, warmup=warmup, graph=True,
-                       seed=self.seed, progress=False, **options, **more)  # fmt: skip
+                       seed=self.seed, clock=self.clock, progress=False, **options,
+                       **more)  # fmt: skip
 
         steps, stage = self._steps(model, share, run), self.stages - 1
         ema = min(0.999, max(0.5, 1 - 10 / steps)) if average else None  # over the last steps

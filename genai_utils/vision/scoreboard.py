@@ -20,6 +20,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 
 import torch
 
@@ -148,13 +149,15 @@ def main(argv=None):
     parser.add_argument("--entrants", nargs="+", metavar="NAME", help="these only")
     parser.add_argument("--images", type=int, default=1_000, help="drawn by each (1,000)")
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
+    parser.add_argument("--size", type=int, default=16, choices=(16, 28), help="of MNIST (16)")
     asked = parser.parse_args(argv)
     try:
         if asked.budget == "seconds":
             budget = Budget(seconds=asked.seconds)
         else:
             budget = Budget(steps=asked.steps, weights=asked.weights)
-        train, test = grey_digits(getattr(data, asked.data))
+        load = data.digits if asked.data == "digits" else partial(data.mnist, size=asked.size)
+        train, test = grey_digits(load)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         card = Scorecard((train, test), n=asked.images, device=device)
         seeds = range(inputs.whole(asked.seeds, "--seeds"))

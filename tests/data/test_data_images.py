@@ -76,6 +76,13 @@ def test_mnist_32_is_mnist_28_with_two_zeros_on_every_side(small_mnist):
     assert torch.isclose(wide.double().sum(), narrow.double().sum())
 
 
+def test_mnist_16_is_the_mean_over_squares_of_mnist_32(small_mnist):
+    half, wide = data.mnist("test", size=16).x, data.mnist("test", size=32).x
+    squares = wide.reshape(12, 1, 16, 2, 16, 2)
+    torch.testing.assert_close(half, squares.mean((3, 5)))
+    assert half.std() > 0.01
+
+
 def test_n_keeps_the_first_n(small_mnist):
     some = data.mnist("train", n=7)
     assert len(some.x) == len(some.y) == 7
@@ -109,6 +116,8 @@ def test_without_mnist_the_digits_stand_in_and_say_so_once(
     assert x.shape == (1437, 1, 32, 32) and len(y) == 1437
     assert torch.equal(x, data.digits("train", 32).x)
     assert data.mnist("test", n=10).x.shape == (10, 1, 28, 28)
+    half = data.mnist("train", size=16, n=50).x
+    torch.testing.assert_close(half, x[:50].reshape(50, 1, 16, 2, 16, 2).mean((3, 5)))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and "using the bundled digits instead" in lines[0]
     assert "digits (stand-in for mnist)" in data.used() and "mnist" not in data.used()

@@ -323,16 +323,17 @@ def test_the_weights_are_those_of_the_record_and_small(size):
     record = record_of(size)
     assert record["bytes"] == len(payload) < 200_000
     assert record["sha256"] == hashlib.sha256(payload).hexdigest()
-    assert record["accuracy"]["test"] >= 0.99 and record["accuracy"]["held_out"] >= 0.99
+    right = {28: 0.99, 16: 0.985, 8: 0.99}[size]  # half the side: some digits can no more be told
+    assert record["accuracy"]["test"] >= right and record["accuracy"]["held_out"] >= right
     # an 8×8 digit is nearer to what a linear model writes: more of them leave it in doubt
-    least = {28: 0.97, 8: 0.93}[size]
+    least = {28: 0.97, 16: 0.96, 8: 0.93}[size]
     assert record["recognised"]["test"] >= least and record["recognised"]["noise"] <= 0.001
 
 
 def test_the_record_has_the_settings_of_the_command(size):
     expected = {"size": size, **make_judge.RECIPES[size], **make_judge.SETTINGS}
     assert {key: record_of(size)[key] for key in expected} == expected
-    train = {28: 60_000, 8: 1437}[size]
+    train = {28: 60_000, 16: 60_000, 8: 1437}[size]
     assert record_of(size)["held_out"] == train - expected["images"] > 0
 
 
@@ -357,7 +358,7 @@ def test_it_reads_the_bundled_test_digits_as_the_record_says():
     )
 
 
-@pytest.mark.parametrize("side", [28, 32])
+@pytest.mark.parametrize("side", [16, 28, 32])
 def test_it_reads_mnist_as_the_record_says(side, monkeypatch):
     monkeypatch.setattr("genai_utils.data.search._stood_in", set())
     test = data.mnist("test", size=side)
@@ -369,13 +370,16 @@ def test_it_reads_mnist_as_the_record_says(side, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("side", [28, 30, 32])
+@pytest.mark.parametrize("side", [16, 28, 30, 32])
 def test_enlarged_digits_are_judged_as_the_small_ones_are(side):
     small = data.digits("test")
     judge = load_judge(side, "digits")
     large = torch.nn.functional.interpolate(small.x, size=20, mode="bilinear", align_corners=False)
-    large = torch.nn.functional.pad(large, [(side - 20) // 2] * 4)
-    if side != 30:
+    edge = 6 if side == 16 else (side - 20) // 2
+    large = torch.nn.functional.pad(large, [edge] * 4)
+    if side == 16:
+        large = torch.nn.functional.avg_pool2d(large, 2)
+    if side in (28, 32):
         assert torch.equal(large, data.digits("test", size=side).x)
     torch.testing.assert_close(
         judge.logits(large), load_judge(8).logits(small.x), atol=2e-3, rtol=0
@@ -422,6 +426,17 @@ def test_no_judge_is_sure_of_what_has_the_statistics_of_digits_only(side):
         assert judge.recognised_share(smears(x, k)) <= 0.05
 
 
+def test_the_judge_of_halved_digits_reads_no_linear_model_of_many_components(monkeypatch):
+    monkeypatch.setattr("genai_utils.data.search._stood_in", set())
+    x = data.mnist("train", size=16, n=10_000).x
+    if "mnist" not in data.used():
+        pytest.skip("MNIST is not on this machine")
+    judge = load_judge(16)
+    assert judge.recognised_share(clouds(x)) <= 0.005
+    for k, most in ((32, 0.06), (256, 0.005)):  # of 4 components it is sure of a quarter
+        assert judge.recognised_share(smears(x, k)) <= most
+
+
 def test_the_judge_of_mnist_reads_blurred_digits_and_no_linear_model(monkeypatch):
     monkeypatch.setattr("genai_utils.data.search._stood_in", set())
     train, test = data.mnist("train"), data.mnist("test")
@@ -449,6 +464,7 @@ def test_which_judge_it_is_follows_from_size_and_data():
         assert load_judge(size, "digits").record == record_of(8)
     for names in ("mnist", ["digits", "mnist"], ["digits (stand-in for mnist)", "mnist"]):
         assert load_judge(32, names).record == record_of(28)
+    assert load_judge(16, "mnist").record == record_of(16)
     stand_in = load_judge(28, ["photographs", "digits (stand-in for mnist)"])
     assert stand_in.record == record_of(8) and stand_in.shape == (1, 8, 8)
     assert "MNIST, 28 x 28" in str(load_judge()) and record_of(28)["sha256"][:8] in str(
@@ -464,7 +480,9 @@ def test_it_refuses_data_that_no_judge_knows(names):
 
 def test_it_refuses_other_sizes(digits):
     for size in (7, 9, 20, 27, 33, 64):
-        with pytest.raises(ValueError, match=f"size: expected 8 or 28 to 32 pixels, got {size}"):
+        with pytest.raises(
+            ValueError, match=f"size: expected 8, 16 or 28 to 32 pixels, got {size}"
+        ):
             load_judge(size)
     with pytest.raises(TypeError, match="size: expected a whole number"):
         load_judge("28")

@@ -201,11 +201,11 @@ def test_it_refuses_nonsense(digits):
     ]:
         with pytest.raises(error, match=message):
             card.of(images)
-    side = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    side = torch.rand(40, 1, 20, 20, generator=torch.Generator().manual_seed(0))
     one = test[:1].repeat(40, 1, 1, 1)
     for pair, options, message in [
-        ((side, side), {}, "size: expected 8 or 28 to 32 pixels, got 16"),
-        ((train, side), {}, r"test: expected images of train's shape, \(1, 8, 8\), got \(1, 16"),
+        ((side, side), {}, "size: expected 8, 16 or 28 to 32 pixels, got 20"),
+        ((train, side), {}, r"test: expected images of train's shape, \(1, 8, 8\), got \(1, 20"),
         ((train, test[:15]), {}, "test: expected at least 16 images, got 15"),
         (train, {}, r"data: expected a pair, \(train, test\), got Tensor"),
         ((train, test), {"n": 7}, "n: expected a whole number of at least 8, got 7"),

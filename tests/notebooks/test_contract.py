@@ -233,7 +233,7 @@ def test_cells_of_new_chapters_are_shorter(name, lines, long, tmp_path):
     assert bool(found) == long and all(f"has {lines} lines, at most" in each for each in found)
 
 
-@pytest.mark.parametrize("name", ["30_scoreboard", "10_gpt", "24_vae"])
+@pytest.mark.parametrize("name", ["31_unwritten", "10_gpt", "24_vae"])
 def test_new_chapters_and_three_others_have_two_more_kinds_of_task(name, tmp_path):
     path = tmp_path / f"{name}.ipynb"
     codes = [FAULT, "check(log_weights)", ASKED, HANDED_IN] if name == "24_vae" else []
@@ -241,5 +241,5 @@ def test_new_chapters_and_three_others_have_two_more_kinds_of_task(name, tmp_pat
         nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in codes]), path
     )
     found = list(two_more_kinds(Chapter(path), BOOK, ADDRESS))
-    wanted = ["has no planted fault", "has no open experiment"] if name == "30_scoreboard" else []
+    wanted = ["has no planted fault", "has no open experiment"] if name == "31_unwritten" else []
     assert len(found) == len(wanted) and all(w in f for w, f in zip(wanted, found, strict=True))

@@ -185,6 +185,21 @@ def test_seconds_become_steps_and_are_planned_once(digits, tmp_path):
     assert again.planned == [7]
 
 
+def test_seconds_are_read_from_the_clock_of_the_process(digits, monkeypatch):
+    clock = [0.0]
+
+    class Slow(Blob):
+        def loss(self, x):
+            clock[0] += 0.25  # seconds of a step
+            return super().loss(x)
+
+    monkeypatch.setattr(budgets.time, "process_time", lambda: clock[0])
+    trainer = Trainer(digits[0], Budget(seconds=20.0))
+    trainer.fit(Slow(8))
+    assert trainer.steps == 80 and trainer.seconds == 20.0
+    assert budgets.clock_of("cuda") is budgets.time.perf_counter
+
+
 def test_shares_of_a_budget_add_up(digits):
     trainer = Trainer(digits[0], Budget(steps=10))
     for share in (0.5, 0.3, 0.2):
