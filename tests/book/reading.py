@@ -15,7 +15,8 @@ MEASURE = """
 const seen = e => e.checkVisibility() && e.getBoundingClientRect().height > 0;
 const article = document.querySelector('article.bd-article');
 const code = [...article.querySelectorAll('.cell_input pre, .genai-source')].filter(seen);
-const looks = 'img, canvas, svg, .genai-tokens, .genai-guesses, .genai-review, .genai-lora';
+const looks = 'img, canvas, svg, .genai-tokens, .genai-guesses, .genai-review, .genai-lora, '
+  + '.genai-agent';
 const pictures = [...article.querySelectorAll(looks)].filter(
   e => seen(e) && e.getBoundingClientRect().height >= 60);
 const height = e => e.getBoundingClientRect().height;
