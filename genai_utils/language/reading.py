@@ -12,11 +12,13 @@ Source: after Lewis et al. 2020; lecture item A65.
 """
 
 import torch
+import torch.nn.functional as F
 
 from genai_utils.inputs import number, refusal, texts, whole
 from genai_utils.training.batches import derive_seed
 from genai_utils.training.optimizers import muon_groups
 
+from .bi_encoder import PAD
 from .fact_world import (
     ASKED_IDS,
     END,
@@ -44,7 +46,6 @@ from .tokens import IGNORE
 COUNTS = (0, 1, 2, 2, 3, 3, 4, 4, 4, 4)  # passages of a batch, each of these alike
 STOP = -3  # an <end> that is said, while END still fills gaps
 CELLS = 2 * len(RELATIONS)  # of facts of a text's world: all relations of two people,
-LARGER = 1.5
 ALIKE = 0.5  # or, in this share of the texts, one relation of ten people
 
 
@@ -189,9 +190,10 @@ def reader_start(model, encoder=None):
     keys of half the heads that are their queries, W_k = W_q, so that a word scores high where it
     stands again.
     encoder: a trained `BiEncoder` with as many numbers as the model. Then each token begins with
-    the vector of its word times the word's weight, so that what is alike for the search is alike
-    for the reader, and a question's wording finds that of a sentence. They are made `LARGER` times
-    as long as the tokens of `wider_start`, in the mean.
+    the vector of its word times the word's weight, and a relation, a word that stands in no text,
+    with the mean of its questions. So what is alike for the search is alike for the reader, and
+    what is asked finds the wording that tells it. They are made as long as the tokens of
+    `wider_start`, in the mean.
     Raises ValueError for an encoder of another shape.
     Source of the keys: Trockman & Kolter 2023 (mimetic initialisation).
     """
@@ -201,18 +203,30 @@ def reader_start(model, encoder=None):
     tokens = model.tokens.weight  # (V, d)
     with torch.no_grad():
         if encoder is not None:
-            vectors = encoder.weights.weight.exp() * encoder.vectors.weight
+            vectors = _search_vectors(encoder).to(tokens)
             if vectors.shape != tokens.shape:
                 shapes = (f"vectors of shape {tuple(s)}" for s in (tokens.shape, vectors.shape))
                 raise refusal("encoder", *shapes)
-            length = tokens.norm(dim=1).mean() / vectors.norm(dim=1).mean()
-            tokens.copy_(LARGER * length * vectors)
+            tokens.copy_(vectors * tokens.norm(dim=1).mean() / vectors.norm(dim=1).mean())
         waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)  # (T, d)
         model.positions.weight.copy_(0.7 * waves)
         for block in model.blocks[1:]:
             query, key, _ = block.attention.qkv.weight.split(d)
             key[: d // 2] = query[: d // 2]
     return model
+
+
+def _search_vectors(encoder):
+    """What an encoder knows of each word, (V, d): its vector times its weight.
+
+    A relation is a word that it never met: the mean vector of its questions, of the mean length.
+    """
+    vectors = (encoder.weights.weight.exp() * encoder.vectors.weight).detach().cpu()
+    asked = ASKED_IDS.masked_fill((ASKED_IDS <= END) | (INDEX["?"] == ASKED_IDS), PAD)
+    means = encoder.encode(asked.flatten(0, 1)).unflatten(0, asked.shape[:2]).mean(1)  # (R, d)
+    length = vectors.norm(dim=1).mean()
+    vectors[FIRST_RELATION : FIRST_RELATION + len(RELATIONS)] = length * F.normalize(means, dim=1)
+    return vectors
 
 
 def reader_groups(model, lr):
