@@ -677,10 +677,10 @@ PREDICTIONS = (
         "tells something else about the same person, one tells what is asked about somebody else. "
         "What does it say, most of the time?",
         "b",
-        "With three seeds 97.3 % of the answers are from a wrong passage: 94.4 ± 8.2 % another "
-        "fact of the same person, 2.9 ± 4.4 % the same fact of somebody else. In 97.1 ± 4.1 % one "
-        "of the two is cited. The reader never met passages of which none answers, so it takes "
-        "what fits best, and to it the name counts most (section 16.7).",
+        "With three seeds 84.4 % of the answers are from a wrong passage: 64.9 ± 31.3 % the same "
+        "fact of somebody else, 19.5 ± 18.8 % another fact of the person. In 89.3 ± 11.3 % one of "
+        "the two is cited. The reader never met passages of which none answers, so it takes what "
+        "fits best, and which that is depends on the seed (section 16.7).",
         choices=(
             "a value that stands in none of the passages: it falls back on a guess",
             "a value out of one of the wrong passages, and it cites that passage",

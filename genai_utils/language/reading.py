@@ -12,11 +12,13 @@ Source: after Lewis et al. 2020; lecture item A65.
 """
 
 import torch
+import torch.nn.functional as F
 
 from genai_utils.inputs import number, refusal, texts, whole
 from genai_utils.training.batches import derive_seed
 from genai_utils.training.optimizers import muon_groups
 
+from .bi_encoder import PAD
 from .fact_world import (
     ASKED_IDS,
     END,
@@ -61,15 +63,18 @@ class ReadingBatches:
     unknown: the share of questions about a fact that no passage tells; there "unknown" is in place
     of the number, then <end>. If it is above 0, so it is where there is no passage.
     ramp: steps before the first question whose passage is missing: it learns first to read.
+    near: the share of the texts whose facts are all of one person, a missing one too, as a search
+    by a name brings them: nothing but the relation tells them apart. It is taken from both kinds.
     """
 
     def __init__(self, batch_size, unknown=0.0, passages=None, questions=None, ramp=0, seed=0,
-                 device="cpu"):  # fmt: skip
+                 device="cpu", near=0.0):  # fmt: skip
         self.batch_size = whole(batch_size, "batch_size")
         self.unknown = number(unknown, "unknown", least=0, most=1)
         self.passages = passages if passages is None else whole(passages, "passages", 0, MOST)
         self.questions = questions if questions is None else whole(questions, "questions", 1, MOST)
         self.ramp = whole(ramp, "ramp", least=0)
+        self.near = number(near, "near", least=0, most=1)
         self.seed, self.device = whole(seed, "seed", least=None), torch.device(device)
         self.generator = torch.Generator(self.device)
         self.told, self.asked = TOLD_IDS.to(self.device), ASKED_IDS.to(self.device)
@@ -78,7 +83,7 @@ class ReadingBatches:
         return (
             f"ReadingBatches({self.batch_size}, unknown={self.unknown}, "
             f"passages={self.passages}, questions={self.questions}, ramp={self.ramp}, "
-            f"seed={self.seed})"
+            f"seed={self.seed}, near={self.near})"
         )
 
     def describe(self):
@@ -94,7 +99,11 @@ class ReadingBatches:
         draw = lambda most, *shape: torch.randint(most, shape, **on)  # noqa: E731
         deal = lambda most: torch.rand(B, most, **on).argsort(1)  # noqa: E731
         cells = deal(CELLS)  # facts of the text's world; the first `count` are told
-        alike = torch.rand(B, 1, **on) < ALIKE
+        kind = torch.rand(B, 1, **on)
+        share = self.near if step >= self.ramp else 0.0
+        near, alike = kind >= 1 - share, kind < ALIKE * (1 - share)
+        first = (cells >= len(RELATIONS)).to(torch.int8).argsort(dim=1, stable=True)
+        cells = torch.where(near, cells.gather(1, first), cells)  # one person's, then the other's
         person = deal(len(PEOPLE)).gather(
             1, torch.where(alike, cells, cells // len(RELATIONS))
         )  # (B, 9)
@@ -108,7 +117,9 @@ class ReadingBatches:
 
         right = deal(K)[:, torch.arange(Q, device=device) % K]  # (B, Q): whose passage answers
         known = (torch.rand(B, Q, **on) >= unknown) & (count > 0)
-        place = torch.where(known, right, count + draw(CELLS - count, B, Q))
+        other = draw(CELLS - count, B, Q)
+        other = torch.where(near, other % (len(RELATIONS) - count), other)
+        place = torch.where(known, right, count + other)
         who, what, own = (x.gather(1, place) for x in (person, relation, value))
         question = _lines(self.asked[what, draw(WORDINGS, B, Q)], who, what, own)
         silent = ~known & (self.unknown > 0)
@@ -169,7 +180,7 @@ class PairBatches:
         )
 
 
-def reader_start(model):
+def reader_start(model, encoder=None):
     """Makes the first weights of a small GPT those of a reader, in place; returns the model.
 
     To read is to find a word of the question again in a passage, and to stay inside a sentence.
@@ -178,18 +189,44 @@ def reader_start(model):
     radian over the whole context, so that near ones are alike; and in every layer but the first,
     keys of half the heads that are their queries, W_k = W_q, so that a word scores high where it
     stands again.
-    Source of the last: Trockman & Kolter 2023 (mimetic initialisation).
+    encoder: a trained `BiEncoder` with as many numbers as the model. Then each token begins with
+    the vector of its word times the word's weight, and a relation, a word that stands in no text,
+    with the mean of its questions. So what is alike for the search is alike for the reader, and
+    what is asked finds the wording that tells it. They are made as long as the tokens of
+    `wider_start`, in the mean.
+    Raises ValueError for an encoder of another shape.
+    Source of the keys: Trockman & Kolter 2023 (mimetic initialisation).
     """
     wider_start(model)
     T, d = model.positions.weight.shape
     angle = torch.arange(T)[:, None] / T ** (torch.arange(0, d, 2) / d)
+    tokens = model.tokens.weight  # (V, d)
     with torch.no_grad():
+        if encoder is not None:
+            vectors = _search_vectors(encoder).to(tokens)
+            if vectors.shape != tokens.shape:
+                shapes = (f"vectors of shape {tuple(s)}" for s in (tokens.shape, vectors.shape))
+                raise refusal("encoder", *shapes)
+            tokens.copy_(vectors * tokens.norm(dim=1).mean() / vectors.norm(dim=1).mean())
         waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)  # (T, d)
         model.positions.weight.copy_(0.7 * waves)
         for block in model.blocks[1:]:
             query, key, _ = block.attention.qkv.weight.split(d)
             key[: d // 2] = query[: d // 2]
     return model
+
+
+def _search_vectors(encoder):
+    """What an encoder knows of each word, (V, d): its vector times its weight.
+
+    A relation is a word that it never met: the mean vector of its questions, of the mean length.
+    """
+    vectors = (encoder.weights.weight.exp() * encoder.vectors.weight).detach().cpu()
+    asked = ASKED_IDS.masked_fill((ASKED_IDS <= END) | (INDEX["?"] == ASKED_IDS), PAD)
+    means = encoder.encode(asked.flatten(0, 1)).unflatten(0, asked.shape[:2]).mean(1)  # (R, d)
+    length = vectors.norm(dim=1).mean()
+    vectors[FIRST_RELATION : FIRST_RELATION + len(RELATIONS)] = length * F.normalize(means, dim=1)
+    return vectors
 
 
 def reader_groups(model, lr):

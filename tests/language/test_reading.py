@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from genai_utils.language import fact_world as fw
 from genai_utils.language import reading
+from genai_utils.language.bi_encoder import BiEncoder, padded
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.language.tokens import IGNORE
 
@@ -108,6 +109,33 @@ def test_doubt_comes_after_the_ramp():
     assert all(parsed(text)[1][0][-1] == "unknown" for text in texts_of(nothing))
 
 
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_near_texts_are_about_one_person(count):
+    batches = reading.ReadingBatches(200, 0.5, passages=count, ramp=10, near=1.0, seed=6)
+    for text in texts_of(batches(10)[0]):
+        passages, questions = parsed(text)
+        names = {w for p in passages for w in p.split() if w in fw.PEOPLE}
+        assert len(names) == 1  # nothing but the relation tells them apart,
+        assert {meant(q)[0] for q, *_ in questions} == names  # and a missing one is as near
+        told = [r for p in passages for r in fw.RELATIONS if set(p.split()) & set(fw.VALUES[r])]
+        assert len(set(told)) == count
+    plain = reading.ReadingBatches(200, passages=count, seed=6)(9)[0]
+    assert batches(9)[0].equal(plain)  # before the end of the ramp there are none
+
+
+def test_a_share_of_the_texts_is_near():
+    batches = reading.ReadingBatches(600, passages=4, near=0.4, seed=2)
+    kinds = collections.Counter()
+    for text in texts_of(batches(0)[0]):
+        passages, _ = parsed(text)
+        names = len({w for p in passages for w in p.split() if w in fw.PEOPLE})
+        kinds[names] += 1
+    # Of the texts that are not near, half are of four people; of four of the ten facts of two
+    # people, all are of one person in 1 of 21.
+    assert kinds[1] / 600 == pytest.approx(0.4 + 0.3 / 21, abs=0.08)
+    assert kinds[4] / 600 == pytest.approx(0.3, abs=0.08)
+
+
 def test_each_step_has_as_many_passages_in_all_its_texts():
     batches, seen = reading.ReadingBatches(20, seed=3), set()
     for step in range(40):
@@ -186,6 +214,29 @@ def test_a_reader_starts_with_places_that_know_their_neighbours():
     matrices, rest = reading.reader_groups(net, 0.01)
     assert matrices["muon"] and "lr" not in matrices and rest["lr"] == 0.005
     assert len(matrices["params"]) + len(rest["params"]) == len(list(net.parameters()))
+
+
+def test_a_reader_may_start_from_the_vectors_of_the_search():
+    torch.manual_seed(0)
+    encoder = BiEncoder(fw.VOCABULARY, 32)
+    torch.nn.init.normal_(encoder.weights.weight)
+    start = lambda encoder: reading.reader_start(  # noqa: E731
+        GPT(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 2, 2, 32)), encoder
+    )
+    net = start(encoder)
+    rows = encoder.weights.weight.exp() * encoder.vectors.weight
+    told = fw.INDEX["job"], fw.INDEX["baker"], fw.INDEX["ravi"]
+    tokens = net.tokens.weight.detach()
+    length, usual = (x.norm(dim=1).mean().item() for x in (tokens, start(None).tokens.weight))
+    assert length == pytest.approx(usual, rel=0.02)
+    larger = tokens[told, :] / rows[told, :]
+    torch.testing.assert_close(larger, larger[0, 0].expand_as(larger))
+    texts = [fw.search_ids(fw.question("ravi", "pet", w)) for w in range(3)]
+    texts = [[i for i in text if i != fw.INDEX["ravi"]] for text in texts]
+    wanted = F.normalize(encoder.encode(padded(texts)).mean(0), dim=0)
+    torch.testing.assert_close(F.normalize(tokens[fw.INDEX["pet"]], dim=0), wanted)
+    with pytest.raises(ValueError, match="encoder: expected vectors of shape .*32.*16"):
+        start(BiEncoder(fw.VOCABULARY, 16))
 
 
 class Copier(GPT):
