@@ -62,7 +62,7 @@ class Row:
     package, as pip has it. module: what to import of it. unit: of the work, per second.
     make(quick): the Race; quick: at sizes that take seconds. measure: what the quality is; higher:
     whether more is better; slack: by which share of the peer's ours may be worse and still as good.
-    floor: what the least work is, in words.
+    enough: a quality that nobody needs to better. floor: what the least work is, in words. small: what quick takes instead.
     """
 
     name: str
@@ -74,8 +74,10 @@ class Row:
     measure: str = ""
     higher: bool = False
     slack: float = 0.0
+    enough: float | None = None
     floor: str = "the products of the network"
     module: str = ""
+    small: str = ""
 
     def missing(self) -> str:
         """What has to be installed; empty if all is there."""
@@ -103,10 +105,12 @@ def spread(ours: list[float], peer: list[float]) -> dict:
     return {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
 
 
-def as_good(ours: float, peer: float, higher: bool, slack: float) -> bool:
-    """Whether ours is no worse than the peer's, but for a share `slack` of the peer's."""
-    worse = peer - ours if higher else ours - peer
-    return worse <= slack * abs(peer)
+def as_good(ours: float, peer: float, higher=False, slack=0.0, enough=None) -> bool:
+    """Whether ours is `enough`, or no worse than the peer's but for a share `slack` of it."""
+    sign = -1 if higher else 1
+    if enough is not None and sign * ours <= sign * enough:
+        return True
+    return sign * (ours - peer) <= slack * abs(peer)
 
 
 def race(given: Race, now: Callable[[], float], rounds: int, seconds: float) -> dict:
@@ -134,9 +138,16 @@ def race(given: Race, now: Callable[[], float], rounds: int, seconds: float) -> 
     return {"seconds": took, "quality": found, "flop": flop}
 
 
+def about(row: Row, quick: bool) -> dict:
+    """What a kept row says of itself, measured or not."""
+    small = row.small if quick else ""
+    kept = {"chapter": row.chapter, "work": row.work, "small": small, "peer": row.peer}
+    return kept | {"quick": quick}
+
+
 def measured(row: Row, machine: dict, quick: bool, rounds: int, seconds: float) -> dict:
     """Run a row: what the table keeps of it, or why there is nothing."""
-    kept = {"chapter": row.chapter, "work": row.work, "peer": row.peer, "quick": quick}
+    kept = about(row, quick)
     if why := row.missing():
         return kept | {"missing": why}
     version = metadata.version(row.peer)
@@ -155,7 +166,7 @@ def measured(row: Row, machine: dict, quick: bool, rounds: int, seconds: float) 
     kept |= spread(took["ours"], took["peer"])
     if given.quality:
         a, b = (statistics.median(found[name]) for name in ("ours", "peer"))
-        good = as_good(a, b, row.higher, row.slack)
+        good = as_good(a, b, row.higher, row.slack, row.enough)
         kept["quality"] = {"measure": row.measure, "ours": a, "theirs": b, "as good": good}
         kept["quality"]["better"] = "higher" if row.higher else "lower"
     least = max(result["flop"] / machine["flops"], given.bytes / machine["copy"])
@@ -250,8 +261,8 @@ def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds
             try:
                 found = measured(row, here, quick, rounds, seconds)
             except Exception as error:  # one row that fails does not stop the others
-                found = {"chapter": row.chapter, "work": row.work, "peer": row.peer, "quick": quick}
-                found["failed"] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+                why = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+                found = about(row, quick) | {"failed": why}
         if "ratio" in found or "ratio" not in table["rows"].get(row.name, {}):
             table["rows"][row.name] = found
             used = {kept.get("machine") for kept in table["rows"].values()}

@@ -179,11 +179,13 @@ def sampling(kind, quick) -> Race:
 
 ROWS = [
     Row("unet-train", "27_diffusion", "training a U-Net, 3 levels of 32, 64, 64, batch 32",
-        "diffusers", "images/s", training, "loss after the steps", slack=0.05),
+        "diffusers", "images/s", training, "loss after the steps", slack=0.05,
+        small="12 steps a turn"),
     Row("unet-look", "27_diffusion", "a look of the same U-Nets at 32 images", "diffusers",
         "images/s", looking),
     *(Row(kind, "27_diffusion", f"sampling by {kind.upper()}, our U-Net in both", "diffusers",
-          "images/s", partial(sampling, kind), "spread of the images", higher=True, slack=0.05)
+          "images/s", partial(sampling, kind), "spread of the images", higher=True, slack=0.05,
+          small="10 leaps" if kind == "ddim" else "")
       for kind in ("ddim", "ddpm")),
 ]  # fmt: skip
 

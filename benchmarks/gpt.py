@@ -139,7 +139,8 @@ def writing(name, texts, quick):
 SHAPES = {"": ("4 x 4 x 128", "4 layers of 128"), "-wide": ("6 x 6 x 384", "6 layers of 384")}
 ROWS = [
     Row(f"gpt-train{short}", "10_gpt", f"training GPT, {shape}", "transformers", "tokens/s",
-        partial(training, name), "loss after the steps", slack=1e-3)
+        partial(training, name), "loss after the steps", slack=1e-3,
+        small="a quarter of the steps a turn")
     for short, (name, shape) in SHAPES.items()
 ] + [
     Row(f"gpt-write{short}", "10_gpt", f"writing by GPT, {shape}, {texts} at a time",

@@ -73,11 +73,13 @@ ROWS = [
     Row(
         "kmeans", "01_clustering", "K-means, MNIST 60,000 × 784, K = 10, same start",
         "scikit-learn", "images moved/s", lloyd, "inertia", slack=1e-5, module="sklearn",
+        small="10 moves",
         floor="each step reads X once, or X Cᵀ",
     ),
     Row(
         "minibatch", "01_clustering", "mini-batch K-means, MNIST, K = 10, batches of 1,024",
         "scikit-learn", "images/s", minibatch, "inertia", slack=0.01, module="sklearn",
+        small="100 batches",
         floor="each batch and at the end X: read once, or times Cᵀ",
     ),
 ]  # fmt: skip

@@ -71,6 +71,6 @@ def race(d: int, quick: bool) -> Race:
 
 ROWS = [
     Row(f"fit-{d}", "", f"`fit`, a perceptron of {d} numbers, against a loop by hand", "torch",
-        "steps/s", partial(race, d), "loss after the steps", slack=0.02)
+        "steps/s", partial(race, d), "loss after the steps", slack=0.02, small="500 steps")
     for d in (64, 784)
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The harness that compares our code with its peers: turns, ratios, what is kept and what is told."""
+"""The harness that compares our code with its peers: turns, ratios, what is kept and told."""
 
 import json
 import re
@@ -73,6 +73,13 @@ def test_the_products_of_pytorch_are_counted():
 )  # fmt: skip
 def test_as_good(ours, peer, higher, slack, good):
     assert compare.as_good(ours, peer, higher, slack) == good
+
+
+def test_what_is_enough_is_as_good():
+    assert compare.as_good(2e-5, 1e-7, enough=1e-4) and not compare.as_good(2e-4, 1e-7, enough=1e-4)
+    assert compare.as_good(0.96, 0.99, higher=True, enough=0.95)
+    assert not compare.as_good(0.94, 0.99, higher=True, enough=0.95)
+    assert not compare.as_good(float("nan"), 1.0, enough=1.0)
 
 
 HERE = {"name": "here", "threads": 1, "cores": 2, "torch": "2", "flops": 10.0, "copy": 100.0}

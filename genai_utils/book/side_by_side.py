@@ -39,7 +39,7 @@ class SideBySide(BookDirective):
     def row(self, row):
         """The cells of a comparison; of one without a ratio, why there is none."""
         name = row["chapter"]
-        work = row["work"]
+        work = row["work"] + (f" (here {row['small']})" if row["small"] else "")
         if name in self.book.chapters:
             work = [link(str(int(name[:2])), f"../notebooks/{name}.html"), *paragraph(f" {work}")]
         if "ratio" not in row:

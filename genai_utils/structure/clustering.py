@@ -60,7 +60,7 @@ def squared_distances(X: Tensor, centres: Tensor) -> Tensor:
     n K d numbers. X is (n, d), centres (K, d); returns (n, K), no entry below 0.
     """
     lengths = (X**2).sum(dim=1, keepdim=True)  # (n, 1)
-    D = lengths - 2 * X @ centres.T + (centres**2).sum(dim=1)  # (n, K)
+    D = lengths - X @ (2 * centres).T + (centres**2).sum(dim=1)  # (n, K); not 2 * X, a copy of X
     return D.clamp(min=0)  # rounding can leave -1e-7 where a point sits on its centre
 
 
@@ -71,19 +71,26 @@ def assign(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     return nearest(X - near, centres - near)
 
 
-def nearest(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """`assign` for data that lie around the origin.
+def squared_lengths(X: Tensor) -> Tensor:
+    """||x_i||^2 of every row of X (n, d): (n,)."""
+    return torch.cat([(x**2).sum(dim=1) for x in X.split(2**21 // X.shape[1] + 1)])
+
+
+def nearest(X: Tensor, centres: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`assign` for data that lie around the origin; lengths (n,): `squared_lengths`, if known.
 
     Works through X in pieces that fit a processor's cache, which also bounds the memory.
     """
-    pieces, lengths = [], (centres**2).sum(dim=1)  # (K,)
-    for x in X.split(2**21 // max(X.shape[1], len(centres)) + 1):
-        distances, labels = squared_distances(x, centres).min(dim=1)
+    lengths = squared_lengths(X) if lengths is None else lengths
+    found, twice, between = [], 2 * centres, (centres**2).sum(dim=1)  # (K, d), (K,)
+    rows = 2**21 // max(X.shape[1], len(centres)) + 1
+    for x, own in zip(X.split(rows), lengths[:, None].split(rows), strict=True):
+        distances, labels = (own - x @ twice.T + between).clamp(min=0).min(dim=1)
         # A small difference of large numbers has lost its digits; such are computed anew.
-        lost = distances < 0.1 * lengths[labels]
+        lost = distances < 0.1 * between[labels]
         distances[lost] = (x[lost] - centres[labels[lost]]).square().sum(dim=1)
-        pieces.append((labels, distances))
-    return tuple(torch.cat(part) for part in zip(*pieces, strict=True))
+        found.append((labels, distances))
+    return tuple(torch.cat(part) for part in zip(*found, strict=True))
 
 
 def update(X: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
@@ -136,11 +143,12 @@ def lloyd(X: Tensor, centres: Tensor, most: int = 300) -> Clusters:
         raise ValueError(f"centres should have {X.shape[1]} columns, got {tuple(centres.shape)}")
     near = origin(X)  # where the data lie; seen from there no digit is lost
     X, centres = X - near, centres - near
-    centres, labels, distances = refill(X, centres, *nearest(X, centres))
+    lengths = squared_lengths(X)  # they stay: once is enough
+    centres, labels, distances = refill(X, centres, *nearest(X, centres, lengths))
     history = [distances.sum(dtype=torch.float64).item()]
     for _ in range(whole(most, "most", 0)):
         centres = update(X, labels, centres)
-        centres, new, distances = refill(X, centres, *nearest(X, centres))
+        centres, new, distances = refill(X, centres, *nearest(X, centres, lengths))
         history.append(distances.sum(dtype=torch.float64).item())
         done = torch.equal(new, labels) or history[-1] >= history[-2]
         labels = new
