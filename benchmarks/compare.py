@@ -62,7 +62,8 @@ class Row:
     package, as pip has it. module: what to import of it. unit: of the work, per second.
     make(quick): the Race; quick: at sizes that take seconds. measure: what the quality is; higher:
     whether more is better; slack: by which share of the peer's ours may be worse and still as good.
-    enough: a quality that nobody needs to better. floor: what the least work is, in words. small: what quick takes instead.
+    enough: a quality that nobody needs to better. floor: what the least work is, in words. small:
+    what quick takes instead.
     """
 
     name: str
