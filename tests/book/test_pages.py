@@ -383,7 +383,8 @@ def test_the_table_of_peers_is_the_kept_one(root):
     """Each row with its ratio, spread and figures; what is missing or not as good is told."""
     row = {
         "chapter": "02_pca", "work": "PCA of X", "peer": "lib", "version": "1.2", "quick": True,
-        "small": "20 rows", "unit": "rows/s", "ours": 1234.0, "theirs": 617.0, "ratio": 2.0, "low": 1.5, "high": 2.5,
+        "small": "20 rows", "unit": "rows/s", "ours": 1234.0, "theirs": 617.0,
+        "ratio": 2.0, "low": 1.5, "high": 2.5,
         "quality": {"measure": "error", "ours": 0.25, "theirs": 0.125, "as good": False},
         "floor": {"share": 0.62, "what": "X read once"}, "machine": "here", "load": 3.25,
     }  # fmt: skip
