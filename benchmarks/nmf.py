@@ -4,7 +4,7 @@
 
 All begin with the same W and H. Against multiplicative updates ("mu") as many updates are made, and
 the errors are equal. Coordinate descent ("cd") needs fewer passes: it makes as many as it needs to
-come down to our error, found before the race.
+come down to our error, found before the race; a pass more or less is up to 2 % of it.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -48,7 +48,7 @@ def race(solver: str, quick: bool) -> Race:
     if solver == "cd":  # the fewest passes that are as good
         aim, passes = error(ours()), 1
         while error(theirs(passes)) > aim:
-            passes = int(passes * 1.25) + 1
+            passes += 1
     return Race(
         lambda turn: ours,
         lambda turn: lambda: theirs(passes),
@@ -63,6 +63,9 @@ WORK = "NMF, 20 parts of 3,000 digits, to the same error"
 ABOUT = {"measure": "squared error", "module": "sklearn", "floor": "X Hᵀ and Wᵀ X for each update"}
 ROWS = [
     Row(f"nmf-{solver}", "03_nmf", f"{WORK} ({name})", "scikit-learn", "our updates/s",
-        lambda quick, solver=solver: race(solver, quick), slack=1e-4, small="60 updates", **ABOUT)
-    for solver, name in (("mu", "multiplicative updates"), ("cd", "coordinate descent"))
+        lambda quick, solver=solver: race(solver, quick), slack=slack, small="60 updates",
+        **ABOUT)
+    for solver, name, slack in (
+        ("mu", "multiplicative updates", 1e-4), ("cd", "coordinate descent", 0.02),
+    )
 ]  # fmt: skip

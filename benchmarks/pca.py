@@ -6,7 +6,8 @@ Each of our solvers stands against the peers that do the same kind of work, and 
 the centring. How good: the largest relative error of the k singular values, measured against a
 decomposition in double precision by NumPy. Several solvers of one kind do not ask for the same
 accuracy: the randomised one of scikit-learn picks its number of passes by itself (4 or 7), ours
-makes 8.
+makes 8; an error of 1e-3 is taken as good enough. Where the top 32 are to be exact, our Gram solver
+stands against SciPy's Lanczos iteration.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -62,7 +63,7 @@ def row(name, what, solver, package, peer, products, floor):
     """One of our solvers against one peer."""
     return Row(
         f"pca-{name}", "02_pca", f"PCA of MNIST 60,000 × 784, {what}", package, "images/s",
-        lambda quick: race(solver, peer, products, quick), "error of s", enough=1e-4,
+        lambda quick: race(solver, peer, products, quick), "error of s", enough=1e-3,
         small="20,000 images",
         module=package.replace("scikit-learn", "sklearn"), floor=floor,
     )  # fmt: skip
@@ -76,6 +77,6 @@ ROWS = [
         lambda d: d / 2, "half of XᵀX, which is symmetric"),
     row("top", "top 32, randomised", "subspace", "scikit-learn", by_scikit_learn("randomized"),
         lambda d: 2 * K, "X and Xᵀ times 32 vectors, once each"),
-    row("svds", "top 32, Lanczos", "subspace", "scipy", by_scipy, lambda d: 2 * K,
+    row("svds", "top 32, exact", "gram", "scipy", by_scipy, lambda d: 2 * K,
         "X and Xᵀ times 32 vectors, once each"),
 ]  # fmt: skip

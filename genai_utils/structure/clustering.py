@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genai_utils.inputs import array, number, one_of, refusal, whole
+from genai_utils.inputs import all_finite, array, number, one_of, refusal, whole
 from genai_utils.structure.agglomerative import (  # noqa: F401, chapter 1 knows them from here
     LINKAGES,
     cut,
@@ -27,7 +27,7 @@ from genai_utils.structure.agglomerative import (  # noqa: F401, chapter 1 knows
     lance_williams,
     linkage,
 )
-from genai_utils.structure.pca import origin
+from genai_utils.structure.pca import moved, origin
 
 STARTS = ("k-means++", "random")
 
@@ -38,7 +38,7 @@ def _points(X, name="X") -> Tensor:
     if X.dim() != 2 or X.numel() == 0:
         shape = tuple(X.shape)
         raise ValueError(f"{name} should be (n, d) with n, d >= 1, got {shape}; is it empty?")
-    if not torch.isfinite(X).all():
+    if not all_finite(X):
         raise ValueError(f"{name} holds NaN or infinity; drop or fill in those rows first")
     return X
 
@@ -68,7 +68,7 @@ def assign(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest centre of every example: labels (n,) and squared distances (n,). Ties: the first."""
     X, centres = array(X, "X", finite=False), array(centres, "centres", finite=False)
     near = origin(X)
-    return nearest(X - near, centres - near)
+    return nearest(moved(X, near), centres - near)
 
 
 def squared_lengths(X: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def lloyd(X: Tensor, centres: Tensor, most: int = 300) -> Clusters:
     if centres.shape[1] != X.shape[1]:
         raise ValueError(f"centres should have {X.shape[1]} columns, got {tuple(centres.shape)}")
     near = origin(X)  # where the data lie; seen from there no digit is lost
-    X, centres = X - near, centres - near
+    X, centres = moved(X, near), centres - near
     lengths = squared_lengths(X)  # they stay: once is enough
     centres, labels, distances = refill(X, centres, *nearest(X, centres, lengths))
     history = [distances.sum(dtype=torch.float64).item()]
@@ -207,7 +207,7 @@ def minibatch_kmeans(X: Tensor, K: int, batch=1024, steps=300, seed=0) -> Cluste
     """
     X, batch, g = _points(X), whole(batch, "batch"), torch.Generator().manual_seed(seed)
     n, counts, near = len(X), torch.zeros(_clusters(K, len(X)), 1).to(X), origin(X)
-    X = X - near  # see `lloyd`
+    X = moved(X, near)  # see `lloyd`
     centres = start_centres(X[torch.randperm(n, generator=g)[: max(3 * batch, K)]], K, generator=g)
     for _ in range(whole(steps, "steps")):
         x = X[torch.randint(n, (batch,), generator=g).to(X.device)]

@@ -9,6 +9,7 @@ Sources: Lee & Seung 1999 (parts), 2001 (the updates and why the loss cannot ris
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genai_utils.inputs import array, number, one_of, whole
@@ -92,7 +93,7 @@ class NMF:
         if self.loss == "kl":
             return unit * kl_divergence(X, W, H).item()
         penalty = self.l1 * half / unit**2 * (W.sum() + H.sum())
-        return unit**2 * ((X - W @ H).square().sum() + penalty).item()
+        return unit**2 * (F.mse_loss(W @ H, X, reduction="sum") + penalty).item()
 
     def _update(self, X: Tensor, W: Tensor, H: Tensor, l1: float) -> Tensor:
         """One update of H (of W where everything is transposed), in the unit of `scale_of`."""

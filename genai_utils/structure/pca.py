@@ -27,6 +27,11 @@ def origin(X: Tensor) -> Tensor:
     return ((low / 2 + high / 2) / unit).trunc() * unit
 
 
+def moved(X: Tensor, near: Tensor) -> Tensor:
+    """X - near; where near is 0 X itself, for to copy much data takes longer than to use it."""
+    return X - near if near.any() else X
+
+
 def fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """Flip (u_i, v_i), defined only up to a common sign: the largest entry of v_i is positive."""
     largest = V.abs().argmax(dim=0, keepdim=True)  # (1, k)
@@ -188,7 +193,7 @@ class PCA:
         X = matrix(X, "X", rows=2)  # one row has no variance
         n, _ = X.shape[0], whole(self.k, "k", 1, min(X.shape))
         near = origin(X)
-        centred = X - near
+        centred = moved(X, near)
         mean = centred.mean(dim=0)
         self.mean, centred = near + mean, centred - mean  # (d,), (n, d)
         if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
