@@ -114,6 +114,23 @@ def as_good(ours: float, peer: float, higher=False, slack=0.0, enough=None) -> b
     return sign * (ours - peer) <= slack * abs(peer)
 
 
+def levelled(ours: Callable, peer: Callable, slack: float, most: float = 6.0) -> list[float]:
+    """How much longer each side has to train, so that both are as good: [factor, factor].
+
+    ours, peer: a factor of the passes → a quality of which more is better. The side that is behind
+    by more than a share `slack` gets more passes, 1.5, 2, 3, 4 or 6 times as many, at most `most`.
+    """
+    sides, factors = (ours, peer), [1.0, 1.0]
+    scores = [side(1.0) for side in sides]
+    aim = max(scores) * (1 - slack)
+    for i, side in enumerate(sides):
+        for factor in (1.5, 2.0, 3.0, 4.0, 6.0):
+            if scores[i] >= aim or factor > most:
+                break
+            factors[i], scores[i] = factor, side(factor)
+    return factors
+
+
 def race(given: Race, now: Callable[[], float], rounds: int, seconds: float) -> dict:
     """Let the sides take turns: at least `rounds` rounds, more while `seconds` are not over.
 

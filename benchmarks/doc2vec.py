@@ -3,8 +3,9 @@
     python -m benchmarks --only pv-dbow pv-dm
 
 The text is the Lee news corpus, as in chapter 6; both sides get the same dimension, window,
-negatives and number of passes. How good: the correlation of the cosines of 50 judged texts with
-people's judgements.
+negatives and number of passes; the side that is behind by more than 5 % gets more of them, found
+before the race. Words are counted for the first number. How good: the correlation of the cosines
+of 50 judged texts with people's judgements.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -16,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from benchmarks.compare import Race, Row
+from benchmarks.compare import Race, Row, levelled
 from genai_utils import data
 from genai_utils.structure import doc2vec
 from genai_utils.training import TensorBatches, fit
 
-DIM, BATCH, LR = 50, 1024, 0.003  # as in the notebook
+DIM, BATCH, LR, SLACK = 50, 1024, 0.003, 0.05  # the first three as in the notebook
 OURS = {"PV-DBOW": doc2vec.PVDBOW, "PV-DM": doc2vec.PVDM}
 
 
@@ -65,21 +66,27 @@ def race(name, quick):
     steps = 500 if quick else 1_200
     epochs = round(steps * BATCH / words)
 
+    def mine(seed, factor=1.0):
+        return lambda: ours(name, texts, vocabulary, round(factor * steps), seed)
+
+    def theirs(seed, factor=1.0):
+        return by_gensim(name, texts, vocabulary, round(factor * epochs), seed)
+
     def agreement(vectors):
         unit = F.normalize(vectors[-50:].double(), dim=1)
         return np.corrcoef((unit @ unit.T).numpy()[pairs], news.similarity[pairs])[0, 1]
 
-    return Race(
-        lambda seed: lambda: ours(name, texts, vocabulary, steps, seed),
-        lambda seed: by_gensim(name, texts, vocabulary, epochs, seed),
-        amount=epochs * words,
-        quality=agreement,
+    a, b = levelled(
+        *(lambda f, side=side: agreement(side(0, f)()) for side in (mine, theirs)), slack=SLACK
     )
+    return Race(lambda t: mine(t, a), lambda t: theirs(t, b), epochs * words, agreement)
 
 
 ROWS = [
-    Row(name.lower(), "06_doc2vec", f"{name}, 50 numbers, 350 news texts", "gensim", "words/s",
-        partial(race, name), "correlation with people", higher=True, slack=0.03,
-        small="500 steps")
+    Row(
+        name.lower(), "06_doc2vec", f"{name}, 50 numbers, 350 news texts, to the same agreement",
+        "gensim", "words/s", partial(race, name), "correlation with people", higher=True,
+        slack=SLACK, small="500 steps",
+    )
     for name in OURS
 ]  # fmt: skip

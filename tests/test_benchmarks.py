@@ -54,6 +54,20 @@ def test_the_sides_take_turns_and_only_the_work_counts():
     assert order == ["ours", "peer", "ours", "peer", "peer", "ours", "ours", "peer"]
 
 
+def test_the_side_that_is_behind_trains_longer():
+    asked = []
+
+    def good(factor):
+        asked.append(factor)
+        return 0.5
+
+    found = compare.levelled(good, lambda factor: 0.2 * factor, slack=0.1)
+    assert found == [1.0, 3.0] and asked == [1.0]  # 0.2, 0.3, 0.4 and 0.6: 0.45 is asked
+    assert compare.levelled(lambda f: 0.2 * f, good, slack=0.1) == [3.0, 1.0]
+    assert compare.levelled(good, lambda f: 0.1, slack=0.1, most=4.0) == [1.0, 4.0]
+    assert compare.levelled(good, lambda f: 0.1, slack=0.1, most=1.0) == [1.0, 1.0]
+
+
 def test_the_products_of_pytorch_are_counted():
     import torch
 
