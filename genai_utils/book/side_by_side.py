@@ -29,7 +29,7 @@ class SideBySide(BookDirective):
         told += f"reaches {machine['flops'] / 1e9:.0f} GFLOP/s there, "
         told += f"a copy {machine['copy'] / 1e9:.0f} GB/s."
         if any(row["quick"] for row in of):
-            told += " The sizes are those of --quick."
+            told += " Where a row says so, its sizes are smaller."
         busy = max((row["load"] for row in of), default=0.0)
         if busy > machine["threads"] + 0.5:
             told += f" Other work ran beside: up to {busy:.1f} processes for {machine['cores']} "

@@ -406,7 +406,10 @@ def test_the_table_of_peers_is_the_kept_one(root):
     html, _ = build(root, text)
     page = " ".join(re.sub(r"<[^>]+>", " ", (html / "index.html").read_text()).split())
     assert "Measured on here, with torch 9.9. A matrix product reaches 90 GFLOP/s there" in page
-    assert "a copy 17 GB/s. The sizes are those of --quick. Other work ran beside: up to" in page
+    assert (
+        "a copy 17 GB/s. Where a row says so, its sizes are smaller. Other work ran beside: up to"
+        in page
+    )
     assert "3.2 processes for 2 cores" in page
     assert "2 PCA of X (here 20 rows) lib 1.2 2.00 (1.50 to 2.50) 1,234; 617 rows/s" in page
     assert "error 0.2500; 0.1250, not as good 62 %: X read once" in page
