@@ -254,11 +254,8 @@ def save(path: Path, table: dict) -> None:
 def done(table: dict, row: Row, name: str, quick: bool) -> bool:
     """Whether the row was measured on this machine at these sizes, as it is asked for now."""
     kept = table["rows"].get(row.name, {})
-    return "ratio" in kept and (kept["machine"], kept["quick"], kept["work"]) == (
-        name,
-        quick,
-        row.work,
-    )
+    asked = {"machine": name, "quick": quick, "work": row.work}
+    return "ratio" in kept and asked == {key: kept[key] for key in asked}
 
 
 def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds=5, seconds=20.0,
