@@ -8,6 +8,11 @@ from genai_utils.book.nodes import BookDirective, link, number, paragraph, table
 TABLE = Path("benchmarks", "table.json")
 
 
+def figure(value):
+    """A number with enough digits to be compared: also those above a million in full."""
+    return f"{value:,.0f}" if abs(value) >= 1e6 else number(value)
+
+
 class SideBySide(BookDirective):
     """Sentences on the machines, then a row for each comparison."""
 
@@ -46,10 +51,10 @@ class SideBySide(BookDirective):
             why = row.get("missing") or f"failed: {row['failed']}"
             return [work, row["peer"], "–", why, "", ""]
         ratio = f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-        speed = f"{number(row['ours'])}; {number(row['theirs'])} {row['unit']}"
+        speed = f"{figure(row['ours'])}; {figure(row['theirs'])} {row['unit']}"
         judged, floor = row.get("quality"), row.get("floor")
         good = "the same work" if judged is None else (
-            f"{judged['measure']} {number(judged['ours'])}; {number(judged['theirs'])}"
+            f"{judged['measure']} {figure(judged['ours'])}; {figure(judged['theirs'])}"
             + ("" if judged["as good"] else ", not as good")
         )  # fmt: skip
         share = f"{100 * floor['share']:.0f} %: {floor['what']}" if floor else ""

@@ -385,7 +385,7 @@ def test_the_table_of_peers_is_the_kept_one(root):
         "chapter": "02_pca", "work": "PCA of X", "peer": "lib", "version": "1.2", "quick": True,
         "small": "20 rows", "unit": "rows/s", "ours": 1234.0, "theirs": 617.0,
         "ratio": 2.0, "low": 1.5, "high": 2.5,
-        "quality": {"measure": "error", "ours": 0.25, "theirs": 0.125, "as good": False},
+        "quality": {"measure": "error", "ours": 2_378_851.5, "theirs": 0.125, "as good": False},
         "floor": {"share": 0.62, "what": "X read once"}, "machine": "here", "load": 3.25,
     }  # fmt: skip
     gone = {
@@ -412,5 +412,5 @@ def test_the_table_of_peers_is_the_kept_one(root):
     )
     assert "3.2 processes for 2 cores" in page
     assert "2 PCA of X (here 20 rows) lib 1.2 2.00 (1.50 to 2.50) 1,234; 617 rows/s" in page
-    assert "error 0.2500; 0.1250, not as good 62 %: X read once" in page
+    assert "error 2,378,852; 0.1250, not as good 62 %: X read once" in page
     assert "the other no-lib – not installed" in page
