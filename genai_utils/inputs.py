@@ -294,6 +294,6 @@ def tokens(ids, name, vocabulary, values=True):
 
 
 __all__ = [
-    "array", "images", "kind_of", "labels", "matrix", "number", "one_of", "path", "refusal",
-    "tensor", "texts", "tokens", "whole",
+    "all_finite", "array", "images", "kind_of", "labels", "matrix", "number", "one_of", "path",
+    "refusal", "tensor", "texts", "tokens", "whole",
 ]  # fmt: skip
