@@ -1,26 +1,28 @@
 """Our diffusion against diffusers: the same numbers, and how fast a U-Net of the same size is.
 
     pip install -r benchmarks/requirements.txt
-    python benchmarks/diffusion.py [--repeats 5] [--threads 1] [--batch 16]
-    python benchmarks/diffusion.py --store      # the peer's numbers, for the tests
+    python -m benchmarks.diffusion [--store]             # do they agree?
+    python -m benchmarks --only unet-train unet-look ddim ddpm      # which is quicker?
 
 Numbers: the schedules, one step of DDPM, leaps of DDIM, one step of rectified flow, on the same
-tensors; it stops where they differ. Speed: a step of training (loss and gradient) and a look at a
-batch (what sampling does once a step), which take turns; the median counts, of processor time on
-one thread and of wall time on more.
+tensors; it stops where they differ. --store writes the peer's, for the tests. Speed: training steps
+and a look at a batch, each with a network of its own of the same levels, channels and attention;
+and sampling, where our U-Net stands inside both chains.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
 
 import argparse
 import json
-import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from benchmarks.compare import Race, Row
+from benchmarks.steps import training_race
+from genai_utils import data
 from genai_utils.vision import diffusion, flow_matching
 from genai_utils.vision.unet import UNet
 
@@ -105,46 +107,94 @@ def networks():
     return {"ours": mine, "diffusers": peer}
 
 
-def timed(clock, function):
-    start = clock()
-    function()
-    return clock() - start
+def noise_of(net, x, t):
+    """What a network says; diffusers' puts it into an object."""
+    found = net(x, t)
+    return found if torch.is_tensor(found) else found.sample
 
 
-def speed(nets, clock, repeats, batch):
-    """Median seconds of a step of training and of a look, by network."""
-    x, eps = torch.randn(batch, 1, 28, 28), torch.randn(batch, 1, 28, 28)
-    t = torch.randint(1, 1_000, (batch,))
+def training(quick) -> Race:
+    """Training steps on MNIST, batch 32: 100 a turn, or 12."""
+    torch.manual_seed(0)
+    bar, count = diffusion.cumulative(diffusion.cosine_betas()).float(), 12 if quick else 100
+    x = 2 * data.mnist("train", n=32 * count).x.view(count, 32, 1, 28, 28) - 1
+    t, eps = torch.randint(1, 1_001, (count, 32)), torch.randn_like(x)
+    x_t = diffusion.noised(x.flatten(0, 1), bar[t].flatten(), eps.flatten(0, 1)).view_as(x)
+    batches = list(zip(x_t, t, eps, strict=True))
 
-    def look(name):
-        with torch.no_grad():
-            found = nets[name](x, t)
-            return found if torch.is_tensor(found) else found.sample
+    def loss_of(net, batch):
+        x_t, t, eps = batch
+        return F.mse_loss(noise_of(net, x_t, t), eps)
 
-    def train(name):
-        found = nets[name](x, t)
-        F.mse_loss(found if torch.is_tensor(found) else found.sample, eps).backward()
+    nets = networks()
+    sides = (nets["ours"], loss_of), (nets["diffusers"], loss_of)
+    return training_race(*sides, batches, 32 * count)
 
-    times = {(what, name): [] for what in ("train", "look") for name in nets}
-    for name in nets:
-        train(name), look(name)  # the first call chooses its kernels
-    for _ in range(repeats):
-        for name in nets:
-            times["train", name].append(timed(clock, lambda n=name: train(n)))
-            times["look", name].append(timed(clock, lambda n=name: look(n)))
-    return {key: statistics.median(values) for key, values in times.items()}
+
+def looking(quick) -> Race:
+    """A look at a batch of 32: what sampling does once a step."""
+    torch.manual_seed(0)
+    x, t = torch.randn(32, 1, 28, 28), torch.randint(1, 1_000, (32,))
+
+    def look(net):
+        return torch.no_grad()(lambda: noise_of(net, x, t))
+
+    nets = networks()
+    return Race(lambda turn: look(nets["ours"]), lambda turn: look(nets["diffusers"]), 32)
+
+
+def sampling(kind, quick) -> Race:
+    """16 images by 25 leaps of DDIM, or 10; or by a short chain of DDPM, of 25 steps."""
+    from diffusers import DDIMScheduler, DDPMScheduler
+
+    torch.manual_seed(0)
+    count, T = (10 if quick else 25, 1_000) if kind == "ddim" else (25, 25)
+    model = diffusion.DDPM(28, T=T, schedule=diffusion.linear_betas(T))
+    options = {"num_train_timesteps": T, "trained_betas": diffusion.linear_betas(T).numpy()}
+    options["clip_sample"] = True  # as our chain of images
+    scheduler = (DDIMScheduler if kind == "ddim" else DDPMScheduler)(**options)
+    scheduler.set_timesteps(count)
+    net = model.chain.net
+
+    def ours(turn):
+        g = torch.Generator().manual_seed(turn)
+        steps = count if kind == "ddim" else None
+        return lambda: 2 * model.sample(16, generator=g, steps=steps) - 1
+
+    def peer(turn):
+        g = torch.Generator().manual_seed(turn)
+
+        @torch.no_grad()
+        def walk():
+            x = torch.randn(16, 1, 28, 28, generator=g)
+            for t in scheduler.timesteps:
+                eps = noise_of(net, x, t.expand(16) + 1)
+                x = scheduler.step(eps, t, x, generator=g).prev_sample
+            return x.clamp(-1, 1)
+
+        return walk
+
+    return Race(ours, peer, 16, lambda images: images.std())
+
+
+ROWS = [
+    Row("unet-train", "27_diffusion", "training a U-Net, 3 levels of 32, 64, 64, batch 32",
+        "diffusers", "images/s", training, "loss after the steps", slack=0.05,
+        small="12 steps a turn"),
+    Row("unet-look", "27_diffusion", "a look of the same U-Nets at 32 images", "diffusers",
+        "images/s", looking),
+    *(Row(kind, "27_diffusion", f"sampling by {kind.upper()}, our U-Net in both", "diffusers",
+          "images/s", partial(sampling, kind), "spread of the images", higher=True, slack=0.05,
+          small="10 leaps" if kind == "ddim" else "")
+      for kind in ("ddim", "ddpm")),
+]  # fmt: skip
 
 
 def main():
-    """Print the largest gap and one table; or store the peer's numbers."""
+    """Print the largest gap; or store the peer's numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--store", action="store_true", help="write the peer's numbers")
     arguments = parser.parse_args()
-    if min(arguments.repeats, arguments.threads, arguments.batch) < 1:
-        parser.error("every number must be at least 1")
     try:
         peer = theirs()
     except ImportError as error:
@@ -159,18 +209,6 @@ def main():
         raise SystemExit("The numbers differ.")
     if arguments.store:
         STORED.write_text(json.dumps(peer, indent=1) + "\n", encoding="utf-8")
-        return
-    torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
-    nets = networks()
-    print(f"torch {torch.__version__}, {arguments.threads} thread(s), batch {arguments.batch}")
-    for name, net in nets.items():
-        print(f"{name:10s} {sum(p.numel() for p in net.parameters()):,} weights")
-    times = speed(nets, clock, arguments.repeats, arguments.batch)
-    for what in ("train", "look"):
-        mine, peers = times[what, "ours"], times[what, "diffusers"]
-        print(f"{what:6s} ours {1e3 * mine:7.0f} ms   diffusers {1e3 * peers:7.0f} ms   "
-              f"ratio {mine / peers:.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

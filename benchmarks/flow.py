@@ -1,13 +1,13 @@
 """Is our Glow the one of normflows, and which of the two is quicker?
 
     pip install -r benchmarks/requirements.txt
-    python benchmarks/flow.py [--repeats 5] [--threads 1] [--store]
+    python -m benchmarks.flow [--store]                        # do they agree?
+    python -m benchmarks --only flow-train flow-draw           # which is quicker?
 
 agree: both flows get the same weights; log p of the same real images must be the same, or the
-benchmark stops. train: seconds of one step (log p and its gradient) of a batch. draw: seconds to
-decode a batch of codes. The two take turns; the median counts, of processor time on one thread and
-of wall time on more. --store writes what normflows gave to `flow_normflows.json`, which a test of
-CI holds our numbers against without normflows.
+benchmark stops. --store writes what normflows gave to `flow_normflows.json`, which a test of CI
+holds our numbers against without normflows. Speed: log p and its gradient of a batch, and decoding
+a batch of codes, again with the same weights and the same results.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -15,14 +15,14 @@ import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits
 import argparse
 import json
 import math
-import statistics
-import time
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks.compare import Race, Row
 from genai_utils.vision.flow import flow_log_prob
 from genai_utils.vision.glow import Glow
 
@@ -93,70 +93,65 @@ def in_normflows(model):
     )
 
 
-def timed(clock, function):
-    start = clock()
-    function()
-    return clock() - start
+def race(kind, quick):
+    """Training or drawing, a batch of 32, or 16."""
+    torch.manual_seed(0)
+    ours, batch = Glow(**CHAPTER), 16 if quick else 32
+    theirs = in_normflows(ours)
+    if kind == "train":
+        y = torch.randn(batch, 1, 28, 28)
+
+        def step(model, log_prob):
+            model.zero_grad()
+            loss = -log_prob(y).mean()
+            loss.backward()
+            return loss.item()
+
+        return Race(
+            lambda turn: partial(step, ours, lambda y: flow_log_prob(*ours.flow(y))),
+            lambda turn: partial(step, theirs, lambda y: theirs.log_prob(y, None)),
+            batch,
+            float,
+        )
+    code = torch.randn(batch, 784)
+    parts, at, shapes = [], 0, [tuple(q.shape) for q in theirs.q0]
+    for shape in reversed(shapes):  # our code begins with what leaves first
+        parts.insert(0, code[:, at : at + math.prod(shape)].reshape(-1, *shape))
+        at += math.prod(shape)
+    return Race(
+        lambda turn: torch.no_grad()(lambda: ours.decode(code)),
+        lambda turn: torch.no_grad()(lambda: theirs.forward_and_log_det(parts)[0]),
+        batch,
+        lambda images: images.std(),
+    )
+
+
+ROWS = [
+    Row(f"flow-{kind}", "25_flow", f"Glow, two scales of 8 steps, {what}", "normflows", "images/s",
+        partial(race, kind), measure, slack=1e-4, small="batch of 16")
+    for kind, what, measure in (
+        ("train", "a training step", "-log p (nats)"), ("draw", "drawing", "spread of the images"),
+    )
+]  # fmt: skip
 
 
 def main():
-    """Print the agreement and one table."""
+    """Print the agreement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--store", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
     version = metadata.version("normflows")
-    print(f"torch {torch.__version__}, normflows {version}, {arguments.threads} thread(s)")
-
     ours = numbered(Glow(**SMALL).double())
     theirs = in_normflows(ours)
     x = images(4, SMALL["size"])
     with torch.no_grad():
         mine, found = flow_log_prob(*ours.flow(x)), theirs.log_prob(x, None)
-    print(f"log p: ours {mine.tolist()}, normflows {found.tolist()}")
+    print(f"log p: ours {mine.tolist()}, normflows {version} {found.tolist()}")
     if not torch.allclose(mine, found, rtol=1e-9):
         raise SystemExit("The two do not agree.")
     if arguments.store:
         row = {"normflows": version, "torch": torch.__version__, "model": SMALL, "images": 4}
         STORED.write_text(json.dumps({**row, "log_prob": found.tolist()}, indent=1) + "\n")
-
-    torch.manual_seed(0)
-    ours = Glow(**CHAPTER)
-    theirs = in_normflows(ours)
-    y = torch.randn(arguments.batch, 1, 28, 28)
-    code = torch.randn(arguments.batch, 784)
-    parts, at, shapes = [], 0, [tuple(q.shape) for q in theirs.q0]
-    for shape in reversed(shapes):  # our code begins with what leaves first
-        parts.insert(0, code[:, at : at + math.prod(shape)].reshape(-1, *shape))
-        at += math.prod(shape)
-    tasks = {
-        "train": (
-            lambda: (-flow_log_prob(*ours.flow(y)).mean()).backward(),
-            lambda: (-theirs.log_prob(y, None).mean()).backward(),
-        ),
-        "draw": (
-            torch.no_grad()(lambda: ours.decode(code)),
-            torch.no_grad()(lambda: theirs.forward_and_log_det(parts)),
-        ),
-    }
-    with torch.no_grad():
-        gap = (ours.decode(code) - theirs.forward_and_log_det(parts)[0]).abs().max()
-    if gap > 1e-3:
-        raise SystemExit(f"They draw different images: {gap:.2g}")
-    print(f"{'':8s}{'ours':>10s}{'normflows':>12s}{'ratio':>8s}")
-    for name, pair in tasks.items():
-        times = [[], []]
-        for function in pair:
-            function()
-        for _ in range(arguments.repeats):
-            for k, function in enumerate(pair):
-                times[k].append(timed(clock, function))
-        a, b = (statistics.median(t) for t in times)
-        print(f"{name:8s}{1e3 * a:8.0f} ms{1e3 * b:10.0f} ms{a / b:8.2f}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """How fast does our GPT train and write beside transformers' GPT-2, and when is it good?
 
-    python benchmarks/gpt.py [--parts train write good] [--repeats 5] [--threads 2] [--quick]
+    python -m benchmarks --only gpt-train gpt-train-wide gpt-write gpt-write-wide gpt-write-64
+    python -m benchmarks.gpt [--repeats 3] [--threads 2] [--quick]
 
-train: tokens/s of one training step (loss, gradient, clipping, AdamW), without dropout. write:
-tokens/s of greedy generation, batch 1, until the context is full; with a cache of keys and values
-both, and ours without. Ours and the peer have the same weights, and the benchmark stops where their
-losses or texts differ. They take turns, a few seconds each; the median over the repeats counts.
-good: seconds of training on Shakespeare's characters until the validation loss is at most 1.886
-nats, with nanoGPT's recipe for a CPU and with the chapter's; measuring it is not counted.
+Training: a step of loss, gradient, clipping and AdamW, without dropout. Writing: greedy, until the
+context is full, with a cache of keys and values; 1 text, or 64 at a time. Ours and the peer have
+the same weights; losses and texts must be equal. The second command asks something else: seconds of
+training on Shakespeare's characters until the validation loss is at most 1.886 nats, with nanoGPT's
+recipe for a CPU and with the chapter's; measuring it is not counted.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -15,13 +15,13 @@ import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits
 import argparse
 import math
 import statistics
-import time
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-import transformers
 
+from benchmarks.compare import Race, Row, clock, timed
+from benchmarks.steps import training_race
 from genai_utils import data
 from genai_utils.evaluation import next_token_nll
 from genai_utils.language import gpt
@@ -41,7 +41,6 @@ SIZES = {
     "6 x 6 x 384": (gpt.GPTConfig(65, 256, 6, 6, 384), 8, 4),
 }
 TARGET = 1.886  # nats per character
-CLOCKS = {True: time.process_time, False: time.perf_counter}  # one thread or several
 
 
 def by_adamw(net):
@@ -68,11 +67,6 @@ RECIPES = {
 }
 
 
-def clock():
-    """Seconds: of the processor on one thread, which other work disturbs least; else of the day."""
-    return CLOCKS[torch.get_num_threads() == 1]()
-
-
 def our_loss(model, batch):
     """Mean negative log-likelihood, nats per token."""
     return model.loss(batch)
@@ -84,89 +78,81 @@ def peer_loss(model, batch):
     return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
 
 
-def train(model, loss_of, optimizer, batches, steps):
-    """Seconds of so many steps."""
-    weights = list(model.parameters())
-    start = clock()
-    for batch in batches[:steps]:
-        loss = loss_of(model, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-    return clock() - start
+def shakespeare():
+    """Shakespeare's characters as ids (n,), and how many kinds there are."""
+    text = data.shakespeare()
+    letters = CharTokenizer(text)
+    return letters.encode(text), len(letters)
 
 
-def compare_training(ids, repeats, quick):
-    """Print tokens/s of a training step."""
-    heads = f"{'weights':>11} {'ours':>10} {'peer':>10} {'ours / peer':>12}"
-    print(f"\n{'training':14} {heads}   tokens/s")
-    for name, (config, size, steps) in SIZES.items():
-        torch.manual_seed(0)
-        steps = 2 if quick else steps
-        ours = gpt.GPT(config)
-        peer = gpt.to_transformers(ours).train()
-        draw = WindowBatches(ids, config.context + 1, size)
-        batches = [draw(step) for step in range(steps)]
-        sides = [(model, loss, adamw(model.parameters(), lr=1e-3))
-                 for model, loss in ((ours, our_loss), (peer, peer_loss))]  # fmt: skip
-        losses = [loss(model, batches[0]).item() for model, loss, _ in sides]
-        assert abs(losses[0] - losses[1]) < 1e-4, losses
-        for side in sides:  # the first steps reserve memory
-            train(*side, batches, 2)
-        seconds = [[train(*side, batches, steps) for side in sides] for _ in range(repeats)]
-        tokens = steps * size * config.context
-        a, b = (tokens / statistics.median(column) for column in zip(*seconds, strict=True))
-        ratio = statistics.median(theirs / mine for mine, theirs in seconds)
-        count = sum(p.numel() for p in ours.parameters())
-        print(f"{name:14} {count:11,} {a:10,.0f} {b:10,.0f} {ratio:12.2f}")
+def training(name, quick):
+    """A size of SIZES, so many steps a turn, or a quarter of them."""
+    torch.manual_seed(0)
+    config, size, count = SIZES[name]
+    count = max(2, count // 4) if quick else count
+    ids, config.vocabulary = shakespeare()
+    ours = gpt.GPT(config)
+    draw = WindowBatches(ids, config.context + 1, size)
+    batches = [draw(step) for step in range(count)]
+    peer = gpt.to_transformers(ours).train()
+    amount = count * size * config.context
+    return training_race((ours, our_loss), (peer, peer_loss), batches, amount)
 
 
-def writers(ours, peer, prompt, n):
-    """Three functions that give the prompt and n likeliest tokens: ours, the peer, no cache."""
-    mask = torch.ones(1, len(prompt), dtype=torch.int64)
-    return [
-        lambda: ours.generate(prompt, n, temperature=0),
-        lambda: peer.generate(
-            prompt[None], attention_mask=mask, max_new_tokens=n, do_sample=False,
-            use_cache=True, eos_token_id=None, pad_token_id=0,
-        )[0],
-        lambda: ours.generate(prompt, n, temperature=0, cache=False),
-    ]  # fmt: skip
-
-
-@torch.no_grad()
-def compare_writing(repeats, quick):
-    """Print tokens/s of greedy generation."""
-    print(f"\n{'writing':14} {'ours':>10} {'peer':>10} {'no cache':>10} {'ours / peer':>12} "
-          f"{'cache gains':>12}   tokens/s")  # fmt: skip
-    for name, (config, _, _) in SIZES.items():
-        torch.manual_seed(0)
-        ours = gpt.GPT(config).eval()
+def writing(name, texts, quick):
+    """Greedy, until the context is full. How good: log-probability of the text, nats per token."""
+    torch.manual_seed(0)
+    config = SIZES[name][0]
+    ours = gpt.GPT(config).eval()
+    with torch.no_grad():
         for weight in ours.parameters():  # an untrained model would write one letter for ever
             if weight.ndim == 2:
                 weight.mul_(4)
-        peer = gpt.to_transformers(ours)
-        prompt = torch.arange(8)
-        n = 4 if quick else config.context - len(prompt)
-        turns = 1 if quick else max(1, 250 // n)
-        ways = writers(ours, peer, prompt, n)
-        texts = [way().tolist() for way in ways]
-        assert texts[0] == texts[1] == texts[2], "they write different texts"
-        assert len(texts[0]) == len(prompt) + n and (quick or len(set(texts[0])) > 3), texts[0]
-        seconds = []
-        for _ in range(repeats):
-            seconds.append([])
-            for way in ways:
-                start = clock()
-                for _ in range(turns):
-                    way()
-                seconds[-1].append((clock() - start) / turns)
-        rates = [n / statistics.median(column) for column in zip(*seconds, strict=True)]
-        ratio = statistics.median(theirs / mine for mine, theirs, _ in seconds)
-        gain = statistics.median(without / cached for cached, _, without in seconds)
-        shown = " ".join(f"{rate:10,.0f}" for rate in rates)
-        print(f"{name:14} {shown} {ratio:12.2f} {gain:12.1f}")
+    peer = gpt.to_transformers(ours)
+    prompts = torch.arange(8) + torch.arange(texts)[:, None] % 50
+    n = config.context - 8
+    turns = max(1, (100 if quick else 250) // n) if texts == 1 else 1
+    options = {
+        "attention_mask": torch.ones_like(prompts), "max_new_tokens": n, "do_sample": False,
+        "use_cache": True, "eos_token_id": None, "pad_token_id": 0,
+    }  # fmt: skip
+
+    def mine():
+        for _ in range(turns):
+            ids = ours.generate(prompts, n, temperature=0)
+        return ids
+
+    @torch.no_grad()
+    def theirs():
+        for _ in range(turns):
+            ids = peer.generate(prompts, **options)
+        return ids
+
+    @torch.no_grad()
+    def quality(ids):
+        assert ids.shape == (texts, config.context) and len(ids.unique()) > 3, ids
+        return -ours.loss(ids).item()
+
+    weights = 4 * turns * n * sum(p.numel() for p in ours.parameters())  # bytes, at each token
+    return Race(
+        lambda turn: mine, lambda turn: theirs, turns * texts * n, quality, bytes=weights
+    )  # fmt: skip
+
+
+SHAPES = {"": ("4 x 4 x 128", "4 layers of 128"), "-wide": ("6 x 6 x 384", "6 layers of 384")}
+ROWS = [
+    Row(f"gpt-train{short}", "10_gpt", f"training GPT, {shape}", "transformers", "tokens/s",
+        partial(training, name), "loss after the steps", slack=1e-3,
+        small="a quarter of the steps a turn")
+    for short, (name, shape) in SHAPES.items()
+] + [
+    Row(f"gpt-write{short}", "10_gpt", f"writing by GPT, {shape}, {texts} at a time",
+        "transformers", "tokens/s", partial(writing, name, texts), "log-probability of the text",
+        higher=True, slack=1e-4, floor="all weights read at each token, or the products")
+    for short, name, shape, texts in (
+        ("", *SHAPES[""], 1), ("-wide", *SHAPES["-wide"], 1), ("-64", *SHAPES[""], 64),
+    )
+]  # fmt: skip
 
 
 def good_after(ids, held_out, recipe, seed, quick):
@@ -180,16 +166,18 @@ def good_after(ids, held_out, recipe, seed, quick):
     draw = WindowBatches(ids, config.context + 1, size, seed=seed)
     weights = list(model.parameters())
     seconds, reached, loss = 0.0, math.nan, math.nan
-    every = max(1, steps // 20)
-    for step in range(steps):
-        start = clock()
+    every, now = max(1, steps // 20), clock(torch.get_num_threads())
+
+    def one(step):
         for group, rate in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = rate * float(factor(step, steps))
         model.loss(draw(step)).backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        seconds += clock() - start
+
+    for step in range(steps):
+        seconds += timed(partial(one, step), now)[0]
         if (step + 1) % every == 0 or step + 1 == steps:
             with torch.no_grad():
                 loss = next_token_nll(model, held_out, config.context, 256)
@@ -199,39 +187,31 @@ def good_after(ids, held_out, recipe, seed, quick):
 
 
 def main():
-    """Print one table for each part."""
+    """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("train", "write", "good")
-    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a few steps: does it run?")
     arguments = parser.parse_args()
     if min(arguments.repeats, arguments.threads) < 1:
         parser.error("--repeats and --threads must be at least 1")
     torch.set_num_threads(arguments.threads)
-    transformers.logging.set_verbosity_error()
-    text = data.shakespeare()
-    letters = CharTokenizer(text)
-    ids = letters.encode(text)
-    for config, *_ in [*SIZES.values(), *RECIPES.values()]:
-        config.vocabulary = len(letters)  # 65; another where a stand-in is read
+    ids, kinds = shakespeare()
+    for config, *_ in RECIPES.values():
+        config.vocabulary = kinds  # 65; another where a stand-in is read
     ids, held_out = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]
     held_out = held_out[:2_000] if arguments.quick else held_out
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, "
-          f"{arguments.threads} thread(s); layers x heads x channels")  # fmt: skip
-    if "train" in arguments.parts:
-        compare_training(ids, arguments.repeats, arguments.quick)
-    if "write" in arguments.parts:
-        compare_writing(arguments.repeats, arguments.quick)
-    if "good" in arguments.parts:
-        heads = f"{f's to {TARGET}':>11} {'s in all':>10} {'loss':>10}"
-        print(f"\n{'recipe':14} {heads}   nats per character")
-        for name, recipe in RECIPES.items():
-            runs = [good_after(ids, held_out, recipe, seed, arguments.quick)
-                    for seed in range(min(arguments.repeats, 3))]  # fmt: skip
-            medians = [statistics.median(column) for column in zip(*runs, strict=True)]
-            print(f"{name:14} {medians[0]:11.1f} {medians[1]:10.1f} {medians[2]:10.3f}")
+    print(f"torch {torch.__version__}, {arguments.threads} thread(s)")
+    print(
+        f"{'recipe':14} {f's to {TARGET}':>11} {'s in all':>10} {'loss':>10}   nats per character"
+    )
+    for name, recipe in RECIPES.items():
+        runs = [
+            good_after(ids, held_out, recipe, seed, arguments.quick)
+            for seed in range(arguments.repeats)
+        ]
+        medians = [statistics.median(column) for column in zip(*runs, strict=True)]
+        print(f"{name:14} {medians[0]:11.1f} {medians[1]:10.1f} {medians[2]:10.3f}")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,27 @@
 """Is our LoRA the one of peft?
 
     pip install -r benchmarks/requirements.txt
-    python benchmarks/lora.py [--store]
+    python -m benchmarks.lora [--store]        # do they agree?
+    python -m benchmarks --only lora           # which is quicker?
 
 Both get the same GPT and the same matrices A and B. The logits, the loss, its gradients by A and B,
 the losses of five steps of gradient descent, and the logits with merged weights must be the same,
 or the benchmark stops. --store writes what peft gave to `lora_peft.json`, which a test of CI holds
-our numbers against without peft.
+our numbers against without peft. Speed: training steps of the adapters of a larger GPT.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
 
 import argparse
+import copy
 import json
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
+from benchmarks.compare import Race, Row
+from benchmarks.steps import training_race
 from genai_utils.language import lora
 from genai_utils.language.gpt import GPT, GPTConfig, next_token_loss
 
@@ -79,18 +83,52 @@ def ours():
     return told(model, pairs, lambda: lora.merge(model))
 
 
-def theirs():
-    """peft's numbers."""
+def with_peft(model, rank, alpha):
+    """The model with peft's adapters beside the same matrices."""
     from peft import LoraConfig, get_peft_model
 
     names = [
         target.rpartition(".")[2] if "mlp" not in target else target for target in lora.TARGETS
     ]
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=names, lora_dropout=0.0)
-    model = get_peft_model(base(), config).double()
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0)
+    return get_peft_model(model, config)
+
+
+def peft_pairs(model):
+    """A and B of each matrix, in order."""
     layers = [m for m in model.modules() if hasattr(m, "lora_A")]
-    pairs = [(m.lora_A["default"].weight, m.lora_B["default"].weight) for m in layers]
-    return told(model.base_model.model, pairs, model.merge_adapter)
+    return [(m.lora_A["default"].weight, m.lora_B["default"].weight) for m in layers]
+
+
+def theirs():
+    """peft's numbers."""
+    model = with_peft(base(), RANK, ALPHA).double()
+    return told(model.base_model.model, peft_pairs(model), model.merge_adapter)
+
+
+def race(quick) -> Race:
+    """12 steps a turn, or 4, of adapters of rank 8 in a GPT of 4 layers of 256 channels."""
+    torch.manual_seed(0)
+    made = GPT(GPTConfig(65, 128, 4, 4, 256))
+    ours = lora.add_adapter(copy.deepcopy(made), "new", 8)
+    peer = with_peft(copy.deepcopy(made), 8, lora.ALPHA)
+    pairs = [(layer.A["new"], layer.B["new"]) for layer in lora.lora_layers(ours).values()]
+    with torch.no_grad():
+        for mine, its in zip(pairs, peft_pairs(peer), strict=True):
+            for a, b in zip(mine, its, strict=True):
+                b.copy_(a)
+    batches = list(torch.randint(65, (4 if quick else 12, 16, 129)))
+
+    def loss_of(model, ids):
+        return next_token_loss(model(ids[:, :-1]), ids)
+
+    return training_race((ours, loss_of), (peer, loss_of), batches, len(batches))
+
+
+ROWS = [
+    Row("lora", "15_lora", "LoRA of rank 8, GPT 4 layers of 256, batch 16 × 128", "peft", "steps/s",
+        race, "loss after the steps", slack=1e-3, small="4 steps a turn")
+]  # fmt: skip
 
 
 def main():

@@ -2,13 +2,15 @@
 
     pip install -r benchmarks/requirements.txt         # DPO, GRPO
     pip install -r benchmarks/requirements_ppo.txt     # PPO and DPO, in an environment of its own
-    python benchmarks/rlhf.py [--store]
+    python -m benchmarks.rlhf [--store]        # do they agree?
+    python -m benchmarks --only dpo grpo       # which is quicker?
 
 Both get the same log-probabilities, values, rewards and masks. The losses, and their gradients by
 the log-probabilities and values, must be the same, or the benchmark stops. TRL's newer versions
 have no PPO; its last one with a method for each part is 0.11.4. So each installed version answers
 for what it has. --store writes that to `rlhf_trl.json`, beside what is there, and a test of CI
-holds our numbers against it without TRL.
+holds our numbers against it without TRL. Speed: training steps by TRL's loss of the same policy, of
+transformers' GPT-2; its Trainer is left out.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -22,7 +24,9 @@ from types import SimpleNamespace
 
 import torch
 
-from genai_utils.language import policy
+from benchmarks.compare import Race, Row
+from benchmarks.steps import training_race
+from genai_utils.language import gpt, policy
 
 STORED = Path(__file__).with_name("rlhf_trl.json")
 CLIP, CLIP_VALUE, GAMMA, LAM, BETA_KL, BETA_DPO = 0.2, 0.3, 0.97, 0.9, 0.04, 0.2
@@ -108,23 +112,41 @@ def theirs_with_ppo():
     return found
 
 
+def shared():
+    """What both trainers of TRL 1 ask of theirs: one process, no metrics kept."""
+    same = Settings(device="cpu", gather=lambda t: t, reduce=lambda t, reduction: t)
+    same.gather_for_metrics = same.gather
+    return {
+        "model": Settings(training=True), "accelerator": same, "args": Settings(delta=None),
+        "_metrics": defaultdict(lambda: defaultdict(list)),
+    }  # fmt: skip
+
+
+def grpo_trainer(per_token):
+    """TRL's GRPOTrainer without a model: per_token gives log-probabilities (B, T) of answers."""
+    return Settings(
+        **shared(), beta=BETA_KL, epsilon_low=CLIP, epsilon_high=CLIP, loss_type="grpo",
+        importance_sampling_level="token", top_entropy_quantile=1.0,
+        current_gradient_accumulation_steps=1.0, off_policy_mask_threshold=None,
+        _get_per_token_logps_and_entropies=per_token,
+    )  # fmt: skip
+
+
+def dpo_trainer():
+    """TRL's DPOTrainer without a model."""
+    return Settings(
+        **shared(), beta=BETA_DPO, ld_alpha=None, precompute_ref_logps=True,
+        loss_types=["sigmoid"], loss_weights=[1.0], f_divergence_type="reverse_kl", _tp_size=1,
+        _total_train_tokens=0,
+    )  # fmt: skip
+
+
 def theirs():
     """TRL 1: the losses stand within the trainers' steps, which get a model that answers ours."""
     from trl import DPOTrainer, GRPOTrainer
 
-    same = Settings(device="cpu", gather=lambda t: t, reduce=lambda t, reduction: t)
-    same.gather_for_metrics = same.gather
-    shared = {
-        "model": Settings(training=True), "accelerator": same, "args": Settings(delta=None),
-        "_metrics": defaultdict(lambda: defaultdict(list)),
-    }  # fmt: skip
     x, found = given(), {}
-    trainer = Settings(
-        **shared, beta=BETA_KL, epsilon_low=CLIP, epsilon_high=CLIP, loss_type="grpo",
-        importance_sampling_level="token", top_entropy_quantile=1.0,
-        current_gradient_accumulation_steps=1.0, off_policy_mask_threshold=None,
-        _get_per_token_logps_and_entropies=lambda *_, **__: (x.log_p, x.log_p.detach(), None),
-    )  # fmt: skip
+    trainer = grpo_trainer(lambda *_, **__: (x.log_p, x.log_p.detach(), None))
     ids, mask = torch.zeros(B, T, dtype=torch.int64), x.mask.long()
     batch = {
         "prompt_ids": ids, "prompt_mask": mask, "completion_ids": ids, "completion_mask": mask,
@@ -133,24 +155,108 @@ def theirs():
     found["grpo"] = told(GRPOTrainer._compute_loss(trainer, model=None, inputs=batch), x.log_p)
 
     better, worse, *ref = answers()
-    zeros = torch.zeros(2 * B, 1, dtype=torch.float64)
 
     def model(**_):  # one token, whose log-probability is the answer's
-        log_p = torch.cat([better, worse])[:, None]
-        return SimpleNamespace(log_probs=log_p, entropy=zeros, mean_logits=zeros, is_top1=zeros > 0)
+        return outputs(torch.cat([better, worse])[:, None])
 
-    trainer = Settings(
-        **shared, beta=BETA_DPO, ld_alpha=None, precompute_ref_logps=True, loss_types=["sigmoid"],
-        loss_weights=[1.0], f_divergence_type="reverse_kl", _tp_size=1, _total_train_tokens=0,
-    )  # fmt: skip
     ids = torch.zeros(2 * B, 2, dtype=torch.int64)
     batch = {
         "input_ids": ids, "attention_mask": ids + 1, "completion_mask": ids + 1,
         "ref_chosen_logps": ref[0], "ref_rejected_logps": ref[1],
     }  # fmt: skip
-    loss = DPOTrainer._compute_loss(trainer, model, batch, return_outputs=False)
+    loss = DPOTrainer._compute_loss(dpo_trainer(), model, batch, return_outputs=False)
     found["dpo"] = told(loss, better, worse)
     return found
+
+
+def outputs(log_p):
+    """What TRL's DPO reads of a model; beside log-probabilities it reports three things only."""
+    zeros = torch.zeros_like(log_p)
+    return SimpleNamespace(log_probs=log_p, entropy=zeros, mean_logits=zeros, is_top1=zeros > 0)
+
+
+def log_probabilities(net, ids, count):
+    """Of the last `count` tokens of ids (B, T), by transformers' GPT-2: (B, count)."""
+    logits = net(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=count).logits
+    return logits.log_softmax(-1).gather(-1, ids[:, -count:, None])[..., 0]
+
+
+START, LONG, KINDS, END = 16, 96, 65, 0  # tokens of a prompt, of a text; kinds, which ends one
+
+
+def policies(quick, rows):
+    """Our GPT and transformers', and so many texts (steps, rows, LONG) for a turn of training."""
+    torch.manual_seed(0)
+    mine = gpt.GPT(gpt.GPTConfig(KINDS, 128, 4, 4, 256))
+    texts = torch.randint(1, KINDS, (4 if quick else 12, rows, LONG))
+    return mine, gpt.to_transformers(mine).train(), texts
+
+
+def dpo(quick) -> Race:
+    """16 pairs a step; the reference's log-probabilities are there already."""
+    from trl import DPOTrainer
+
+    mine, peer, texts = policies(quick, 32)
+    ours, trainer = policy.DPO(mine, START, END, beta=BETA_DPO), dpo_trainer()
+    with torch.no_grad():
+        ref = [ours.answer_log_p(ids).chunk(2) for ids in texts]
+    mask = (torch.arange(LONG) >= START).long().expand(32, -1)
+
+    def its_loss(net, batch):
+        ids, (better, worse) = batch
+
+        def model(input_ids, **_):
+            log_p = log_probabilities(net, input_ids, LONG - START)
+            return outputs(torch.nn.functional.pad(log_p, (START - 1, 0)))
+
+        given = {"input_ids": ids, "attention_mask": mask, "completion_mask": mask,
+                 "ref_chosen_logps": better, "ref_rejected_logps": worse}  # fmt: skip
+        return DPOTrainer._compute_loss(trainer, model, given, return_outputs=False)
+
+    def our_loss(model, batch):
+        return model.loss((*batch[0].chunk(2), *batch[1]))
+
+    batches = list(zip(texts, ref, strict=True))
+    return training_race((ours, our_loss), (peer, its_loss), batches, len(batches))
+
+
+def grpo(quick) -> Race:
+    """32 answers a step, in groups of 8; old and reference log-probabilities are there already."""
+    from trl import GRPOTrainer
+
+    mine, peer, texts = policies(quick, 32)
+    ours = policy.GRPO(mine, START, END, CLIP, BETA_KL, group=8)
+    trainer = grpo_trainer(
+        lambda net, ids, mask, count, *_, **__: (
+            (log_p := log_probabilities(net, ids, count)), torch.zeros_like(log_p), None,
+        )
+    )  # fmt: skip
+    scores = torch.rand(len(texts), 32)
+    batches = []
+    for ids, score in zip(texts, scores, strict=True):
+        with torch.no_grad():
+            batches.append(ours.experience(ids, score, ours(ids)[0]))
+
+    def its_loss(net, batch):
+        ids, old, ref, advantage = batch
+        answer, prompt = ids[:, START:], ids[:, :START]
+        given = {
+            "prompt_ids": prompt, "prompt_mask": torch.ones_like(prompt),
+            "completion_ids": answer, "completion_mask": torch.ones_like(answer),
+            "advantages": advantage, "old_per_token_logps": old[:, START:],
+            "ref_per_token_logps": ref[:, START:],
+        }  # fmt: skip
+        return GRPOTrainer._compute_loss(trainer, model=net, inputs=given)
+
+    our_loss = lambda model, batch: model.loss(batch)  # noqa: E731
+    return training_race((ours, our_loss), (peer, its_loss), batches, len(batches))
+
+
+ROWS = [
+    Row(name, "14_rlhf", f"{name.upper()}, GPT 4 layers of 256, 32 texts of 96", "trl", "steps/s",
+        make, "loss after the steps", slack=1e-3, small="4 steps a turn")
+    for name, make in (("dpo", dpo), ("grpo", grpo))
+]  # fmt: skip
 
 
 def main():

@@ -1,25 +1,22 @@
-"""What does `fit` cost over a loop written by hand? Prints the ratio of their times per step.
+"""What does `fit` cost over a loop written by hand?
 
-    python benchmarks/training_loop.py [--steps 2000] [--repeats 5]
+    python -m benchmarks --only fit-64 fit-784
 
 The model is a two-layer perceptron at batch 128 on 64 (digits) and 784 (MNIST) numbers: small on
 purpose, for the smaller the step, the more a loop's own work shows. Both loops use the same
-optimiser and precision, and gather their batches from the same tensor. The runs alternate, and the
-median over the repeats is given. On a CPU processor time is measured, else wall time, so that
-other work on the machine counts as little as it can.
+optimiser and precision, and gather their batches from the same tensor. At a constant rate the loss
+jumps from step to step, so that one run ends up to 30 % above another.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
 
-import argparse
 import copy
-import statistics
-import time
+from functools import partial
 
 import torch
 from torch import nn
 
-from genai_utils.printing import say
+from benchmarks.compare import Race, Row
 from genai_utils.training import TensorBatches, fit
 
 
@@ -44,41 +41,37 @@ def by_hand(model: nn.Module, x: torch.Tensor, steps: int) -> None:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    if x.device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def by_fit(model: nn.Module, x: torch.Tensor, steps: int) -> None:
     """The book's loop, in the same precision."""
-    fit(model, TensorBatches(x, batch_size=128), steps, precision="fp32", progress=False)
+    batches = TensorBatches(x, batch_size=128)
+    fit(model, batches, steps, schedule="constant", precision="fp32", progress=False)
 
 
-def main() -> None:
-    """Print one line per size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    say(f"{device}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for d in (64, 784):
-        torch.manual_seed(0)
-        x, model = torch.rand(5000, d, device=device), Autoencoder(d).to(device)
-        seconds: dict = {by_hand: [], by_fit: []}
-        for loop in (by_hand, by_fit):
-            loop(copy.deepcopy(model), x, 50)  # warm up
-        for _ in range(arguments.repeats):
-            for loop, taken in seconds.items():
-                start = clock()
-                loop(copy.deepcopy(model), x, arguments.steps)
-                taken.append(clock() - start)
-        hand, ours = (statistics.median(t) / arguments.steps * 1e6 for t in seconds.values())
-        ratio = statistics.median(
-            b / a for a, b in zip(seconds[by_hand], seconds[by_fit], strict=True)
-        )
-        say(f"d = {d}: by hand {hand:.0f} µs, fit {ours:.0f} µs per step, ratio {ratio:.3f}")
+def race(d: int, quick: bool) -> Race:
+    """2,000 steps a turn, or 500. How good: the loss on all rows after them."""
+    torch.manual_seed(0)
+    x, model, steps = torch.rand(5000, d), Autoencoder(d), 500 if quick else 2000
+
+    def side(loop):
+        trained = copy.deepcopy(model)
+
+        def run():
+            loop(trained, x, steps)
+            return trained
+
+        return run
+
+    def loss(trained):
+        with torch.no_grad():
+            return trained.loss(x).item()
+
+    return Race(lambda turn: side(by_fit), lambda turn: side(by_hand), steps, loss)
 
 
-if __name__ == "__main__":
-    main()
+ROWS = [
+    Row(f"fit-{d}", "", f"`fit`, a perceptron of {d} numbers, against a loop by hand", "torch",
+        "steps/s", partial(race, d), "loss after the steps", slack=0.3, small="500 steps")
+    for d in (64, 784)
+]  # fmt: skip

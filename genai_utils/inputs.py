@@ -150,6 +150,13 @@ def tensor(value, name):
     return value
 
 
+def all_finite(x: torch.Tensor) -> bool:
+    """Whether no entry is NaN or infinite. The least and the largest tell, without a copy of x."""
+    if not (x.is_floating_point() and x.numel()):
+        return bool(torch.isfinite(x).all())
+    return bool(torch.isfinite(torch.stack(x.detach().aminmax())).all())
+
+
 def array(values, name, dtype=None, finite=True, empty=False):
     """Real numbers as a tensor: tensors as they are, NumPy arrays, nested lists, SciPy's sparse.
 
@@ -174,7 +181,7 @@ def array(values, name, dtype=None, finite=True, empty=False):
     tensor = tensor.to(dtype)
     if not empty and tensor.numel() == 0:
         raise refusal(name, "at least one number", f"none: its shape is {tuple(tensor.shape)}")
-    if finite and not torch.isfinite(tensor).all():
+    if finite and not all_finite(tensor):
         bad = int((~torch.isfinite(tensor)).sum())
         raise refusal(name, "finite numbers", f"{bad} NaN or infinite of {tensor.numel()}")
     return tensor
@@ -287,6 +294,6 @@ def tokens(ids, name, vocabulary, values=True):
 
 
 __all__ = [
-    "array", "images", "kind_of", "labels", "matrix", "number", "one_of", "path", "refusal",
-    "tensor", "texts", "tokens", "whole",
+    "all_finite", "array", "images", "kind_of", "labels", "matrix", "number", "one_of", "path",
+    "refusal", "tensor", "texts", "tokens", "whole",
 ]  # fmt: skip

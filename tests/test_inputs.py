@@ -451,3 +451,14 @@ def test_all_that_is_offered_is_named():
 def test_the_cure_of_a_bare_string_can_be_another():
     sentence = "documents[0]: expected a list of texts, got one text, 'the cat'; cut it."
     refused(TypeError, sentence, inputs.texts, "the cat", "documents[0]", "cut it")
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_one_entry_that_is_not_finite_is_found_anywhere(wrong, dtype):
+    x = torch.arange(-500, 500, dtype=dtype).reshape(10, 100).requires_grad_()
+    assert inputs.all_finite(x) and inputs.all_finite(x[:0]) and inputs.all_finite(x.T)
+    for place in (0, 37, 511, 999):
+        y = x.detach().clone()
+        y.view(-1)[place] = wrong
+        assert not inputs.all_finite(y) and not inputs.all_finite(y.T), place

@@ -19,6 +19,7 @@ from genai_utils.book.nodes import (
     table,
 )
 from genai_utils.book.results import OpenFigures, Results, RunTimes, measured
+from genai_utils.book.side_by_side import SideBySide
 from genai_utils.book.teaching import TeachingMinutes
 from genai_utils.display.drawing import drawing_bundle
 
@@ -261,6 +262,7 @@ DIRECTIVES = {
     "results": Results,
     "run-times": RunTimes,
     "open-figures": OpenFigures,
+    "side-by-side": SideBySide,
     "teaching-minutes": TeachingMinutes,
     "data-catalogue": DataCatalogue,
     "from-notebook": FromNotebook,

@@ -8,6 +8,7 @@ Directives:
     {results}                       every recorded number, from the run cards
     {run-times}                     how long the chapters took, a sentence for each profile
     {open-figures}                  which of the named figures no run on a card has reached yet
+    {side-by-side}                  our code against its peers, from benchmarks/table.json
     {data-catalogue}                every data set, from genai_utils.data.catalogue
     {from-notebook} 24_vae#pad      the stored output whose data-figure is "pad"
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genai_utils.inputs import array, number, one_of, refusal, whole
+from genai_utils.inputs import all_finite, array, number, one_of, refusal, whole
 from genai_utils.structure.agglomerative import (  # noqa: F401, chapter 1 knows them from here
     LINKAGES,
     cut,
@@ -27,7 +27,7 @@ from genai_utils.structure.agglomerative import (  # noqa: F401, chapter 1 knows
     lance_williams,
     linkage,
 )
-from genai_utils.structure.pca import origin
+from genai_utils.structure.pca import moved, origin
 
 STARTS = ("k-means++", "random")
 
@@ -38,7 +38,7 @@ def _points(X, name="X") -> Tensor:
     if X.dim() != 2 or X.numel() == 0:
         shape = tuple(X.shape)
         raise ValueError(f"{name} should be (n, d) with n, d >= 1, got {shape}; is it empty?")
-    if not torch.isfinite(X).all():
+    if not all_finite(X):
         raise ValueError(f"{name} holds NaN or infinity; drop or fill in those rows first")
     return X
 
@@ -60,7 +60,7 @@ def squared_distances(X: Tensor, centres: Tensor) -> Tensor:
     n K d numbers. X is (n, d), centres (K, d); returns (n, K), no entry below 0.
     """
     lengths = (X**2).sum(dim=1, keepdim=True)  # (n, 1)
-    D = lengths - 2 * X @ centres.T + (centres**2).sum(dim=1)  # (n, K)
+    D = lengths - X @ (2 * centres).T + (centres**2).sum(dim=1)  # (n, K); not 2 * X, a copy of X
     return D.clamp(min=0)  # rounding can leave -1e-7 where a point sits on its centre
 
 
@@ -68,22 +68,29 @@ def assign(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest centre of every example: labels (n,) and squared distances (n,). Ties: the first."""
     X, centres = array(X, "X", finite=False), array(centres, "centres", finite=False)
     near = origin(X)
-    return nearest(X - near, centres - near)
+    return nearest(moved(X, near), centres - near)
 
 
-def nearest(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """`assign` for data that lie around the origin.
+def squared_lengths(X: Tensor) -> Tensor:
+    """||x_i||^2 of every row of X (n, d): (n,)."""
+    return torch.cat([(x**2).sum(dim=1) for x in X.split(2**21 // X.shape[1] + 1)])
+
+
+def nearest(X: Tensor, centres: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`assign` for data that lie around the origin; lengths (n,): `squared_lengths`, if known.
 
     Works through X in pieces that fit a processor's cache, which also bounds the memory.
     """
-    pieces, lengths = [], (centres**2).sum(dim=1)  # (K,)
-    for x in X.split(2**21 // max(X.shape[1], len(centres)) + 1):
-        distances, labels = squared_distances(x, centres).min(dim=1)
+    lengths = squared_lengths(X) if lengths is None else lengths
+    found, twice, between = [], 2 * centres, (centres**2).sum(dim=1)  # (K, d), (K,)
+    rows = 2**21 // max(X.shape[1], len(centres)) + 1
+    for x, own in zip(X.split(rows), lengths[:, None].split(rows), strict=True):
+        distances, labels = (own - x @ twice.T + between).clamp(min=0).min(dim=1)
         # A small difference of large numbers has lost its digits; such are computed anew.
-        lost = distances < 0.1 * lengths[labels]
+        lost = distances < 0.1 * between[labels]
         distances[lost] = (x[lost] - centres[labels[lost]]).square().sum(dim=1)
-        pieces.append((labels, distances))
-    return tuple(torch.cat(part) for part in zip(*pieces, strict=True))
+        found.append((labels, distances))
+    return tuple(torch.cat(part) for part in zip(*found, strict=True))
 
 
 def update(X: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
@@ -135,12 +142,13 @@ def lloyd(X: Tensor, centres: Tensor, most: int = 300) -> Clusters:
     if centres.shape[1] != X.shape[1]:
         raise ValueError(f"centres should have {X.shape[1]} columns, got {tuple(centres.shape)}")
     near = origin(X)  # where the data lie; seen from there no digit is lost
-    X, centres = X - near, centres - near
-    centres, labels, distances = refill(X, centres, *nearest(X, centres))
+    X, centres = moved(X, near), centres - near
+    lengths = squared_lengths(X)  # they stay: once is enough
+    centres, labels, distances = refill(X, centres, *nearest(X, centres, lengths))
     history = [distances.sum(dtype=torch.float64).item()]
     for _ in range(whole(most, "most", 0)):
         centres = update(X, labels, centres)
-        centres, new, distances = refill(X, centres, *nearest(X, centres))
+        centres, new, distances = refill(X, centres, *nearest(X, centres, lengths))
         history.append(distances.sum(dtype=torch.float64).item())
         done = torch.equal(new, labels) or history[-1] >= history[-2]
         labels = new
@@ -199,7 +207,7 @@ def minibatch_kmeans(X: Tensor, K: int, batch=1024, steps=300, seed=0) -> Cluste
     """
     X, batch, g = _points(X), whole(batch, "batch"), torch.Generator().manual_seed(seed)
     n, counts, near = len(X), torch.zeros(_clusters(K, len(X)), 1).to(X), origin(X)
-    X = X - near  # see `lloyd`
+    X = moved(X, near)  # see `lloyd`
     centres = start_centres(X[torch.randperm(n, generator=g)[: max(3 * batch, K)]], K, generator=g)
     for _ in range(whole(steps, "steps")):
         x = X[torch.randint(n, (batch,), generator=g).to(X.device)]

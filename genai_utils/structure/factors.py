@@ -7,13 +7,13 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from genai_utils.inputs import matrix, refusal
+from genai_utils.inputs import all_finite, matrix, refusal
 
 
 def nonnegative(X, name: str = "X") -> Tensor:
     """X (n, d) as a tensor of floats, finite and without negative entries; see inputs.matrix."""
     X = matrix(X, name, finite=False)
-    if not torch.isfinite(X).all():
+    if not all_finite(X):
         raise refusal(
             name, "finite numbers", "NaN or infinity", "leave missing ratings out: see RatingNMF"
         )

@@ -9,6 +9,7 @@ Sources: Lee & Seung 1999 (parts), 2001 (the updates and why the loss cannot ris
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genai_utils.inputs import array, number, one_of, whole
@@ -85,19 +86,20 @@ class NMF:
         """The loss at the present W and H."""
         X = nonnegative(X)
         unit, half = scale_of(X)
-        X, W, H = X / unit, self.W / half, self.H / half
+        return self._loss(X / unit, self.W / half, self.H / half, unit, half)
+
+    def _loss(self, X, W, H, unit, half) -> float:
+        """The loss, of X, W and H in the unit of `scale_of`."""
         if self.loss == "kl":
             return unit * kl_divergence(X, W, H).item()
         penalty = self.l1 * half / unit**2 * (W.sum() + H.sum())
-        return unit**2 * ((X - W @ H).square().sum() + penalty).item()
+        return unit**2 * (F.mse_loss(W @ H, X, reduction="sum") + penalty).item()
 
-    def update(self, X: Tensor, W: Tensor, H: Tensor) -> Tensor:
+    def _update(self, X: Tensor, W: Tensor, H: Tensor, l1: float) -> Tensor:
         """One update of H (of W where everything is transposed), in the unit of `scale_of`."""
-        unit, half = scale_of(X)
-        X, W, H, l1 = X / unit, W / half, H / half, self.l1 * half / unit**2
         if self.loss == "kl":
-            return half * kl_update(X, W, H)
-        return half * (l1_update(X, W, H, l1) if l1 else multiplicative_update(X, W, H))
+            return kl_update(X, W, H)
+        return l1_update(X, W, H, l1) if l1 else multiplicative_update(X, W, H)
 
     def fit(self, X: Tensor, updates: int = 200, start=None) -> "NMF":
         """`updates` times W, then H. start: (W, H) to begin with; default: random, from the seed.
@@ -118,9 +120,12 @@ class NMF:
             )
             if self.W.shape != (n, k) or self.H.shape != (k, d):
                 raise ValueError(f"start should be W ({n}, {k}) and H ({k}, {d})")
-        self.history = [self.objective(X)]
+        unit, half = scale_of(X)  # once: a look at X costs as much as an update
+        X, W, H = X / unit, self.W / half, self.H / half
+        self.history = [self._loss(X, W, H, unit, half)]
         for _ in range(whole(updates, "updates")):
-            self.W = self.update(X.T, self.H.T, self.W.T).T  # (n, k)
-            self.H = self.update(X, self.W, self.H)  # (k, d)
-            self.history.append(self.objective(X))
+            W = self._update(X.T, H.T, W.T, self.l1 * half / unit**2).T  # (n, k)
+            H = self._update(X, W, H, self.l1 * half / unit**2)  # (k, d)
+            self.history.append(self._loss(X, W, H, unit, half))
+        self.W, self.H = half * W, half * H
         return self

@@ -27,6 +27,11 @@ def origin(X: Tensor) -> Tensor:
     return ((low / 2 + high / 2) / unit).trunc() * unit
 
 
+def moved(X: Tensor, near: Tensor) -> Tensor:
+    """X - near; where near is 0 X itself, for to copy much data takes longer than to use it."""
+    return X - near if near.any() else X
+
+
 def fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """Flip (u_i, v_i), defined only up to a common sign: the largest entry of v_i is positive."""
     largest = V.abs().argmax(dim=0, keepdim=True)  # (1, k)
@@ -48,6 +53,12 @@ def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return Q @ U if tall else U, s, V
 
 
+def gram_factors(X: Tensor) -> tuple[Tensor, Tensor]:
+    """s (d,) falling and V (d, d) with X^T X = V diag(s^2) V^T, for X (n, d) with n >= d."""
+    values, V = torch.linalg.eigh(X.T @ X)  # ascending
+    return values.flip(0).clamp(min=0).sqrt(), V.flip(1)
+
+
 def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same three factors from the eigenvectors of X^T X (or of X X^T if X is wide).
 
@@ -59,8 +70,7 @@ def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if X.shape[0] < X.shape[1]:
         V, s, U = eigen_svd(X.T)
     else:
-        values, V = torch.linalg.eigh(X.T @ X)  # ascending
-        s, V = values.flip(0).clamp(min=0).sqrt(), V.flip(1)
+        s, V = gram_factors(X)
         noise = torch.finfo(s.dtype).eps ** 0.5 * s[0]
         U = X @ V / torch.where(s > noise, s, torch.inf)  # (n, d)
     U, V = fix_signs(U, V)
@@ -183,12 +193,16 @@ class PCA:
         X = matrix(X, "X", rows=2)  # one row has no variance
         n, _ = X.shape[0], whole(self.k, "k", 1, min(X.shape))
         near = origin(X)
-        mean = (X - near).mean(dim=0)
-        self.mean, centred = near + mean, X - near - mean  # (d,), (n, d)
+        centred = moved(X, near)
+        mean = centred.mean(dim=0)
+        self.mean, centred = near + mean, centred - mean  # (d,), (n, d)
         if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
             centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
         if self.solver == "subspace":
             _, s, V = subspace_iteration(centred, self.k)
+        elif self.solver == "gram" and n >= X.shape[1]:  # without U, as large a product as X^T X
+            s, V = gram_factors(centred)
+            V, _ = fix_signs(V, V)
         else:
             _, s, V = (thin_svd if self.solver == "svd" else eigen_svd)(centred)
         self.s, self.V = s[: self.k], V[:, : self.k].contiguous()

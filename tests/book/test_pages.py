@@ -377,3 +377,40 @@ def test_a_configuration_without_address_is_named(tmp_path):
 def test_what_a_box_says_of_its_level(text, tag):
     found = LEVEL.match(text)
     assert (found and found[1]) == tag
+
+
+def test_the_table_of_peers_is_the_kept_one(root):
+    """Each row with its ratio, spread and figures; what is missing or not as good is told."""
+    row = {
+        "chapter": "02_pca", "work": "PCA of X", "peer": "lib", "version": "1.2", "quick": True,
+        "small": "20 rows", "unit": "rows/s", "ours": 1234.0, "theirs": 617.0,
+        "ratio": 2.0, "low": 1.5, "high": 2.5,
+        "quality": {"measure": "error", "ours": 2_378_851.5, "theirs": 0.125, "as good": False},
+        "floor": {"share": 0.62, "what": "X read once"}, "machine": "here", "load": 3.25,
+    }  # fmt: skip
+    gone = {
+        "chapter": "",
+        "work": "the other",
+        "peer": "no-lib",
+        "missing": "not installed",
+        "small": "",
+    }
+    here = {"name": "here", "threads": 1, "cores": 2, "torch": "9.9", "flops": 9e10, "copy": 17e9}
+    text = "# Index\n\n```{side-by-side}\n```\n"
+    html, _ = build(root, text)
+    assert "The comparisons have not been run yet." in (html / "index.html").read_text()
+
+    (root / "benchmarks").mkdir()
+    table = {"machines": {"here": here}, "rows": {"pca": row, "gone": gone | {"quick": True}}}
+    (root / "benchmarks/table.json").write_text(json.dumps(table))
+    html, _ = build(root, text)
+    page = " ".join(re.sub(r"<[^>]+>", " ", (html / "index.html").read_text()).split())
+    assert "Measured on here, with torch 9.9. A matrix product reaches 90 GFLOP/s there" in page
+    assert (
+        "a copy 17 GB/s. Where a row says so, its sizes are smaller. Other work ran beside: up to"
+        in page
+    )
+    assert "3.2 processes for 2 cores" in page
+    assert "2 PCA of X (here 20 rows) lib 1.2 2.00 (1.50 to 2.50) 1,234; 617 rows/s" in page
+    assert "error 2,378,852; 0.1250, not as good 62 %: X read once" in page
+    assert "the other no-lib – not installed" in page

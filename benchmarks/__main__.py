@@ -1,0 +1,59 @@
+"""Our code against its peers: every comparison that matters to a user, in one table.
+
+    pip install -r benchmarks/requirements.txt
+    python -m benchmarks                    # about an hour; keeps what it finds in table.json
+    python -m benchmarks --quick            # the same rows at small sizes, ten minutes on two cores
+    python -m benchmarks --only kmeans bert [--again]
+
+A row that was measured on this machine is not run again, unless --again. How the ratio, its spread
+and the floor are made: compare.py.
+"""
+
+import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.compare import run
+from benchmarks.rows import ROWS
+from genai_utils.printing import say
+
+HERE = Path(__file__).parent
+
+
+def main(argv=None) -> int:
+    """Run the rows; 1 if one of them failed or was not as good as its peer."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="small sizes; kept elsewhere")
+    parser.add_argument("--again", action="store_true", help="measure kept rows too")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, help="at least; default 7, quick 3")
+    parser.add_argument("--seconds", type=float, help="of rounds for a row, at least those rounds")
+    parser.add_argument(
+        "--out", type=Path, help="default: table.json here, quick: table_quick.json"
+    )
+    given = parser.parse_args(argv)
+    quick = given.quick
+    table = run(
+        [ROWS[name] for name in given.only],
+        given.out or HERE / ("table_quick.json" if quick else "table.json"),
+        given.threads,
+        quick,
+        given.again,
+        given.rounds or (3 if quick else 7),
+        given.seconds or (6.0 if quick else 60.0),
+        say,
+    )
+    rows = [table["rows"][name] for name in given.only]
+    bad = [
+        row for row in rows if "failed" in row or not row.get("quality", {}).get("as good", True)
+    ]
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
