@@ -82,7 +82,7 @@ def fid(model) -> float:
     judge = load_judge(8, "digits")
     fake = model.sample(500, generator=torch.Generator().manual_seed(seed()))
     real = data.digits("test").x
-    return frechet_distance(*(judge(x.clamp(0, 1)).features for x in (real, fake)))
+    return frechet_distance(*(judge.features(x.clamp(0, 1)) for x in (real, fake)))
 
 
 def kmeans():
@@ -136,7 +136,7 @@ def skip_gram():
 
 
 def gpt():
-    """Characters of Lee's news; the text is written greedily, one likeliest letter after another."""
+    """Characters of Lee's news; 200 are then drawn, with the same random numbers."""
     from genai_utils.language.gpt import GPT, GPTConfig
     from genai_utils.language.tokenizer import CharTokenizer
 
@@ -148,7 +148,8 @@ def gpt():
     held_out = ids[-20_000:].unfold(0, 65, 64)
     with torch.no_grad():
         validation = model.loss(held_out).item()
-    written = model.generate(ids[:20], 200, temperature=0)[20:]
+    dice = torch.Generator().manual_seed(seed())
+    written = model.generate(ids[:20], 200, generator=dice)[20:]
     return losses, {"validation loss": validation}, tokenizer.decode(written.tolist())
 
 
@@ -311,15 +312,24 @@ def run(setting: str, names) -> dict:
     """These models in a process of that setting."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "found.json")
-        kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("ATEN_", "ONEDNN", "MKL_"))
-        }
-        kept |= {"OMP_NUM_THREADS": "1", "GENAI_SEED": "0", "ACCELERATE_USE_CPU": "true"}
+        others = {name for changed in SETTINGS.values() for name in changed}
+        env = {key: value for key, value in os.environ.items() if key not in others}
+        env |= {"OMP_NUM_THREADS": "1", "GENAI_SEED": "0", "ACCELERATE_USE_CPU": "true"}
         command = [sys.executable, "-m", "benchmarks.same_numbers", "--work", *names]
-        done = subprocess.run([*command, "--out", str(out)], env=kept | SETTINGS[setting])
+        done = subprocess.run([*command, "--out", str(out)], env=env | SETTINGS[setting])
         if done.returncode:
             raise SystemExit(f"the run of {setting!r} failed")
         return json.loads(out.read_text())
+
+
+def line(name: str, setting: str, other: dict) -> str:
+    """A comparison for the terminal."""
+    same = {k: "all" if d is None else f"{d:.1f}" for k, d in other["digits"].items()}
+    rise = "" if other["decades"] is None else f", {other['decades']:.2f} decades per 100 steps"
+    return (
+        f"{name:10} {setting:18} digits {same}, apart from step {other['first']}{rise}, "
+        f"{other['end']:.1e} at the end {other.get('text', '')}"
+    )
 
 
 def main() -> None:
@@ -367,12 +377,9 @@ def main() -> None:
         given.out.write_text(text + "\n", encoding="utf-8")
         say(f"{setting}: {time.perf_counter() - start:.0f} s", flush=True)
     for name, found in record["models"].items():
-        for setting, other in found.items():
+        for setting in found:
             if setting != "native":
-                said = {k: "all" if d is None else f"{d:.1f}" for k, d in other["digits"].items()}
-                grows = other["decades"] and round(other["decades"], 2)
-                say(f"{name:10} {setting:18} {said} from step {other['first']}, {grows} decades per "
-                    f"100 steps, {other['end']:.1e} apart at the end {other.get('text', '')}")  # fmt: skip
+                say(line(name, setting, found[setting]))
 
 
 if __name__ == "__main__":
