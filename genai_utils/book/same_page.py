@@ -1,0 +1,165 @@
+"""The directives of the page on equal numbers: what agrees, where differences grow, and cards.
+
+All are made from `benchmarks/same_numbers.json`, which `python -m benchmarks.same_numbers` writes.
+"""
+
+import math
+
+from docutils import nodes
+
+from genai_utils.book.nodes import BookDirective, formula, link, number, paragraph, table
+from genai_utils.book.stored import digits, record
+from genai_utils.display.drawing import drawn
+from genai_utils.display.drawings.canvas import Canvas
+
+TITLES = {
+    "kmeans": "k-means", "pca": "PCA", "nmf": "NMF", "skip_gram": "skip-gram", "gpt": "GPT",
+    "vae": "VAE", "flow": "flow", "vq": "VQ", "diffusion": "diffusion", "clip": "CLIP",
+    "gan": "GAN",
+}  # fmt: skip
+FLOOR, LARGE = 1e-9, 1e-2  # of the figure; a relative difference from which on nothing is the same
+
+
+def shared(count):
+    """Digits for a table: None -> "all"."""
+    return "all" if count is None else f"{count:.1f}"
+
+
+def others(found):
+    """Setting -> comparison, of one model's entry."""
+    return {setting: one for setting, one in found.items() if setting != "native"}
+
+
+class SameDigits(BookDirective):
+    """A table: each figure, and to how many digits the other settings agree with it."""
+
+    def build(self, env):
+        stored = record(env, "same_numbers")
+        settings = [name for name in stored["settings"] if name != "native"]
+        rows = []
+        for name, found in stored["models"].items():
+            for figure, value in found["native"]["figures"].items():
+                same = [found[s]["digits"][figure] if s in found else "" for s in settings]
+                cells = [one if one == "" else shared(one) for one in same]
+                rows.append([TITLES[name], f"{figure}: {digits(value, 7)}", *cells])
+            if found["native"]["text"]:
+                length = len(found["native"]["text"])
+                cells = [str(found[s]["text"]) if s in found else "" for s in settings]
+                rows.append([TITLES[name], f"text of {length} letters, alike so far", *cells])
+        head = ["Model", "Figure", *settings]
+        widths = [12, 30, *[58 // len(settings)] * len(settings)]
+        return [table(head, rows, widths, ["same-digits"])]
+
+
+class SameGrowth(BookDirective):
+    """A table: from which step on losses differ, how fast that grows, and how it ends.
+
+    `{same-growth} two threads` names the setting.
+    """
+
+    required_arguments, optional_arguments, final_argument_whitespace = 1, 0, True
+
+    def build(self, env):
+        setting, rows = self.arguments[0], []
+        models = record(env, "same_numbers")["models"]
+        for name, found in sorted(models.items(), key=lambda pair: pair[1][setting]["end"]):
+            one, steps = found[setting], len(found["native"]["curve"])
+            factor = "" if one["decades"] is None else factor_said(10 ** one["decades"])
+            first = "never" if one["first"] is None else str(one["first"])
+            rows.append([TITLES[name], str(steps), first, factor, small(one["end"])])
+        head = ["Model", "Steps", "First differ at step", "In 100 steps times", "At the end"]
+        return [table(head, rows, [20, 14, 22, 22, 22], ["same-growth"])]
+
+
+def factor_said(factor):
+    """1234.5 -> "1,000"; 0.4 -> "0.4"."""
+    return digits(factor, 1 if factor >= 10 else 2)
+
+
+def small(value):
+    """A relative difference: 0 -> "0", 2.3e-7 -> "2e−7", 0.012 -> "1 %"."""
+    if value == 0:
+        return "0"
+    return f"{100 * value:.1g} %" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e−")
+
+
+class SameCurves(BookDirective):
+    """The figure: the relative difference of the losses of two settings over the steps."""
+
+    required_arguments, optional_arguments, final_argument_whitespace = 1, 0, True
+
+    def build(self, env):
+        setting = self.arguments[0]
+        models = record(env, "same_numbers")["models"]
+        ends = {name: found[setting]["end"] for name, found in models.items()}
+        worst = TITLES[max(ends, key=ends.get)]
+        alt = (
+            f"Relative difference of two loss curves over the steps, on a logarithmic axis from "
+            f"one billionth to 1, for {len(models)} models; the other setting is: {setting}. Some "
+            f"curves stay near rounding, others climb steadily; {worst} ends highest."
+        )
+        curves = {name: found[setting]["apart"] for name, found in models.items()}
+        html = drawn(apart(curves), f"How far losses come apart: {setting}", alt, "apart")
+        return [nodes.raw("", f'<div class="from-notebook">{html}</div>', format="html")]
+
+
+def apart(curves, width=600, height=400):
+    """The canvas: curves of relative differences, the largest so far of 5 steps each."""
+    canvas = Canvas(width, height)
+    left, right, top, bottom = 62, 90, 16, height - 50
+    steps = max(map(len, curves.values()))
+
+    def place(step, value):
+        up = math.log(max(value, FLOOR) / FLOOR) / math.log(1 / FLOOR)
+        return left + (width - left - right) * step / steps, bottom - (bottom - top) * min(up, 1)
+
+    for power in range(-9, 1, 3):
+        y = place(0, 10.0**power)[1]
+        canvas.path([(left, y), (width - right, y)], "muted")
+        text = "1" if power == 0 else f"10^{{−{-power}}}"
+        canvas.text(left - 8, y + 5, text, anchor="end", kind="muted")
+    for step in range(0, steps + 1, 50):
+        canvas.text(place(step, 1)[0], bottom + 22, str(step), kind="muted")
+    canvas.text((left + width - right) / 2, bottom + 44, "steps of training", kind="muted")
+    labels = []
+    for name, away in curves.items():
+        window = [max(away[max(0, i - 4) : i + 1]) for i in range(len(away))]
+        points = [place(i + 1, value) for i, value in enumerate(window) if value > 0]
+        end = sorted(away[-20:])[len(away[-20:]) // 2]
+        role = "warning" if end >= LARGE else "parameter" if end >= 1e-5 else "output"
+        if len(points) > 1:
+            canvas.path(points, role)
+        labels.append([points[-1] if points else place(len(away), FLOOR), TITLES[name], role])
+    for label, y in zip(sorted(labels, key=lambda one: one[0][1]), spread(labels), strict=True):
+        (x, _), text, role = label
+        canvas.text(x + 6, y + 5, text, anchor="start", kind=role)
+    return canvas
+
+
+def spread(labels, gap=17):
+    """Heights of the labels, from the top, so that none lies on another of its column."""
+    heights, last = [], {}
+    for (x, y), *_ in sorted(labels, key=lambda one: one[0][1]):
+        column = round(x / 60)
+        y = max(y, last.get(column, -gap) + gap)
+        last[column] = y
+        heights.append(y)
+    return heights
+
+
+class SameCards(BookDirective):
+    """A table: figures of run cards that a processor and a graphics card should give alike."""
+
+    def build(self, env):
+        rows = []
+        cards = record(env, "same_numbers")["cards"]
+        for one in cards["figures"]:
+            chapter = [link(str(int(one["chapter"][:2])), f"../notebooks/{one['chapter']}.html")]
+            values = (number(one[side], one["unit"]) for side in ("cpu", "gpu"))
+            same = shared(one["digits"])
+            rows.append([chapter, formula(one["name"]), *values, one["unit"], same])
+        head = ["Chapter", "Figure", "CPU", cards["device"], "Unit", "Digits"]
+        made = table(head, rows, [8, 44, 12, 16, 10, 10], ["metrics"])
+        if not rows:
+            return [paragraph("None.")]
+        return [made]
