@@ -159,7 +159,7 @@ def main() -> None:
     record = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
     record["cards"] = {
         "device": ", ".join(sorted(devices)), "chapters": chapters, "recorded": shared,
-        "torch": sorted(map(list, releases)), "figures": figures,
+        "compared": len(figures), "torch": sorted(map(list, releases)), "figures": figures,
     }  # fmt: skip
     given.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     say(f"{len(figures)} of {shared} figures of {chapters} chapters can be compared")

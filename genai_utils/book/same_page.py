@@ -147,19 +147,47 @@ def spread(labels, gap=17):
     return heights
 
 
+BANDS = (12, 6, 2)  # digits: as good as all, single precision, a rough figure
+
+
+def counts(figures, chapter):
+    """How many figures of a chapter agree to 12 digits or all, 6 to 12, 2 to 6, fewer than 2."""
+    found = [0] * (len(BANDS) + 1)
+    for one in figures:
+        if one["chapter"] == chapter:
+            same = math.inf if one["digits"] is None else one["digits"]
+            found[next((i for i, least in enumerate(BANDS) if same >= least), len(BANDS))] += 1
+    return found
+
+
 class SameCards(BookDirective):
-    """A table: figures of run cards that a processor and a graphics card should give alike."""
+    """Figures of run cards that a processor and a graphics card should give alike.
+
+    A table of how many agree how far, by chapter; then those that agree to fewer than 6 digits, but
+    for those of texts that are other texts on each machine.
+    """
 
     def build(self, env):
-        rows = []
         cards = record(env, "same_numbers")["cards"]
-        for one in cards["figures"]:
-            chapter = [link(str(int(one["chapter"][:2])), f"../notebooks/{one['chapter']}.html")]
-            values = (number(one[side], one["unit"]) for side in ("cpu", "gpu"))
-            same = shared(one["digits"])
-            rows.append([chapter, formula(one["name"]), *values, one["unit"], same])
+        figures = cards["figures"]
+        rows = []
+        for name in dict.fromkeys(one["chapter"] for one in figures):
+            rows.append([[self.chapter(name)], *map(str, counts(figures, name))])
+        total = [sum(int(row[i]) for row in rows) for i in range(1, len(BANDS) + 2)]
+        rows.append(["all", *map(str, total)])
+        head = ["Chapter", "12 digits or all", "6 to 12", "2 to 6", "fewer"]
+        made = table(head, rows, [30, 20, 16, 17, 17], ["same-cards"])
+        rows = [
+            [[self.chapter(one["chapter"])], formula(one["name"]),
+             *(number(one[side], one["unit"]) for side in ("cpu", "gpu")), one["unit"],
+             shared(one["digits"])]
+            for one in figures
+            if one["digits"] is not None and one["digits"] < 6 and not one["texts"]
+        ]  # fmt: skip
         head = ["Chapter", "Figure", "CPU", cards["device"], "Unit", "Digits"]
-        made = table(head, rows, [8, 44, 12, 16, 10, 10], ["metrics"])
-        if not rows:
-            return [paragraph("None.")]
-        return [made]
+        few = table(head, rows, [8, 44, 12, 16, 10, 10], ["metrics"])
+        words = "Those that agree to fewer than 6 digits, without those of the docstrings:"
+        return [made, paragraph(words), few]
+
+    def chapter(self, name):
+        return link(str(int(name[:2])), f"../notebooks/{name}.html")
