@@ -73,19 +73,19 @@ def exponents(rows, width=640, height=470):
             columns.setdefault(theory_range(row["theory"][kind]), []).append((kind, row[kind]))
     left, right, top, bottom = 34, 6, 40, height - 58
     most = 4.4
-    gap = 9
-    free = width - left - right - gap * len(columns)
-    one = free / sum(max(len(fits), 4) for fits in columns.values())
+    gap, least = 8, 34  # room for a label below the narrowest column
+    free = width - left - right - (gap + least) * len(columns)
+    one = free / sum(len(fits) for fits in columns.values())
 
     def y(value):
         return bottom - (bottom - top) * min(max(value, -0.2) + 0.2, most) / (most + 0.2)
 
     for value in range(5):
-        canvas.path([(left - 4, y(value)), (width - right, y(value))], "muted")
+        canvas.rule((left - 4, y(value)), (width - right, y(value)))
         canvas.text(left - 10, y(value) + 5, str(value), anchor="end", kind="muted")
     x = left
     for (low, high), fits in sorted(columns.items()):
-        wide = one * max(len(fits), 4)
+        wide = least + one * len(fits)
         field = [(x, y(low - NEAR)), (x + wide, y(low - NEAR)),
                  (x + wide, y(high + NEAR)), (x, y(high + NEAR))]  # fmt: skip
         canvas.area(field, "operation")
@@ -104,7 +104,7 @@ def exponents(rows, width=640, height=470):
     canvas.text(left + 16, 21, "time", anchor="start", kind="data")
     canvas.mark(left + 76, 16, "square", "output", 4)
     canvas.text(left + 86, 21, "memory", anchor="start", kind="output")
-    canvas.text(width - right, 21, "grey: what theory says", anchor="end", kind="muted")
+    canvas.text(width - right, 21, "grey, and below: theory", anchor="end", kind="muted")
     return canvas
 
 

@@ -115,7 +115,7 @@ def apart(curves, width=600, height=400):
 
     for power in range(-9, 1, 3):
         y = place(0, 10.0**power)[1]
-        canvas.path([(left, y), (width - right, y)], "muted")
+        canvas.rule((left, y), (width - right, y))
         text = "1" if power == 0 else f"10^{{−{-power}}}"
         canvas.text(left - 8, y + 5, text, anchor="end", kind="muted")
     for step in range(0, steps + 1, 50):
