@@ -1,6 +1,6 @@
 """How do time and memory grow with the data, the image, the text, the model?
 
-    python -m benchmarks.cost                    # all rows of cost_rows.py, some minutes
+    python -m benchmarks.cost                    # all rows of cost_rows.py, half a minute
     python -m benchmarks.cost --only linkage_n   # these rows again
     python -m benchmarks.cost --quick            # the three smallest sizes once, nothing is kept
 
@@ -39,7 +39,7 @@ from benchmarks.cost_rows import ROWS, Row
 from genai_utils.printing import say
 
 FILE = Path(__file__).with_name("cost.json")
-REPEATS, LEAST, UPPER = 5, 0.01, 4
+REPEATS, LEAST, UPPER = 3, 0.002, 4
 
 
 class Fit(NamedTuple):

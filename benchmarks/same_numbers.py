@@ -33,7 +33,7 @@ from genai_utils.printing import say
 from genai_utils.training import TensorBatches, WindowBatches, fit
 
 FILE = Path(__file__).with_name("same_numbers.json")
-STEPS = 200
+STEPS = 100
 
 # One thing of the machine each. Of a processor: which of its instructions PyTorch's own kernels
 # use (ATEN_CPU_CAPABILITY), oneDNN's convolutions (ONEDNN_MAX_CPU_ISA) and MKL's products and
@@ -42,15 +42,15 @@ SETTINGS = {
     "native": {},
     "again": {},
     "two threads": {"OMP_NUM_THREADS": "2"},
-    "avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
-    "default": {"ATEN_CPU_CAPABILITY": "default"},
     "another processor": {
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_CBWR": "COMPATIBLE",
     },
-    "bf16": {"SAME_NUMBERS_PRECISION": "bf16"},
     "seed 1": {"GENAI_SEED": "1"},
+    "bf16": {"SAME_NUMBERS_PRECISION": "bf16"},
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "default": {"ATEN_CPU_CAPABILITY": "default"},
 }
 CLASSICAL = ("kmeans", "pca", "nmf")  # no training, so neither bf16 nor anything drawn in a loss
 
@@ -112,7 +112,7 @@ def pca():
 
 
 def nmf():
-    """The objective after each of 200 updates."""
+    """The objective after each of STEPS updates."""
     from genai_utils.structure.nmf import NMF
 
     X = data.digits("train").x.flatten(1)
@@ -349,6 +349,7 @@ def main() -> None:
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
         "numpy": np.__version__,
+        "steps": STEPS,
     }
     record = head | {"settings": SETTINGS, "capability": {}, "models": {}}
     if given.out.is_file():

@@ -136,15 +136,13 @@ def apart(curves, width=600, height=400):
     return canvas
 
 
-def spread(labels, gap=17):
-    """Heights of the labels, from the top, so that none lies on another of its column."""
-    heights, last = [], {}
+def spread(labels, gap=17, wide=80):
+    """Heights of the labels, from the top, so that none lies on another; each is `wide` at most."""
+    placed = []
     for (x, y), *_ in sorted(labels, key=lambda one: one[0][1]):
-        column = round(x / 60)
-        y = max(y, last.get(column, -gap) + gap)
-        last[column] = y
-        heights.append(y)
-    return heights
+        near = [below + gap for beside, below in placed if abs(beside - x) < wide]
+        placed.append((x, max([y, *near])))
+    return [y for _, y in placed]
 
 
 BANDS = (12, 6, 2)  # digits: as good as all, single precision, a rough figure
