@@ -1,6 +1,6 @@
 """How do time and memory grow with the data, the image, the text, the model?
 
-    python -m benchmarks.cost                    # all rows of cost_rows.py, half a minute
+    python -m benchmarks.cost                    # all rows of cost_rows.py, a minute or two
     python -m benchmarks.cost --only linkage_n   # these rows again
     python -m benchmarks.cost --quick            # the three smallest sizes once, nothing is kept
 
@@ -33,6 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.cost_rows import ROWS, Row
@@ -82,13 +83,29 @@ def power_law(sizes, costs, draws=1_000, seed=0) -> Fit:
     return Fit(float(slope), float(low), float(high), float(np.exp(level)), bend)
 
 
+def allocations(event):
+    """(time, address, bytes) of an event and those inside it; bytes of a release are negative."""
+    if event.tag == _EventType.Allocation:
+        yield event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size
+    for child in event.children:
+        yield from allocations(child)
+
+
 def peak_bytes(run) -> int:
-    """The most bytes that PyTorch has allocated at once during a call, beyond those before it."""
+    """The most bytes that PyTorch has allocated at once during a call, beyond those before it.
+
+    What is released and was there before, such as the last step's gradient, does not count.
+    """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         run()
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
-    changes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
-    return int(max(np.cumsum(changes), default=0))
+    held, most, blocks = 0, 0, {}
+    tree = seen.profiler.kineto_results.experimental_event_tree()
+    for _, address, size in sorted(each for event in tree for each in allocations(event)):
+        if size > 0:
+            blocks[address] = size
+        held += size if size > 0 else -blocks.pop(address, 0)
+        most = max(most, held)
+    return most
 
 
 def numpy_bytes(run) -> int:

@@ -129,20 +129,20 @@ def lloyd_step(n, d, K):
     return lambda: clustering.update(X, clustering.assign(X, centres)[0], centres)
 
 
-@row("kmeans_n", "01_clustering", "k-means, one step", "points n", doubling(1024, 6),
+@row("kmeans_n", "01_clustering", "k-means, one step", "points n", doubling(2048, 7),
      1, "n points meet K centres of d numbers: O(n K d)", 1,
      "who belongs where, n × K")  # fmt: skip
 def _(n):
     return lloyd_step(n, 32, 32)
 
 
-@row("kmeans_K", "01_clustering", "k-means, one step", "clusters K", doubling(8, 6),
+@row("kmeans_K", "01_clustering", "k-means, one step", "clusters K", doubling(16, 7),
      1, "O(n K d)", 1, "who belongs where, n × K")  # fmt: skip
 def _(K):
     return lloyd_step(8192, 32, K)
 
 
-@row("em_d", "01_clustering", "EM of a mixture, one step", "dimensions d", doubling(8, 5),
+@row("em_d", "01_clustering", "EM of a mixture, one step", "dimensions d", doubling(8, 6),
      (2, 3), "a covariance has d² numbers, n points enter each; its Cholesky factor takes d³",
      (1, 2), "n K d differences, and K d² covariances")  # fmt: skip
 def _(d):
@@ -150,7 +150,7 @@ def _(d):
     return lambda: clustering.em(X, X[:4], steps=1)
 
 
-@row("linkage_n", "01_clustering", "agglomerative clustering", "points n", doubling(32, 5),
+@row("linkage_n", "01_clustering", "agglomerative clustering", "points n", doubling(64, 5),
      2, "n − 1 merges, each looks at a row of n distances", 2, "all distances")  # fmt: skip
 def _(n):
     D = distance_matrix(torch.randn(n, 8))
@@ -164,21 +164,21 @@ def _(n):
     return lambda: PCA(16).fit(X)
 
 
-@row("pca_d", "02_pca", "PCA by SVD, all components", "dimensions d", doubling(16, 5),
+@row("pca_d", "02_pca", "PCA by SVD, all components", "dimensions d", doubling(16, 6),
      (2, 3), "O(n d² + d³)", 1, "the centred data")  # fmt: skip
 def _(d):
     X = torch.randn(2048, d)
     return lambda: PCA(16).fit(X)
 
 
-@row("gram_d", "02_pca", "PCA by the matrix Xᵀ X", "dimensions d", doubling(16, 5),
+@row("gram_d", "02_pca", "PCA by the matrix Xᵀ X", "dimensions d", doubling(16, 6),
      (2, 3), "Xᵀ X is n d², its eigenvectors d³", (1, 2), "the centred data, and Xᵀ X")  # fmt: skip
 def _(d):
     X = torch.randn(2048, d)
     return lambda: PCA(16, solver="gram").fit(X)
 
 
-@row("nmf_n", "03_nmf", "NMF, an update of W and H", "rows n", doubling(256, 5),
+@row("nmf_n", "03_nmf", "NMF, an update of W and H", "rows n", doubling(256, 6),
      1, "products of n × d by k numbers: O(n d k)", 1, "matrices of the shape of X")  # fmt: skip
 def _(n):
     X = torch.rand(n, 256)
@@ -192,7 +192,7 @@ def _(k):
     return lambda: NMF(k).fit(X, updates=1)
 
 
-@row("lsa_n", "04_lsa", "LSA, 20 topics", "documents n", doubling(500, 5),
+@row("lsa_n", "04_lsa", "LSA, 20 topics", "documents n", doubling(500, 6),
      1, "Lanczos multiplies by the counts that are not 0, which grow with n",
      1, "vectors of n numbers", numpy=True)  # fmt: skip
 def _(n):
@@ -202,14 +202,14 @@ def _(n):
     return lambda: LSA(20).fit(X)
 
 
-@row("pairs_n", "05_word_embeddings", "counting pairs of words", "words of text", doubling(4096, 6),
+@row("pairs_n", "05_word_embeddings", "counting pairs of words", "words of text", doubling(8192, 7),
      1, "each word meets those in its window", (0, 1), "who meets whom, and the table")  # fmt: skip
 def _(n):
     blocks = ids(n // 64, 64, vocabulary=500)
     return lambda: word_counts.window_counts(blocks, 500, 5)
 
 
-@row("pairs_V", "05_word_embeddings", "counting pairs of words", "vocabulary V", doubling(64, 6),
+@row("pairs_V", "05_word_embeddings", "counting pairs of words", "vocabulary V", doubling(64, 7),
      (0, 2), "the text is the same, but a table of V × V has to be filled", 2,
      "the table of all pairs")  # fmt: skip
 def _(V):
@@ -258,7 +258,7 @@ def ring(n):
     return from_edges(torch.stack([node, (node + on) % n], 1))
 
 
-@row("walks", "07_node_embeddings", "random walks from each node", "nodes n", doubling(500, 6),
+@row("walks", "07_node_embeddings", "random walks from each node", "nodes n", doubling(500, 7),
      1, "a step of all walks, with a search among the arrows of log n", 1,
      "the walks")  # fmt: skip
 def _(n):
@@ -266,7 +266,7 @@ def _(n):
     return lambda: random_walks(g, 1, 20)
 
 
-@row("netmf", "07_node_embeddings", "NetMF, window 3", "nodes n", doubling(32, 5),
+@row("netmf", "07_node_embeddings", "NetMF, window 3", "nodes n", doubling(64, 5),
      3, "products of n × n matrices", 2, "n × n matrices")  # fmt: skip
 def _(n):
     g = ring(n)
@@ -276,7 +276,7 @@ def _(n):
 # --- text models ----------------------------------------------------------------------------------
 
 
-@row("attention_T", "08_transformer", "attention by its formula", "tokens T", doubling(32, 6),
+@row("attention_T", "08_transformer", "attention by its formula", "tokens T", doubling(32, 7),
      2, "each token looks at each: T² scores", 2, "the scores")  # fmt: skip
 def _(T):
     q, k, v = torch.randn(3, 4, T, 32)
@@ -298,7 +298,7 @@ def _(T):
     return without_gradient(tr.LSTMLM(256, 64), ids(1, T))
 
 
-@row("bert_d", "09_bert", "BERT, a training step", "width d", doubling(32, 4),
+@row("bert_d", "09_bert", "BERT, a training step", "width d", doubling(32, 5),
      (1, 2), "matrices of d², 12 in a block", (1, 2), "activations d, weights d²")  # fmt: skip
 def _(d):
     model = bert.PreTraining(bert.BERTConfig(256, 64, 2, 4, d))
@@ -307,7 +307,7 @@ def _(d):
     return step(model, ids(8, 64), segments, (places, ids(8, 8)), follows)
 
 
-@row("bert_T", "09_bert", "BERT, a training step", "tokens T", doubling(32, 5),
+@row("bert_T", "09_bert", "BERT, a training step", "tokens T", doubling(32, 6),
      (1, 2), "matrices for each token, and attention's T²", 1,
      "activations of each token")  # fmt: skip
 def _(T):
@@ -336,20 +336,20 @@ def _(T):
 
 
 @row("gpt_prompt", "10_gpt", "GPT, one more token, without a cache", "tokens so far T",
-     doubling(128, 5), (1, 2), "the whole text again: matrices for T tokens, T² scores",
+     doubling(128, 6), (1, 2), "the whole text again: matrices for T tokens, T² scores",
      1, "activations of T tokens")  # fmt: skip
 def _(T):
     model, text = gpt(context=T).eval(), ids(1, T)
     return without_gradient(lambda: model.unembed(model.hidden(model.embed(text))[:, -1]))
 
 
-@row("gpt_d", "10_gpt", "GPT, a training step", "width d", doubling(32, 4),
+@row("gpt_d", "10_gpt", "GPT, a training step", "width d", doubling(32, 5),
      (1, 2), "matrices of d², 12 in a block", (1, 2), "activations d, weights d²")  # fmt: skip
 def _(d):
     return step(gpt(d), ids(8, 65))
 
 
-@row("tuning_T", "11_finetuning", "fine-tuning, a training step", "tokens T", doubling(32, 5),
+@row("tuning_T", "11_finetuning", "fine-tuning, a training step", "tokens T", doubling(32, 6),
      (1, 2), "as GPT's step: matrices for each token, and T² scores", 1,
      "activations of each token")  # fmt: skip
 def _(T):
@@ -366,20 +366,20 @@ def _(shots):
     return without_gradient(model, prompt)
 
 
-@row("weights_N", "13_scaling", "GPT, a training step", "weights N", doubling(32, 4),
+@row("weights_N", "13_scaling", "GPT, a training step", "weights N", doubling(32, 5),
      1, "6 operations a weight and token: C = 6 N D", 1, "a gradient for each weight",
      x=lambda d: gpt_parameters(4, d, 256, 64))  # fmt: skip
 def _(d):
     return step(gpt(d, layers=4), ids(4, 65))
 
 
-@row("tokens_D", "13_scaling", "GPT, a training step", "rows of 64 tokens", doubling(1, 5),
+@row("tokens_D", "13_scaling", "GPT, a training step", "rows of 64 tokens", doubling(1, 6),
      1, "6 operations a weight and token: C = 6 N D", 1, "activations of each token")  # fmt: skip
 def _(rows):
     return step(gpt(layers=4), ids(rows, 65))
 
 
-@row("rollout", "14_rlhf", "writing 16 answers", "tokens of an answer", doubling(8, 5),
+@row("rollout", "14_rlhf", "writing 16 answers", "tokens of an answer", doubling(8, 6),
      (1, 2), "one token at a time, each looks at all before", 1,
      "keys and values of all tokens")  # fmt: skip
 def _(answer):
@@ -387,7 +387,7 @@ def _(answer):
     return without_gradient(rollouts.write, model, prompts, answer, 255)
 
 
-@row("ppo", "14_rlhf", "PPO, a training step", "answers in the batch", doubling(2, 5),
+@row("ppo", "14_rlhf", "PPO, a training step", "answers in the batch", doubling(2, 6),
      1, "each answer is read once", 1, "activations of each token")  # fmt: skip
 def _(rows):
     model = policy.PPO(gpt(), 8, 255)
@@ -420,7 +420,7 @@ def _(n):
     return without_gradient(store.rank, [each[:4] for each in words[:16]])
 
 
-@row("ivf_n", "16_rag", "search in one of √n cells", "passages n", doubling(8192, 6),
+@row("ivf_n", "16_rag", "search in one of √n cells", "passages n", doubling(32768, 5),
      0.5, "√n centres are compared, and n / √n passages of a cell", 0.5,
      "scores of the centres and of a cell")  # fmt: skip
 def _(n):
@@ -429,7 +429,7 @@ def _(n):
     return without_gradient(store.rank, torch.randn(16, 64))
 
 
-@row("experts", "18_moe", "a layer of experts, each token asks one", "experts E", doubling(1, 6),
+@row("experts", "18_moe", "a layer of experts, each token asks one", "experts E", doubling(1, 7),
      0, "a token passes one expert, however many there are", (0, 1),
      "the experts' weights, side by side")  # fmt: skip
 def _(E):
@@ -437,7 +437,7 @@ def _(E):
     return without_gradient(model.blocks[0].mlp, torch.randn(1024, 64))
 
 
-@row("wide", "18_moe", "a layer as wide as all experts", "experts E", doubling(1, 6),
+@row("wide", "18_moe", "a layer as wide as all experts", "experts E", doubling(1, 7),
      1, "all weights work for each token", 1, "4 d E hidden numbers a token")  # fmt: skip
 def _(E):
     model = experts.wide_gpt(gpt().config, 256 * E)
@@ -454,7 +454,7 @@ def _(n):
     return lambda: frechet_distance(a, b)
 
 
-@row("recall_n", "19_divergence", "precision and recall", "images n", doubling(64, 4),
+@row("recall_n", "19_divergence", "precision and recall", "images n", doubling(64, 5),
      2, "each image is compared with each", 1, "the distances of some rows at a time")  # fmt: skip
 def _(n):
     a, b = torch.randn(2, n, 64)
@@ -466,28 +466,28 @@ def pixel_cnn(side, width=16, layers=2):
 
 
 @row("pixels_naive", "20_pixel_models", "PixelCNN draws, all anew for each pixel", "side s",
-     (8, 10, 12, 16), 4, "s² pixels, and for each a network on s² places", 2,
+     (8, 10, 12, 16, 20), 4, "s² pixels, and for each a network on s² places", 2,
      "activations of all places")  # fmt: skip
 def _(side):
     return without_gradient(pixel_cnn(side).sample, 2, cached=False)
 
 
 @row("pixels_cached", "20_pixel_models", "PixelCNN draws from kept values", "side s",
-     (8, 12, 16, 20, 24), 2, "s² pixels, each for the same price", (1, 2),
+     (8, 12, 16, 20, 24, 28), 2, "s² pixels, each for the same price", (1, 2),
      "activations of the rows above")  # fmt: skip
 def _(side):
     return without_gradient(pixel_cnn(side).sample, 8)
 
 
 @row("pixels_train", "20_pixel_models", "PixelCNN, a training step", "side s",
-     (8, 11, 16, 23, 32, 45), 2, "all s² pixels at once", 2,
+     (8, 11, 16, 23, 32, 45, 64), 2, "all s² pixels at once", 2,
      "activations of all places")  # fmt: skip
 def _(side):
     return step(pixel_cnn(side), (torch.rand(4, 1, side, side) > 0.5).float())
 
 
 @row("maskgit", "21_maskgit", "MaskGIT draws in 4 rounds", "side of the grid s",
-     (4, 6, 8, 11, 16, 23), (2, 4), "s² tokens, and attention between all: s⁴", 2,
+     (4, 6, 8, 11, 16, 23, 32), (2, 4), "s² tokens, and attention between all: s⁴", 2,
      "activations of all tokens")  # fmt: skip
 def _(side):
     return without_gradient(MaskGIT(64, side, 64, 2, 4).eval().sample, 4, steps=4)
@@ -500,7 +500,7 @@ def _(K):
     return lambda: vq.nearest_entry(z, codebook)
 
 
-SIDES = (8, 16, 24, 32, 48, 64, 96)
+SIDES = (8, 16, 24, 32, 48, 64, 96, 128)
 
 
 @row("autoencoder", "22_autoencoder", "autoencoder, a training step", "side s", SIDES,
@@ -510,7 +510,7 @@ def _(side):
 
 
 @row("neighbours", "23_manifold", "nearest neighbours, for the dimension", "points n",
-     doubling(128, 5), 2, "each point is compared with each", (1, 2),
+     doubling(128, 6), 2, "each point is compared with each", (1, 2),
      "the distances of 1,000 rows at a time")  # fmt: skip
 def _(n):
     points = torch.randn(n, 32)
@@ -536,7 +536,7 @@ def _(k):
     return without_gradient(model.log_prob, x, k)
 
 
-@row("logdet", "25_flow", "flow, log |det W| of a layer", "channels C", doubling(32, 6),
+@row("logdet", "25_flow", "flow, log |det W| of a layer", "channels C", doubling(64, 6),
      3, "the determinant of a C × C matrix", 2, "the matrix and its factors")  # fmt: skip
 def _(C):
     return without_gradient(InvertibleLinear(C), torch.randn(1, C, 1, 1))
@@ -572,7 +572,7 @@ def ddpm(side=8, T=1000):
     return DDPM(side, width=8, mults=(1, 2), T=T)
 
 
-@row("walk", "27_diffusion", "diffusion draws 8 images by DDIM", "steps", doubling(2, 5),
+@row("walk", "27_diffusion", "diffusion draws 8 images by DDIM", "steps", doubling(2, 6),
      1, "the network once a step", 0, "only the present images")  # fmt: skip
 def _(steps):
     return without_gradient(ddpm().eval().sample, 8, steps=steps)
@@ -585,7 +585,7 @@ def _(T):
     return step(ddpm(T=T), torch.rand(16, 1, 8, 8))
 
 
-@row("unet", "27_diffusion", "diffusion, a training step", "side s", (8, 12, 16, 24, 32, 48),
+@row("unet", "27_diffusion", "diffusion, a training step", "side s", (8, 12, 16, 24, 32, 48, 64),
      (2, 4), "convolutions on s² places; attention between the coarse ones, (s/2)⁴", (2, 4),
      "activations of s² places, scores")  # fmt: skip
 def _(side):
@@ -593,13 +593,13 @@ def _(side):
 
 
 @row("clip_loss", "28_clip", "CLIP's loss and its gradient", "pairs in the batch B",
-     doubling(32, 6), 2, "each picture meets each sentence", 2, "B² scores")  # fmt: skip
+     doubling(32, 7), 2, "each picture meets each sentence", 2, "B² scores")  # fmt: skip
 def _(B):
     images, sentences = torch.randn(2, B, 32).requires_grad_().unbind()
     return lambda: contrastive_loss(images, sentences, 10.0).backward()
 
 
-@row("clip_step", "28_clip", "CLIP, a training step", "pairs in the batch B", doubling(2, 6),
+@row("clip_step", "28_clip", "CLIP, a training step", "pairs in the batch B", doubling(4, 6),
      (1, 2), "two encoders for each pair; B² scores are cheap beside them", 1,
      "activations of each pair")  # fmt: skip
 def _(B):
@@ -614,7 +614,7 @@ def _(side):
 
 
 @row("text_to_image", "29_latent_diffusion", "a picture from a sentence, 4 steps",
-     "side of the latent s", (4, 8, 12, 16, 24, 32), (2, 4),
+     "side of the latent s", (4, 8, 16, 24, 32, 48, 64), (2, 4),
      "the denoiser's convolutions on s² places, its attention between coarse ones", 2,
      "activations of s² places")  # fmt: skip
 def _(side):
