@@ -64,16 +64,19 @@ class SameGrowth(BookDirective):
         models = record(env, "same_numbers")["models"]
         for name, found in sorted(models.items(), key=lambda pair: pair[1][setting]["end"]):
             one, steps = found[setting], len(found["native"]["curve"])
-            factor = "" if one["decades"] is None else factor_said(10 ** one["decades"])
             first = "never" if one["first"] is None else str(one["first"])
-            rows.append([TITLES[name], str(steps), first, factor, small(one["end"])])
-        head = ["Model", "Steps", "First differ at step", "In 100 steps times", "At the end"]
+            rows.append(
+                [TITLES[name], str(steps), first, tenfold(one["decades"]), small(one["end"])]
+            )
+        head = ["Model", "Steps", "First differ at step", "Ten times as large after", "At the end"]
         return [table(head, rows, [20, 14, 22, 22, 22], ["same-growth"])]
 
 
-def factor_said(factor):
-    """1234.5 -> "1,000"; 0.4 -> "0.4"."""
-    return digits(factor, 1 if factor >= 10 else 2)
+def tenfold(decades):
+    """Powers of ten in 100 steps -> "7 steps"; below one in 200: it does not grow."""
+    if decades is None:
+        return ""
+    return "does not grow" if decades < 0.5 else f"{100 / decades:.0f} steps"
 
 
 def small(value):

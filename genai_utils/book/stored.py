@@ -37,7 +37,7 @@ def digits(value, count):
     rounded = float(f"{value:.{count - 1}e}")
     if rounded == round(rounded) and abs(rounded) < 1e9:
         return f"{rounded:,.0f}"
-    return f"{rounded:.3g}" if abs(rounded) < 1e-4 else f"{rounded:.10f}".rstrip("0")
+    return f"{rounded:.3g}" if abs(rounded) < 1e-4 else f"{rounded:.10f}".rstrip("0").rstrip(".")
 
 
 def exponent(fit):

@@ -168,7 +168,7 @@ def test_numbers_as_the_page_writes_them():
     assert same_page.shared(None) == "all" and same_page.shared(6.04) == "6.0"
     assert same_page.small(0) == "0" and same_page.small(2.3e-7) == "2e−7"
     assert same_page.small(0.012) == "1 %"
-    assert same_page.factor_said(1234.5) == "1,000" and same_page.factor_said(0.41) == "0.41"
+    assert same_page.tenfold(15.0) == "7 steps" and same_page.tenfold(0.1) == "does not grow"
 
 
 @measured
