@@ -9,7 +9,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util import logging
 
-from genai_utils.book import states
+from genai_utils.book import cost_page, same_page, states
 from genai_utils.book.nodes import (
     BookDirective,
     formula,
@@ -20,6 +20,7 @@ from genai_utils.book.nodes import (
 )
 from genai_utils.book.results import OpenFigures, Results, RunTimes, measured
 from genai_utils.book.side_by_side import SideBySide
+from genai_utils.book.stored import stored
 from genai_utils.book.teaching import TeachingMinutes
 from genai_utils.display.drawing import drawing_bundle
 
@@ -254,7 +255,7 @@ class Drawing(BookDirective):
         return [nodes.raw("", f'<div class="from-notebook">{html}</div>', format="html")]
 
 
-ROLES = {"measured": measured}
+ROLES = {"measured": measured, "stored": stored}
 
 DIRECTIVES = {
     "lecture-map": LectureMap,
@@ -267,4 +268,11 @@ DIRECTIVES = {
     "data-catalogue": DataCatalogue,
     "from-notebook": FromNotebook,
     "drawing": Drawing,
+    "cost-summary": cost_page.CostSummary,
+    "cost-exponents": cost_page.CostExponents,
+    "cost-table": cost_page.CostTable,
+    "same-digits": same_page.SameDigits,
+    "same-growth": same_page.SameGrowth,
+    "same-curves": same_page.SameCurves,
+    "same-cards": same_page.SameCards,
 }

@@ -108,7 +108,10 @@ class Excerpt:
             known = ", ".join(self.trainings()) or "none"
             found = f"{name!r}, which trains {len(last)} times, and the number {which}"
             raise refusal("training", f"one of {self.path.name}: {known}", found)
-        last = last[which - 1]
+        return self.needed(last[which - 1])
+
+    def needed(self, last):
+        """Places of the statement at the place `last` and of all that it needs, in order."""
         target = self.statements[last][1]
         filled = _filled(target)  # a list or dict that the result goes to: only that it is there
         kept, needed = {last}, self.reached(reads(target) - filled, last)

@@ -11,8 +11,10 @@ Directives:
     {side-by-side}                  our code against its peers, from benchmarks/table.json
     {data-catalogue}                every data set, from genai_utils.data.catalogue
     {from-notebook} 24_vae#pad      the stored output whose data-figure is "pad"
+    {cost-…}, {same-…}              what benchmarks/cost.json and same_numbers.json say
 
-and one role, {measured}`24_vae: name of a number`, which is that number as the run card has it.
+and two roles: {measured}`24_vae: name of a number` is that number as the run card has it, and
+{stored}`cost: rows.linkage_n.time` a number of a file in benchmarks/, see `stored`.
 
 On a notebook's page it turns block quotes that begin with a bold "Erratum Y05." or "Exercise 2.1"
 into boxes with an anchor, writes the cost line, and ends the page with the run card. It also serves
@@ -160,6 +162,7 @@ def setup(app):
         app.add_directive(name, directive)
     for name, role in ROLES.items():
         app.add_role(name, role)
+    app.add_css_file("measured.css")
     app.add_transform(NotebookPage)
     app.add_transform(Formulas)
     app.connect("builder-inited", begin)

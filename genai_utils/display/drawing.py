@@ -48,15 +48,20 @@ def drawing_bundle(name):
     function = DRAWINGS[one_of(name, "name", DRAWINGS)]
     # The docstring is what is seen: its first line the title, all of it the alt text.
     title, _, alt = (" ".join(part.split()) for part in function.__doc__.partition("\n"))
-    canvas, alt = function(), require_text(alt, "alt")
-    html = (
-        f'<figure class="genai genai-drawing" data-figure="drawing-{name}">'
+    alt = require_text(alt, "alt")
+    html = drawn(function(), title, alt, f"drawing-{name}")
+    return Bundle(text_html=html, text_plain=alt)
+
+
+def drawn(canvas, title, alt, name):
+    """The figure of a canvas: HTML that follows the page's theme. name: of the figure."""
+    return (
+        f'<figure class="genai genai-drawing" data-figure="{name}">'
         f"{stylesheet('figure.css', 'drawing.css')}"
         # Where a host keeps the words of a drawing and nothing else, they are not to be seen.
         f'<div style="font-size:0px">{canvas.svg(title, alt)}</div>'
         f'<p class="genai-alt">{escape(alt)}</p></figure>'
     )
-    return Bundle(text_html=html, text_plain=alt)
 
 
 def draw(name):

@@ -184,6 +184,10 @@ class Canvas:
         d = "M" + "L".join(short(*point) for point in points)
         self.parts.append(f'<path class="{" ".join(look)}" d="{d}"/>')
 
+    def rule(self, start, end):
+        """A faint line, such as that of a scale."""
+        self.parts.append(f'<path class="rule" d="M{short(*start)}L{short(*end)}"/>')
+
     def area(self, points, role="data"):
         """A filled shape with those corners."""
         d = "M" + "L".join(short(*point) for point in points) + "Z"
