@@ -3,6 +3,7 @@
     pip install -r benchmarks/requirements.txt
     python benchmarks/diffusion.py [--repeats 5] [--threads 1] [--batch 16]
     python benchmarks/diffusion.py --store      # the peer's numbers, for the tests
+    python benchmarks/diffusion.py --layouts    # our U-Net alone: channels last, bf16
 
 Numbers: the schedules, one step of DDPM, leaps of DDIM, one step of rectified flow, on the same
 tensors; it stops where they differ. Speed: a step of training (loss and gradient) and a look at a
@@ -135,6 +136,31 @@ def speed(nets, clock, repeats, batch):
     return {key: statistics.median(values) for key, values in times.items()}
 
 
+def layouts(clock, repeats, batch):
+    """Median seconds of a step of training of our U-Net, by how its numbers are kept."""
+    x, eps = torch.randn(batch, 1, 28, 28), torch.randn(batch, 1, 28, 28)
+    t = torch.randint(1, 1_000, (batch,))
+    kinds = {
+        "contiguous": (torch.contiguous_format, False),
+        "channels last": (torch.channels_last, False),
+        "channels last, bf16": (torch.channels_last, True),
+    }
+    nets = {name: UNet(28, width=32).to(memory_format=kind) for name, (kind, _) in kinds.items()}
+
+    def train(name):
+        with torch.autocast("cpu", torch.bfloat16, enabled=kinds[name][1]):
+            found = nets[name](x, t)
+        F.mse_loss(found.float(), eps).backward()
+
+    times = {name: [] for name in nets}
+    for name in nets:
+        train(name)  # the first call chooses its kernels
+    for _ in range(repeats):
+        for name in nets:
+            times[name].append(timed(clock, lambda n=name: train(n)))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
 def main():
     """Print the largest gap and one table; or store the peer's numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -142,9 +168,16 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--store", action="store_true", help="write the peer's numbers")
+    parser.add_argument("--layouts", action="store_true", help="our U-Net alone, no peer")
     arguments = parser.parse_args()
     if min(arguments.repeats, arguments.threads, arguments.batch) < 1:
         parser.error("every number must be at least 1")
+    torch.set_num_threads(arguments.threads)
+    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    if arguments.layouts:
+        for name, seconds in layouts(clock, arguments.repeats, arguments.batch).items():
+            print(f"{name:20s} {1e3 * seconds:7.0f} ms a step of training")
+        return
     try:
         peer = theirs()
     except ImportError as error:
@@ -160,8 +193,6 @@ def main():
     if arguments.store:
         STORED.write_text(json.dumps(peer, indent=1) + "\n", encoding="utf-8")
         return
-    torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
     nets = networks()
     print(f"torch {torch.__version__}, {arguments.threads} thread(s), batch {arguments.batch}")
     for name, net in nets.items():
