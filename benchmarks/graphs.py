@@ -16,6 +16,7 @@ import torch
 
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.training import Muon, TensorBatches, WindowBatches, adamw, fit, muon_groups
+from genai_utils.vision.diffusion import DDPM
 from genai_utils.vision.glow import Glow
 from genai_utils.vision.pixel_models import PixelCNN
 from genai_utils.vision.vae import VAE
@@ -46,6 +47,14 @@ def cases(device):
                 Glow(28, width=96, depth=6, noise_depth=2, lu=True),
                 TensorBatches(x, batch_size=128),
                 {"precision": kind, "ema": 0.998, "clip": 1.0},
+            )
+            for kind in ("fp32", "bf16")
+        },
+        **{
+            f"U-Net 32, T = 1,000, {kind}": (
+                DDPM(28, T=1_000, width=32, output="velocity"),
+                TensorBatches(x, batch_size=128),
+                {"precision": kind, "ema": 0.999, "clip": 1.0},
             )
             for kind in ("fp32", "bf16")
         },

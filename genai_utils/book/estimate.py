@@ -3,9 +3,10 @@
     estimate("notebooks/10_gpt.ipynb", "gpu")["minutes"]["T4"]
 
 The notebook runs in the named profile, on the CPU where there is no card, and its file is not
-touched. Only what `fit` trains is counted; loops that a notebook writes itself are not. A cell that
-fails on barely trained models, takes too long or shows too much is named, and the next ones are
-run; what such cells would have trained is missing, so the estimate may then be too low.
+touched. Only what `fit` trains is counted; loops that a notebook writes itself are not. Evaluation
+is cut short, see `book.rehearsal`. A cell that fails on barely trained models, takes too long or
+shows too much is named, and the next ones are run; what such cells would have trained is missing,
+so the estimate may then be too low.
 """
 
 import datetime
@@ -37,6 +38,7 @@ def estimate(path, profile="gpu", timeout=600, log=None):
     environment = {"GENAI_PROFILE": profile, "GENAI_ESTIMATE": "1"}
     with Kernel(path, notebook, timeout, log, forgiving=True, **environment) as kernel:
         try:
+            kernel.ask("genai_utils.book.rehearsal", "begin")
             for index, cell in enumerate(notebook.cells):
                 try:
                     kernel.run(index)

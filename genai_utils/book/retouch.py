@@ -18,7 +18,7 @@ from PIL import Image
 
 from genai_utils.book.digest import axes, literal, name_of, showing, words
 from genai_utils.display import pictures
-from genai_utils.display.explorer import controls, label_of
+from genai_utils.display.explorer import controls, label_of, place
 from genai_utils.display.latent_pad import walk_labels
 
 _CAPTION = re.compile(r"<(fig)?caption>(.*?)</(fig)?caption>", re.DOTALL)
@@ -186,18 +186,18 @@ def _axes(old, sliders):
 
 
 def _places(axes, start):
-    start = {key.replace("_", " "): label_of(value) for key, value in start.items()}
-    for axis, label in start.items():
-        if label not in axes.get(axis, []):
-            raise Unlike(f"{axis} = {label} is none of {axes.get(axis)}.")
-    return [labels.index(start[axis]) if axis in start else 0 for axis, labels in axes.items()]
+    start = {key.replace("_", " "): value for key, value in start.items()}
+    for axis, value in start.items():
+        if place(axes.get(axis, []), value) is None:
+            raise Unlike(f"{axis} = {label_of(value)} is none of {axes.get(axis)}.")
+    return [place(labels, start[axis]) if axis in start else 0 for axis, labels in axes.items()]
 
 
 def _index(places, axes):
     """The number of a combination, as itertools.product counts them."""
     number = 0
-    for place, labels in zip(places, axes, strict=True):
-        number = number * len(labels) + place
+    for at, labels in zip(places, axes, strict=True):
+        number = number * len(labels) + at
     return number
 
 

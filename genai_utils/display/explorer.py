@@ -68,15 +68,22 @@ def _picture(draw, values):
             plt.close(number)
 
 
+def place(labels, value):
+    """Where on an axis of these labels a value of `start` is: its number, or None.
+
+    "last" is the last value, unless it is the label of one.
+    """
+    if label_of(value) in labels:
+        return labels.index(label_of(value))
+    return len(labels) - 1 if labels and value == "last" else None
+
+
 def _start(axes, start):
     """The position on every axis at which the explorer opens."""
     positions = []
     for name, (labels, _) in axes.items():
-        if start is None or name not in start:
-            positions.append(0)
-        elif label_of(start[name]) in labels:
-            positions.append(labels.index(label_of(start[name])))
-        else:
+        positions.append(place(labels, start[name]) if start and name in start else 0)
+        if positions[-1] is None:
             raise ValueError(f"start[{name!r}] must be one of {labels}, got {start[name]!r}.")
     unknown = set(start or {}) - set(axes)
     if unknown:
@@ -180,7 +187,7 @@ def explore(draw, *, alt, name=None, caption=None, start=None, **axes):
         alt: what is seen; the values of the moment are added to it.
         name: lets pages of the book reuse the explorer.
         caption: a short line below it.
-        start: axis -> value at which it opens; default: the first of each.
+        start: axis -> value at which it opens, or "last"; default: the first of each.
         axes: name = list of values, or dict from label to value.
 
     Raises:

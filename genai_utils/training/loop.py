@@ -112,7 +112,8 @@ def fit(
         this process, summed over its threads, whatever else runs on the machine.
     progress, title: a live bar where somebody watches, and one line at the end; False: neither.
 
-    With GENAI_ESTIMATE=1 in the environment it takes two steps and notes all of them in the ledger.
+    With GENAI_ESTIMATE=1 in the environment it takes two steps and at most two looks, and notes all
+    of its steps in the ledger.
 
     Raises ValueError or TypeError for options that make no sense, CheckpointError for a folder
     that cannot be written or holds another run, TrainingError when the loss is NaN or infinite.
@@ -128,7 +129,7 @@ def fit(
     title = title or type(model).__name__
     planned = steps
     if os.environ.get("GENAI_ESTIMATE") == "1":
-        steps, checkpoint = min(steps, 2), None
+        steps, looks, checkpoint = min(steps, 2), min(looks, 2), None
 
     accelerator = make_accelerator()
     device = accelerator.device

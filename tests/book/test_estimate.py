@@ -25,6 +25,13 @@ class Line(torch.nn.Linear):
 
 batches = TensorBatches(torch.randn(64, 8), batch_size=16)
 _ = fit(Line(8, 4), batches, run.pick(ci=1, cpu=2, gpu=50_000), progress=False)"""
+EVALUATE = """\
+rows = []
+net = torch.nn.Linear(8, 4)
+net.register_forward_hook(lambda net, x, y: rows.append(len(y)))
+with torch.no_grad():
+    assert net(torch.zeros(5_000, 8)).shape == (5_000, 4)
+assert rows[0] < 100, rows"""
 HONEST = "assert (run.profile, run.device.type) == ('gpu', 'cpu') and Line.seen < 10, Line.seen"
 # A ledger without torch, so that each cell of this notebook is quick.
 TOY = """\
@@ -42,7 +49,7 @@ def write(path, *sources):
 
 def test_a_notebook_is_estimated_without_training_and_stored(tmp_path, capsys):
     path = tmp_path / "24_vae.ipynb"
-    write(path, START, TRAIN, HONEST)
+    write(path, START, TRAIN, EVALUATE, HONEST)
     assert main(["--estimate", "--store", "--profile", "gpu", str(path)]) == 0
     said = capsys.readouterr().out
     assert "50,000" in said and "T4" in said and "failed" not in said

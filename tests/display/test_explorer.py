@@ -60,6 +60,12 @@ def test_it_opens_where_it_is_told_to():
         explorer_bundle(square, alt="A dot.", k=[0, 3], start={"q": 0})
 
 
+@pytest.mark.parametrize(("k", "at"), [([0, 3, 5], 2), (["first", "last", "none"], 1)])
+def test_last_is_the_last_value_or_the_one_of_that_name(k, at):
+    bundle = explorer_bundle(lambda k: square(0), alt="A dot.", k=k, start={"k": "last"})
+    assert f'max="2" step="1" value="{at}"' in bundle.html
+
+
 def test_figures_of_different_size_become_frames_of_one_size_and_are_closed():
     def draw(k):
         fig, ax = plt.subplots(figsize=(2 + k, 2))
