@@ -101,9 +101,9 @@ def exponents(rows, width=640, height=470):
             canvas.mark(at, y(fit["exponent"]), shape, role, 3)
         x += wide + gap
     canvas.mark(left + 6, 16, "circle", "data", 4)
-    canvas.text(left + 16, 21, "time", anchor="start", kind="data")
-    canvas.mark(left + 76, 16, "square", "output", 4)
-    canvas.text(left + 86, 21, "memory", anchor="start", kind="output")
+    canvas.text(left + 16, 21, "exponent of time", anchor="start", kind="data")
+    canvas.mark(left + 164, 16, "square", "output", 4)
+    canvas.text(left + 174, 21, "of memory", anchor="start", kind="output")
     canvas.text(width - right, 21, "grey, and below: theory", anchor="end", kind="muted")
     return canvas
 
