@@ -4,8 +4,9 @@
 
 They train on the processor, in one thread, in about four minutes, on scenes with digits of MNIST's
 training part (which must be on this machine). Two files come out in `weights`:
-`scenes.safetensors`, in half precision, with the sheet of 400 scenes, and `scenes.json`, the
-record: the settings, what was measured on new scenes, and the cost of the precision.
+`scenes.safetensors`, in half precision, with the sheet of 400 scenes and its vectors, and
+`scenes.json`, the record: the settings, what was measured on new scenes, and the cost of the
+precision.
 """
 
 import safetensors.torch
@@ -68,7 +69,8 @@ def make(steps=None, progress=False):
     table = scenes.draw(toy.ACROSS * toy.DOWN, generator, unseen=None)
     sheet = toy.packed(scenes.render(table, generator, "test", noise=0.0))
     kept = torch.frombuffer(bytearray(sheet), dtype=torch.uint8)
-    payload = safetensors.torch.save({**state, "sheet": kept})
+    vectors = toy.sheet_vectors(page, sheet)
+    payload = safetensors.torch.save({**state, "sheet": kept, "vectors": vectors})
     x, ids = toy.unpacked(sheet), scenes.encode(toy.readings())
     off = page.image(x) @ page.text(ids).T - full.image(x) @ full.text(ids).T
     record = {

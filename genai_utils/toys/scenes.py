@@ -48,20 +48,19 @@ def network(state=None):
 
 
 def load():
-    """The model, the sheet as the bytes of a WebP picture, and the record of their making.
+    """The model, the sheet as the bytes of a WebP picture, its vectors, the record of their making.
 
-    Raises DataError where a file is damaged.
+    The vectors, (400, dim), are kept as a page has them: computed anew on another processor, one
+    in some thousand would be rounded the other way. Raises DataError where a file is damaged.
     """
 
     def build(payload):
         state = safetensors.torch.load(payload)
-        return network(state).eval(), state["sheet"].numpy().tobytes()
+        return network(state).eval(), state["sheet"].numpy().tobytes(), state["vectors"]
 
     make = "python -m genai_utils.toys.make scenes"
-    (model, sheet), record = shipped.read(
-        WEIGHTS / "scenes.safetensors", "toy of scenes", make, build
-    )
-    return model, sheet, record
+    kept, record = shipped.read(WEIGHTS / "scenes.safetensors", "toy of scenes", make, build)
+    return *kept, record
 
 
 def packed(x):
@@ -100,9 +99,8 @@ def sheet_vectors(model, sheet):
 @torch.no_grad()
 def bundle():
     """The output that `play("scenes")` displays."""
-    model, sheet, record = load()
+    model, sheet, vectors, record = load()
     page = page_bytes.rounded_copy(model)
-    vectors = sheet_vectors(page, sheet)
     best = (vectors @ page.text(scenes.encode([EXAMPLES[0]]))[0]).argsort(descending=True)
     data = {
         "side": scenes.SIDE,

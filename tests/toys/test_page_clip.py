@@ -18,9 +18,10 @@ def test_the_page_sees_and_reads_as_clip_does(browser, open_toy, monkeypatch):
     g = torch.Generator().manual_seed(0)
     x = scenes.render(scenes.draw(toy.ACROSS * toy.DOWN, g), g)
     record = {"parameters": 1, "pairs": 1, "test": {"seen": 0.9, "unseen": 0.7}}
-    monkeypatch.setattr(toy, "load", lambda: (model, toy.packed(x), record))
+    page, sheet = page_bytes.rounded_copy(model), toy.packed(x)
+    vectors = toy.sheet_vectors(page, sheet)
+    monkeypatch.setattr(toy, "load", lambda: (model, sheet, vectors, record))
     root, _ = open_toy(toy.bundle(), "genaiScenes")
-    page = page_bytes.rounded_copy(model)
     for asked, given, found in (
         ("image", [v.flatten().tolist() for v in x[:2]], page.image(x[:2])),
         ("text", toy.EXAMPLES, page.text(scenes.encode(list(toy.EXAMPLES)))),
@@ -29,6 +30,6 @@ def test_the_page_sees_and_reads_as_clip_does(browser, open_toy, monkeypatch):
         for one, expected in zip(given, found, strict=True):
             seen = browser.js(f"return arguments[0].genaiScenes.{asked}(arguments[1])", root, one)
             np.testing.assert_allclose(seen, expected, atol=2e-4)
-    nearest = (toy.sheet_vectors(page, toy.packed(x)) @ found[0]).argmax()
+    nearest = (vectors @ found[0]).argmax()
     assert browser.js("return arguments[0].genaiScenes.state().order[0]", root) == nearest
     assert browser.errors() == []

@@ -59,17 +59,20 @@ def retype(browser, root, text):
 
 
 def test_the_weights_are_small_and_those_of_the_record(loaded):
-    model, sheet, record = loaded
+    model, sheet, vectors, record = loaded
     payload = (toy.WEIGHTS / "scenes.safetensors").read_bytes()
     assert hashlib.sha256(payload).hexdigest() == record["sha256"]
     assert len(payload) == record["bytes"] < 400_000
     assert record["parameters"] == sum(p.numel() for p in model.parameters())
     assert record["pairs"] == make_scenes.STEPS * make_scenes.BATCH
-    assert toy.unpacked(sheet).shape == (400, 3, 32, 32)
+    assert toy.unpacked(sheet).shape == (400, 3, 32, 32) and vectors.shape == (
+        400,
+        toy.SETTINGS["dim"],
+    )
 
 
 def test_what_the_caption_says_was_measured(page, loaded):
-    record = loaded[2]
+    record = loaded[-1]
     data.mnist("test")
     if "mnist" not in data.used():
         pytest.skip("MNIST is not on this machine (GENAI_DATA)")
@@ -84,13 +87,13 @@ def test_what_the_caption_says_was_measured(page, loaded):
 
 @torch.no_grad()
 def test_a_byte_a_weight_costs_little(page, loaded):
-    model, sheet, record = loaded
+    model, sheet, vectors, record = loaded
     x, ids = toy.unpacked(sheet), scenes.encode(toy.readings())
     off = (page.image(x) @ page.text(ids).T - model.image(x) @ model.text(ids).T).abs()
     assert off.max() <= record["precision"][0] + 0.005 and record["precision"][0] < 0.1
     assert off.mean() < 0.01
-    vectors = toy.sheet_vectors(page, sheet)
     assert (vectors - page.image(x)).abs().max() < 1 / 250
+    assert torch.equal(vectors, page_bytes.rounded(vectors))
 
 
 def test_the_bytes_hold_what_is_rounded(page, loaded):
@@ -134,7 +137,7 @@ def test_the_command_makes_weights_that_load(monkeypatch, tmp_path):
         torch.set_num_threads(threads)
     recorded = json.loads((toy.WEIGHTS / "scenes.json").read_text())
     monkeypatch.setattr(toy, "WEIGHTS", tmp_path)
-    model, sheet, record = toy.load()
+    model, sheet, vectors, record = toy.load()
     assert record["steps"] == 2 and record.keys() == recorded.keys()
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
@@ -161,7 +164,7 @@ def test_the_page_computes_what_pytorch_computes(browser, opened, page, loaded):
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_sentence_finds_the_scenes_that_pytorch_finds(browser, opened, page, loaded, width):
     root, _ = opened(width)
-    vectors = toy.sheet_vectors(page, loaded[1])
+    vectors = loaded[2]
     for text in (toy.EXAMPLES[0], "Three HEARTS!"):
         retype(browser, root, text)
         wanted = vectors @ page.text(scenes.encode([text]))[0]
