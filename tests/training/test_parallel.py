@@ -8,16 +8,18 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
 import torch
 from accelerate import Accelerator
-from toy import STEPS, Meeting, Toy, by_muon, interrupted, toy_data, toy_fit
+from toy import STEPS, Meeting, Narrow, Toy, by_muon, interrupted, toy_data, toy_fit
 
 from genai_utils.training import TensorBatches, dynamic_binarize
 from genai_utils.training.checkpoint import latest_checkpoint
 from genai_utils.training.parallel import share
+from genai_utils.training.shards import Shards, share_weights
 
 forks = pytest.mark.skipif(
     not (hasattr(os, "fork") and torch.distributed.is_gloo_available()), reason="needs fork, gloo"
@@ -132,7 +134,7 @@ def test_two_processes_that_share_the_weights_equal_one(tmp_path):
     """Noise, batch norm, clipping, average, Muon and looks; resumed by two, by one, from one."""
     batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
     with contextlib.suppress(KeyboardInterrupt):
-        toy_fit(tmp_path / "one", batches, interrupted(Toy, after=20)(), progress=False)
+        toy_fit(tmp_path / "one", batches, interrupted(Narrow, after=20)(), progress=False)
     done = run_toy("shared", tmp_path, ports=1)
     assert json.loads(done.stdout.splitlines()[-1]) == [0, 0], done.stderr
 
@@ -141,11 +143,11 @@ def test_two_processes_that_share_the_weights_equal_one(tmp_path):
     parts = [f"{group}-{n}-of-2.safetensors" for group in GROUPS for n in (1, 2)]
     assert {path.name for path in kept.iterdir()} == {*parts, "state.json"}
     parts = [safetensors.torch.load_file(kept / f"model-{n}-of-2.safetensors") for n in (1, 2)]
-    assert [part["net.0.weight"].shape for part in parts] == [(4, 6), (4, 6)]
+    assert [part["net.0.weight"].shape for part in parts] == [(1, 6), (0, 6)]
     assert "norm.running_mean" in parts[0] and "norm.running_mean" not in parts[1]
 
-    alone, muon = toy_fit(None, batches, progress=False), by_muon()
-    taken_up = toy_fit(tmp_path / "alone", batches, progress=False)
+    alone, muon = toy_fit(None, batches, Narrow(), progress=False), by_muon()
+    taken_up = toy_fit(tmp_path / "alone", batches, Narrow(), progress=False)
     close(taken_up.model.state_dict(), alone.model.state_dict())
     close(taken_up.history, alone.history)
     for rank in (0, 1):
@@ -167,6 +169,21 @@ def test_two_processes_that_share_the_weights_equal_one(tmp_path):
         assert "expected a function of the step, got a Policy" in theirs["policy"]
         assert len(theirs["told"]) == (rank == 0)  # the disk of the second was full
     assert latest_checkpoint(tmp_path / "full").name == "step_00000006"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"FSDP_VERSION": "1"}, {"FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "true"}],
+    ids=lambda asked: " ".join(asked),
+)
+def test_ways_to_share_that_are_refused(asked, monkeypatch):
+    """They are told before anything is shared, to one process too, which itself never shares."""
+    for name, value in {"ACCELERATE_USE_FSDP": "true", **asked}.items():
+        monkeypatch.setenv(name, value)
+    accelerator = SimpleNamespace(num_processes=1, device=torch.device("cpu"))
+    assert not share_weights(accelerator)
+    with pytest.raises(ValueError, match="fsdp_version: 2 and fsdp_offload_params: false"):
+        Shards(Toy(), accelerator, TensorBatches(toy_data(), batch_size=8))
 
 
 def test_share_slices_every_part():

@@ -57,6 +57,14 @@ class Toy(nn.Module):
         return {"loss": ((y - x) ** 2).sum(1).mean() * noise, "noise": noise}
 
 
+class Narrow(Toy):
+    """One hidden number, of whose row the second of two processes holds nothing; a frozen bias."""
+
+    def __init__(self):
+        super().__init__(width=1)
+        self.norm.bias.requires_grad_(False)
+
+
 class Meeting(Toy):
     """Rows that meet: each finds itself among all of the batch; a mean over what was drawn."""
 
@@ -283,11 +291,11 @@ def run_shared(folder: Path, rank: int, port: int) -> None:
     batches = TensorBatches(toy_data(), batch_size=8, transform=dynamic_binarize)
     found = {}
     for name in ("both", "alone"):  # cut here after the checkpoint of step 18
-        cut = interrupted(Toy, after=20)()
+        cut = interrupted(Narrow, after=20)()
         with contextlib.suppress(KeyboardInterrupt):
             toy_fit(folder / name, batches, cut, progress=False)
     for name in ("both", "one"):  # "one" was cut in a single process
-        result = toy_fit(folder / name, batches, progress=False)
+        result = toy_fit(folder / name, batches, Narrow(), progress=False)
         found[name] = [result.model.state_dict(), result.history, result.ema_model.state_dict()]
     result = by_muon(rank)
     found["muon"] = [result.model.state_dict(), result.looks, result.best_model.state_dict()]
