@@ -2,10 +2,12 @@
 
 While an estimate runs (`book.estimate`), a network that is called without gradients looks at the
 first `ROWS` rows of what it is given, and gives the same answers again for the others. So shapes
-are right, and the numbers are those of other rows. A network whose answer has no rows, or that
-fails on a few, is called with all, and its layers with few. Training, whose FLOPs are counted, is
-as ever.
+are right, and the numbers are those of other rows. A network whose answer has no rows, that fails
+on a few, or that keeps something of what it saw, as `moe.MoE` does, is called with all, and its
+layers with few. Training, whose FLOPs are counted, is as ever.
 """
+
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +42,11 @@ def _called(module, *args, **kwargs):
     def few(x):
         return x[:ROWS] if _has(x, rows) else x
 
-    _inside = True
+    before, _inside = _held(module), True
     try:
         answer = _whole(module, *tree_map(few, args), **tree_map(few, kwargs))
-        if all(_has(x, ROWS) for x in tree_flatten(answer)[0]):
+        kept = any(a is not b for a, b in zip_longest(before, _held(module)))
+        if not kept and all(_has(x, ROWS) for x in tree_flatten(answer)[0]):
             repeated = torch.arange(rows) % ROWS
             return tree_map(lambda x: x[repeated.to(x.device)], answer)
     except Exception:  # where it fails on all rows too, it says so below
@@ -56,6 +59,11 @@ def _called(module, *args, **kwargs):
 def _rows(given):
     """The length of the first tensor that has an axis, else 0."""
     return next((len(x) for x in tree_flatten(given)[0] if isinstance(x, Tensor) and x.ndim), 0)
+
+
+def _held(module):
+    """What stands in the attributes of a network and of its layers."""
+    return [value for layer in module.modules() for value in vars(layer).values()]
 
 
 def _has(x, rows):

@@ -6,6 +6,8 @@ from torch import nn
 
 from genai_utils.book import rehearsal
 from genai_utils.book.rehearsal import ROWS
+from genai_utils.language.experts import choices, moe_gpt
+from genai_utils.language.gpt import GPTConfig
 
 MANY = 3 * ROWS + 5
 
@@ -64,6 +66,27 @@ def test_a_network_that_needs_all_rows_gets_them_and_its_layers_few(answer):
         found = net(torch.randn(MANY, 4))
     assert net.seen == [ROWS, ROWS, MANY, ROWS]
     assert not isinstance(found, torch.Tensor) or found.shape in ((), (MANY, 3))
+
+
+def test_a_layer_that_keeps_what_it_saw_gets_all_rows():
+    """The answer alone does not tell: chapter 18 asks afterwards where each token went."""
+
+    class Keeping(nn.Linear):
+        seen = None
+
+        def forward(self, x):
+            self.seen = super().forward(x)
+            return self.seen
+
+    net, x = Net(), torch.randn(MANY, 4)
+    net.layer = Keeping(4, 3)
+    other = nn.Sequential(nn.Linear(4, 4), net)
+    with torch.no_grad():
+        for _ in range(2):  # also where something is kept already
+            assert torch.equal(other(x), net.layer.seen) and len(net.layer.seen) == MANY
+    ids = torch.zeros(MANY, 4, dtype=torch.long)
+    mixture = moe_gpt(GPTConfig(5, 4, layers=1, heads=1, dim=4), experts=2)
+    assert choices(mixture, ids).shape == (1, MANY, 4, 1)
 
 
 def test_inside_of_a_network_that_sees_few_rows_nothing_is_cut_again():
