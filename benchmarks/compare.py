@@ -260,15 +260,16 @@ def done(table: dict, row: Row, name: str, quick: bool) -> bool:
 
 def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds=5, seconds=20.0,
         say: Callable[[str], None] = print) -> dict:  # fmt: skip
-    """Measure the rows, keep each as soon as it is there, and return the table.
+    """Measure the rows, keep each as soon as it is there, and return how each went, by its name.
 
     A row that was measured is left as it is, unless `again`. A peer that is missing, or a row that
-    fails, is written down as that, and the next row begins.
+    fails, is written down as that, unless the table has a measurement of it, and the next begins.
     """
-    table, here = load(path), None
+    table, here, went = load(path), None, {}
     for row in rows:
         if not again and done(table, row, machine_name(threads), quick):
-            say(told(row.name, table["rows"][row.name]) + " (kept)")
+            went[row.name] = table["rows"][row.name]
+            say(told(row.name, went[row.name]) + " (kept)")
             continue
         with threadpool_limits(threads):
             torch.set_num_threads(threads)
@@ -284,8 +285,9 @@ def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds
             known = table["machines"] | {here["name"]: here}
             table["machines"] = {name: each for name, each in known.items() if name in used}
             save(path, table)
+        went[row.name] = found
         say(told(row.name, found))
-    return table
+    return went
 
 
 def told(name: str, row: dict) -> str:
