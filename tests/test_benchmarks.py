@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -57,22 +58,36 @@ def test_the_sides_take_turns_and_only_the_work_counts():
 def test_the_side_that_is_behind_trains_longer():
     asked = []
 
-    def good(factor):
-        asked.append(factor)
-        return 0.5
+    def good(turn, factor):
+        asked.append((turn, factor))
+        return lambda: 0.5 * factor
 
-    found = compare.levelled(good, lambda factor: 0.2 * factor, slack=0.1)
-    assert found == [1.0, 3.0] and asked == [1.0]  # 0.2, 0.3, 0.4 and 0.6: 0.45 is asked
-    assert compare.levelled(lambda f: 0.2 * f, good, slack=0.1) == [3.0, 1.0]
-    assert compare.levelled(good, lambda f: 0.1, slack=0.1, most=4.0) == [1.0, 4.0]
-    assert compare.levelled(good, lambda f: 0.1, slack=0.1, most=1.0) == [1.0, 1.0]
+    def levels(ours, peer, **options):
+        """What each side returns in turn 7 of the race."""
+        race = compare.levelled(ours, peer, lambda value: 2 * value, 12, 0.1, **options)
+        assert race.amount == 12 and race.quality(3) == 6
+        return race.ours(7)(), race.peer(7)()
+
+    grows = lambda turn, factor: lambda: (0.2 + turn) * factor  # noqa: E731
+    assert levels(good, grows) == (0.5, 7.2 * 3)  # 0.2, 0.3, 0.4 and 0.6: 0.45 is asked
+    assert asked == [(0, 1.0), (7, 1.0)]
+    assert levels(grows, good) == (7.2 * 3, 0.5)
+    never = lambda turn, factor: lambda: 0.01 * factor  # noqa: E731
+    assert levels(good, never) == (0.5, 0.06)
+    assert levels(good, never, most=4.0) == (0.5, 0.04)
+    assert levels(good, never, most=1.0) == (0.5, 0.01)
 
 
 def test_the_products_of_pytorch_are_counted():
     import torch
 
     A = torch.ones(4, 8)
-    race = compare.Race(lambda turn: lambda: A @ A.T, lambda turn: lambda: None, 1)
+
+    def ours(turn):
+        B = A.T @ A  # what is prepared does not count
+        return lambda: A @ B[:, :4]
+
+    race = compare.Race(ours, lambda turn: lambda: A.T @ A, 1)
     assert compare.race(race, Clock(), 1, 0.0)["flop"] == 2 * 4 * 8 * 4
 
 
@@ -94,6 +109,13 @@ def test_what_is_enough_is_as_good():
     assert compare.as_good(0.96, 0.99, higher=True, enough=0.95)
     assert not compare.as_good(0.94, 0.99, higher=True, enough=0.95)
     assert not compare.as_good(float("nan"), 1.0, enough=1.0)
+
+
+def test_the_machine_is_measured_at_its_best(monkeypatch):
+    assert compare.clock(1) is time.process_time and compare.clock(2) is time.perf_counter
+    ticks = iter([0, 4, 10, 12, 20, 28, 30, 34])  # products of 4 and 2 seconds, copies of 8 and 4
+    monkeypatch.setattr(compare, "clock", lambda threads: ticks.__next__)
+    assert compare.peaks(1, side=4, tries=2) == {"flops": 4**3, "copy": 2 * 4 * 2**25 / 4}
 
 
 HERE = {"name": "here", "threads": 1, "cores": 2, "torch": "2", "flops": 10.0, "copy": 100.0}
