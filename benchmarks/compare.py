@@ -114,21 +114,24 @@ def as_good(ours: float, peer: float, higher=False, slack=0.0, enough=None) -> b
     return sign * (ours - peer) <= slack * abs(peer)
 
 
-def levelled(ours: Callable, peer: Callable, slack: float, most: float = 6.0) -> list[float]:
-    """How much longer each side has to train, so that both are as good: [factor, factor].
+def levelled(ours: Callable, peer: Callable, quality: Callable, amount: float, slack: float,
+             most: float = 6.0) -> Race:  # fmt: skip
+    """A race in which each side trains as long as it has to, so that both are as good.
 
-    ours, peer: a factor of the passes → a quality of which more is better. The side that is behind
-    by more than a share `slack` gets more passes, 1.5, 2, 3, 4 or 6 times as many, at most `most`.
+    ours, peer: (turn, factor of the passes) → a function that trains. quality: more is better. The
+    side that is behind by more than a share `slack` in turn 0, before the race, gets more passes,
+    1.5, 2, 3, 4 or 6 times as many, at most `most`. amount: of work, the same for both.
     """
     sides, factors = (ours, peer), [1.0, 1.0]
-    scores = [side(1.0) for side in sides]
+    scores = [quality(side(0, 1.0)()) for side in sides]
     aim = max(scores) * (1 - slack)
     for i, side in enumerate(sides):
         for factor in (1.5, 2.0, 3.0, 4.0, 6.0):
             if scores[i] >= aim or factor > most:
                 break
-            factors[i], scores[i] = factor, side(factor)
-    return factors
+            factors[i], scores[i] = factor, quality(side(0, factor)())
+    a, b = factors
+    return Race(lambda turn: ours(turn, a), lambda turn: peer(turn, b), amount, quality)
 
 
 def race(given: Race, now: Callable[[], float], rounds: int, seconds: float) -> dict:
@@ -140,8 +143,9 @@ def race(given: Race, now: Callable[[], float], rounds: int, seconds: float) -> 
     sides = {"ours": given.ours, "peer": given.peer}
     took, found = ({name: [] for name in sides} for _ in range(2))
     counter = FlopCounterMode(display=False) if given.flop is None else contextlib.nullcontext()
+    warm = given.ours(0)  # its products are not a turn's
     with counter:
-        given.ours(0)()
+        warm()
     given.peer(0)()
     flop = counter.get_total_flops() if given.flop is None else given.flop
     began = time.perf_counter()
@@ -260,15 +264,16 @@ def done(table: dict, row: Row, name: str, quick: bool) -> bool:
 
 def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds=5, seconds=20.0,
         say: Callable[[str], None] = print) -> dict:  # fmt: skip
-    """Measure the rows, keep each as soon as it is there, and return the table.
+    """Measure the rows, keep each as soon as it is there, and return how each went, by its name.
 
     A row that was measured is left as it is, unless `again`. A peer that is missing, or a row that
-    fails, is written down as that, and the next row begins.
+    fails, is written down as that, unless the table has a measurement of it, and the next begins.
     """
-    table, here = load(path), None
+    table, here, went = load(path), None, {}
     for row in rows:
         if not again and done(table, row, machine_name(threads), quick):
-            say(told(row.name, table["rows"][row.name]) + " (kept)")
+            went[row.name] = table["rows"][row.name]
+            say(told(row.name, went[row.name]) + " (kept)")
             continue
         with threadpool_limits(threads):
             torch.set_num_threads(threads)
@@ -284,8 +289,9 @@ def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds
             known = table["machines"] | {here["name"]: here}
             table["machines"] = {name: each for name, each in known.items() if name in used}
             save(path, table)
+        went[row.name] = found
         say(told(row.name, found))
-    return table
+    return went
 
 
 def told(name: str, row: dict) -> str:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from benchmarks.compare import Race, Row, levelled
+from benchmarks.compare import Row, levelled
 from genai_utils import data
 from genai_utils.structure import doc2vec
 from genai_utils.training import TensorBatches, fit
@@ -66,20 +66,17 @@ def race(name, quick):
     steps = 500 if quick else 1_200
     epochs = round(steps * BATCH / words)
 
-    def mine(seed, factor=1.0):
+    def mine(seed, factor):
         return lambda: ours(name, texts, vocabulary, round(factor * steps), seed)
 
-    def theirs(seed, factor=1.0):
+    def theirs(seed, factor):
         return by_gensim(name, texts, vocabulary, round(factor * epochs), seed)
 
     def agreement(vectors):
         unit = F.normalize(vectors[-50:].double(), dim=1)
         return np.corrcoef((unit @ unit.T).numpy()[pairs], news.similarity[pairs])[0, 1]
 
-    a, b = levelled(
-        *(lambda f, side=side: agreement(side(0, f)()) for side in (mine, theirs)), slack=SLACK
-    )
-    return Race(lambda t: mine(t, a), lambda t: theirs(t, b), epochs * words, agreement)
+    return levelled(mine, theirs, agreement, epochs * words, SLACK)
 
 
 ROWS = [

@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.compare import Race, Row, levelled
+from benchmarks.compare import Row, levelled
 from genai_utils import data
 from genai_utils.evaluation import similarity_spearman
 from genai_utils.structure import word_embeddings as we
@@ -75,22 +75,17 @@ def race(name, quick):
     texts, vocabulary = text()
     pairs, epochs = data.word_similarity("wordsim353"), 3 if quick else 20
 
-    def mine(seed, factor=1.0):
+    def mine(seed, factor):
         return lambda: ours(name, texts, vocabulary, round(factor * epochs), seed)
 
-    def theirs(seed, factor=1.0):
+    def theirs(seed, factor):
         return by_gensim(name, texts, vocabulary, round(factor * epochs), seed)
 
     def quality(vectors):
         return similarity_spearman(vectors, vocabulary, pairs).value
 
-    a, b = levelled(
-        *(lambda f, side=side: quality(side(0, f)()) for side in (mine, theirs)),
-        slack=SLACK,
-        most=1.0 if quick else 6.0,
-    )
     amount = epochs * sum(map(len, texts))
-    return Race(lambda t: mine(t, a), lambda t: theirs(t, b), amount, quality)
+    return levelled(mine, theirs, quality, amount, SLACK, 1.0 if quick else 6.0)
 
 
 ROWS = [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -57,22 +58,36 @@ def test_the_sides_take_turns_and_only_the_work_counts():
 def test_the_side_that_is_behind_trains_longer():
     asked = []
 
-    def good(factor):
-        asked.append(factor)
-        return 0.5
+    def good(turn, factor):
+        asked.append((turn, factor))
+        return lambda: 0.5 * factor
 
-    found = compare.levelled(good, lambda factor: 0.2 * factor, slack=0.1)
-    assert found == [1.0, 3.0] and asked == [1.0]  # 0.2, 0.3, 0.4 and 0.6: 0.45 is asked
-    assert compare.levelled(lambda f: 0.2 * f, good, slack=0.1) == [3.0, 1.0]
-    assert compare.levelled(good, lambda f: 0.1, slack=0.1, most=4.0) == [1.0, 4.0]
-    assert compare.levelled(good, lambda f: 0.1, slack=0.1, most=1.0) == [1.0, 1.0]
+    def levels(ours, peer, **options):
+        """What each side returns in turn 7 of the race."""
+        race = compare.levelled(ours, peer, lambda value: 2 * value, 12, 0.1, **options)
+        assert race.amount == 12 and race.quality(3) == 6
+        return race.ours(7)(), race.peer(7)()
+
+    grows = lambda turn, factor: lambda: (0.2 + turn) * factor  # noqa: E731
+    assert levels(good, grows) == (0.5, 7.2 * 3)  # 0.2, 0.3, 0.4 and 0.6: 0.45 is asked
+    assert asked == [(0, 1.0), (7, 1.0)]
+    assert levels(grows, good) == (7.2 * 3, 0.5)
+    never = lambda turn, factor: lambda: 0.01 * factor  # noqa: E731
+    assert levels(good, never) == (0.5, 0.06)
+    assert levels(good, never, most=4.0) == (0.5, 0.04)
+    assert levels(good, never, most=1.0) == (0.5, 0.01)
 
 
 def test_the_products_of_pytorch_are_counted():
     import torch
 
     A = torch.ones(4, 8)
-    race = compare.Race(lambda turn: lambda: A @ A.T, lambda turn: lambda: None, 1)
+
+    def ours(turn):
+        B = A.T @ A  # what is prepared does not count
+        return lambda: A @ B[:, :4]
+
+    race = compare.Race(ours, lambda turn: lambda: A.T @ A, 1)
     assert compare.race(race, Clock(), 1, 0.0)["flop"] == 2 * 4 * 8 * 4
 
 
@@ -96,6 +111,13 @@ def test_what_is_enough_is_as_good():
     assert not compare.as_good(float("nan"), 1.0, enough=1.0)
 
 
+def test_the_machine_is_measured_at_its_best(monkeypatch):
+    assert compare.clock(1) is time.process_time and compare.clock(2) is time.perf_counter
+    ticks = iter([0, 4, 10, 12, 20, 28, 30, 34])  # products of 4 and 2 seconds, copies of 8 and 4
+    monkeypatch.setattr(compare, "clock", lambda threads: ticks.__next__)
+    assert compare.peaks(1, side=4, tries=2) == {"flops": 4**3, "copy": 2 * 4 * 2**25 / 4}
+
+
 HERE = {"name": "here", "threads": 1, "cores": 2, "torch": "2", "flops": 10.0, "copy": 100.0}
 
 
@@ -116,16 +138,17 @@ def made(monkeypatch):
 
 
 def quickly(rows, path, **options):
+    """How the rows went, and what was said."""
     told = []
-    table = compare.run(rows, path, rounds=2, seconds=0.0, say=told.append, **options)
-    return table, told
+    went = compare.run(rows, path, rounds=2, seconds=0.0, say=told.append, **options)
+    return went, told
 
 
 def test_a_row_is_kept_with_its_figures(made, tmp_path):
     row, _ = made
-    table, told = quickly([row], tmp_path / "table.json")
+    went, told = quickly([row], tmp_path / "table.json")
     kept = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
-    assert kept == table and kept["machines"] == {"here": HERE}
+    assert kept["rows"] == went and kept["machines"] == {"here": HERE}
     found = kept["rows"]["one"]
     assert (found["ours"], found["theirs"], found["ratio"]) == (6.0, 2.0, 3.0)
     assert found["quality"] == {
@@ -141,8 +164,9 @@ def test_a_kept_row_is_not_run_again_unless_asked(made, tmp_path):
     path = tmp_path / "table.json"
     quickly([row], path)
     before = len(now.turns)
-    _, told = quickly([row], path)
+    went, told = quickly([row], path)
     assert len(now.turns) == before and told[0].endswith("(kept)")
+    assert went == compare.load(path)["rows"]
     quickly([row], path, again=True)
     assert len(now.turns) == 2 * before
     quickly([row], path, quick=True)  # other sizes are another measurement
@@ -158,7 +182,8 @@ def test_another_machine_measures_anew(made, tmp_path, monkeypatch):
     before = len(now.turns)
     monkeypatch.setattr(compare, "machine_name", lambda threads: "there")
     monkeypatch.setattr(compare, "machine", lambda threads: HERE | {"name": "there"})
-    table, _ = quickly([row], tmp_path / "table.json")
+    quickly([row], tmp_path / "table.json")
+    table = compare.load(tmp_path / "table.json")
     assert len(now.turns) == 2 * before and table["rows"]["one"]["machine"] == "there"
     assert set(table["machines"]) == {"there"}  # no row is left of the other
 
@@ -173,19 +198,25 @@ def test_a_missing_peer_and_a_failure_are_told_and_the_next_row_runs(made, tmp_p
     rows = [compare.Row("gone", *parts, row.make), compare.Row("bad", *parts, fails, module="re"),
             row]  # fmt: skip
     rows[1].peer = "torch"
-    table, told = quickly(rows, tmp_path / "table.json")
+    went, told = quickly(rows, tmp_path / "table.json")
+    table = compare.load(tmp_path / "table.json")
+    assert table["rows"] == went
     assert "no-such-package is not installed: pip install -r" in table["rows"]["gone"]["missing"]
     assert table["rows"]["bad"]["failed"] == "RuntimeError: no such thing"
     assert table["rows"]["one"]["ratio"] == 3.0 and len(told) == 3
     assert "not installed" in told[0] and "failed: RuntimeError" in told[1]
 
 
-def test_a_measurement_is_not_lost_to_a_missing_peer(made, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "why"), [({"module": "no_such_module"}, "missing"), ({"make": None}, "failed")]
+)
+def test_a_measurement_is_not_lost_to_a_missing_peer_or_a_failure(made, tmp_path, change, why):
     row, _ = made
     quickly([row], tmp_path / "table.json")
-    row.module = "no_such_module"
-    table, _ = quickly([row], tmp_path / "table.json", again=True)
-    assert table["rows"]["one"]["ratio"] == 3.0
+    vars(row).update(change)
+    went, told = quickly([row], tmp_path / "table.json", again=True)
+    assert compare.load(tmp_path / "table.json")["rows"]["one"]["ratio"] == 3.0
+    assert why in went["one"] and went["one"][why] in told[0]  # and yet it is told
 
 
 def test_the_command_runs_a_row_and_says_how_it_went(tmp_path, monkeypatch, capsys):
@@ -193,16 +224,19 @@ def test_the_command_runs_a_row_and_says_how_it_went(tmp_path, monkeypatch, caps
 
     def pretended(rows, path, *given):
         found.update(rows=[row.name for row in rows], path=path)
-        good = {"quality": {"as good": found.get("good", True)}}
-        return {"rows": {row.name: good for row in rows}}
+        return {row.name: found.get("went", {}) for row in rows}
 
     monkeypatch.setattr("benchmarks.__main__.run", pretended)
     assert main(["--only", "kmeans", "bert", "--out", str(tmp_path / "t.json")]) == 0
     assert found == {"rows": ["kmeans", "bert"], "path": tmp_path / "t.json"}
     assert main(["--quick"]) == 0 and found["rows"] == list(ROWS)
     assert found["path"].name == "table_quick.json"
-    found["good"] = False
-    assert main(["--only", "kmeans"]) == 1
+    for went, bad in (
+        ({"failed": "why"}, 1), ({"missing": "it"}, 0),
+        ({"quality": {"as good": False}}, 1), ({"quality": {"as good": True}}, 0),
+    ):  # fmt: skip
+        found["went"] = went
+        assert main(["--only", "kmeans"]) == bad
     with pytest.raises(SystemExit):
         main(["--only", "no such row"])
 

@@ -462,3 +462,23 @@ def test_one_entry_that_is_not_finite_is_found_anywhere(wrong, dtype):
         y = x.detach().clone()
         y.view(-1)[place] = wrong
         assert not inputs.all_finite(y) and not inputs.all_finite(y.T), place
+    y[0, 0] = -y[-1, -1]  # opposite infinities, or two NaN
+    assert not inputs.all_finite(y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_largest_numbers_are_finite_though_their_sum_is_not(dtype):
+    largest = torch.finfo(dtype).max
+    x = torch.full((3, 2), largest, dtype=dtype)
+    assert not x.sum().isfinite() and inputs.all_finite(x) and inputs.all_finite(-x)
+    x[1] = -largest  # nor is their difference
+    assert inputs.all_finite(x) and inputs.all_finite(x[1, 1])
+    assert inputs.array(x, "X").equal(x)
+
+
+def test_whole_numbers_are_finite_and_of_complex_ones_each_part_counts():
+    for dtype in (torch.uint8, torch.int64, torch.bool):
+        assert inputs.all_finite(torch.ones(3, dtype=dtype))
+        assert inputs.all_finite(torch.ones(0, dtype=dtype))
+    assert inputs.all_finite(torch.tensor([1 + 2j, 3]))
+    assert not inputs.all_finite(torch.tensor([complex(1, math.inf), 3]))
