@@ -219,7 +219,7 @@ def test_a_reader_starts_with_places_that_know_their_neighbours():
 def test_a_reader_may_start_from_the_vectors_of_the_search():
     torch.manual_seed(0)
     encoder = BiEncoder(fw.VOCABULARY, 32)
-    torch.nn.init.normal_(encoder.weights.weight)
+    torch.nn.init.normal_(encoder.weights.weight, mean=1.0)  # longer than the usual tokens
     start = lambda encoder: reading.reader_start(  # noqa: E731
         GPT(GPTConfig(fw.VOCABULARY, fw.CONTEXT, 2, 2, 32)), encoder
     )
