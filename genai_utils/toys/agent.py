@@ -15,6 +15,7 @@ from genai_utils.language.web_world import HEADINGS, RESULTS, Web
 from genai_utils.toys.figure import toy_figure
 
 PEOPLE, SEED = 8, 61
+OPENING = 2  # actions that are done when the page opens: search, and open what was found
 STYLES = ("figure.css", "controls.css", "inputs.css", "toys.css", "agent.css")
 SCRIPTS = ("page_canvas.js", "agent.js")
 ALT = (
@@ -25,7 +26,8 @@ CAPTION = (
     "Search, open a link by its number, find a heading, quote a line, answer from the quotation. "
     "Four rules hold whatever you or a page may write: no link off this host is followed, a "
     "quotation must stand on the page that is open, an answer in a quotation, and after "
-    f"{STEPS} actions it is over. Two of the pages bear a note of somebody else."
+    f"{STEPS} actions it is over. Two of the pages bear a note of somebody else. The first "
+    "actions are done; begin again to do them yourself."
 )
 
 
@@ -68,7 +70,9 @@ def bundle():
     """The output that ``play("agent")`` displays."""
     world = web()
     asked = questions(world)
+    shown = demonstrate(asked[0], Direct(world), random.Random(0)).log
     data = {
+        "opening": [step.action for step in shown[:OPENING]],
         "questions": [{"text": q.text, "answer": q.answer, "name": q.path[0]} for q in asked],
         "pages": pages(world),
         "index": [[name, sorted(set(terms(world.text(name))))] for name in world.ranked],
@@ -76,7 +80,6 @@ def bundle():
         "headings": list(HEADINGS),
         "steps": STEPS,
     }
-    shown = demonstrate(asked[0], Direct(world), random.Random(0)).log
     rows = "".join(f"<li><b>{escape(s.action)}</b> {escape(s.seen)}</li>" for s in shown)
     body = f'<div class="genai-agent"><p>{escape(asked[0].text)}</p><ol>{rows}</ol></div>'
     return toy_figure(

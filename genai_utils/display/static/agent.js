@@ -149,5 +149,6 @@ function agentToy(root, data) {
     element("div", { className: "genai-buttons" }, again, other),
   );
   start(0);
+  data.opening.forEach(act);
   root.genaiAgent = { act, start, state: () => ({ ...state, question: example }) };
 }
