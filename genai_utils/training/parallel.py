@@ -74,7 +74,10 @@ class Loss(nn.Module):
 
 
 def make_accelerator() -> Accelerator:
-    """The device and the processes of this run; weights that a step leaves out are allowed."""
+    """The device and the processes of this run; weights that a step leaves out are allowed.
+
+    Raises ValueError where another library (DeepSpeed, Megatron-LM) is to share the weights.
+    """
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(kwargs_handlers=[unused])
     kind = str(getattr(accelerator.distributed_type, "value", accelerator.distributed_type))

@@ -68,6 +68,8 @@ def test_the_ratios_are_those_measured():
             found = sorted(row[kind])
             low, middle, high = (f"{found[i]:.2f}" for i in (0, len(found) // 2, -1))
             assert len(found) == 5 and text == f"{middle} ({low} to {high})", (name, kind)
+    share = 1 / sorted(FOUND["speed"]["gpt"]["cpu"])[2]
+    assert f"Each of GPT's two computed {share:.2f} of what one computes" in PAGE
 
 
 def test_what_shared_weights_hold_is_what_was_measured():
@@ -96,6 +98,7 @@ def test_the_sizes_are_those_of_the_formula_and_of_accelerate():
         assert is_rounded(time, row["H100 days"] * unit), time
     largest = FOUND["memory"]["sizes"]["70 B"]
     assert f"at least {-(-largest['bytes'] // 80_000_000_000)} such cards" in PAGE
+    assert f"of 70 B are {4 * largest['weights'] / 1e9:.0f} GB for each process" in PAGE
     assert f"1,024 H100 would take {largest['H100 days'] / 1_024:.0f} days" in PAGE
     assert f"took {FOUND['memory']['bytes each']:.1f} bytes a weight" in PAGE
     assert f"{FOUND['memory']['weights'] / 1e6:.1f} million weights" in PAGE

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 import safetensors.torch
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from toy import STEPS, Meeting, Narrow, Toy, by_muon, interrupted, toy_data, toy_fit
 
-from genai_utils.training import TensorBatches, dynamic_binarize
+from genai_utils.training import TensorBatches, dynamic_binarize, parallel
 from genai_utils.training.checkpoint import latest_checkpoint
 from genai_utils.training.parallel import share
 from genai_utils.training.shards import Shards, share_weights
@@ -184,6 +184,14 @@ def test_ways_to_share_that_are_refused(asked, monkeypatch):
     assert not share_weights(accelerator)
     with pytest.raises(ValueError, match="fsdp_version: 2 and fsdp_offload_params: false"):
         Shards(Toy(), accelerator, TensorBatches(toy_data(), batch_size=8))
+
+
+@pytest.mark.parametrize("kind", [DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM])
+def test_other_libraries_that_share_weights_are_refused(kind, monkeypatch):
+    made = SimpleNamespace(distributed_type=kind)
+    monkeypatch.setattr(parallel, "Accelerator", lambda **options: made)
+    with pytest.raises(ValueError, match=f"MULTI_GPU or FSDP, got {kind.value}"):
+        toy_fit(None)
 
 
 def test_share_slices_every_part():
