@@ -29,6 +29,7 @@ DRAWS = {
     "randn, samples first": lambda x: torch.randn(2, len(x), 7),
     "randint, high": lambda x: torch.randint(9, (len(x),)),
     "randint, low and high": lambda x: torch.randint(3, 9, x.shape),
+    "randint, size=": lambda x: torch.randint(9, size=(len(x), 7)),
     "randint, by keywords": lambda x: torch.randint(low=3, high=9, size=x.shape),
     "rand_like": torch.rand_like,
     "randn_like": torch.randn_like,
@@ -49,10 +50,14 @@ DRAWS = {
     "uniform_": filled("uniform_", 1, 2),
     "random_": filled("random_", 7),
     "exponential_": filled("exponential_"),
+    "cauchy_": filled("cauchy_"),
+    "geometric_": filled("geometric_", 0.3),
+    "log_normal_": filled("log_normal_"),
     "bernoulli_": filled("bernoulli_", 0.3),
     "bernoulli_, a chance for each column": filled("bernoulli_", x[0]),
     "torch.dropout": lambda x: torch.dropout(x, 0.4, True),
     "dropout": lambda x: F.dropout(x, 0.4),
+    "dropout, by keywords": lambda x: torch.dropout(input=x, p=0.4, train=True),
     "nn.Dropout": nn.Dropout(0.4),
     "nn.Dropout in place": lambda x: nn.Dropout(0.4, inplace=True)(x + 0),
     "nn.Dropout1d": lambda x: nn.Dropout1d(0.4)(x[:, :, None].expand(-1, -1, 3)),
@@ -81,6 +86,7 @@ def test_other_draws_are_alike_and_as_they_were():
         lambda: torch.rand(()), lambda: torch.randn(5, 7), lambda: torch.randint(9, (2,)),
         lambda: torch.multinomial(noise, 5, True), lambda: torch.empty(3).normal_(),
         lambda: x[:2, :4].multinomial(3),  # the axis of B/P numbers is that of the choices
+        lambda: x[:2].multinomial(4),  # or their number
         lambda: torch.rand(4, generator=torch.Generator().manual_seed(2)),
     )  # fmt: skip
     for draw in draws:
