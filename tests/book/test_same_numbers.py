@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from docutils import nodes
 
 from benchmarks import device_cards
 from benchmarks import same_numbers as same
@@ -224,6 +225,37 @@ def test_numbers_as_the_page_writes_them():
     assert same_page.small(0) == "0" and same_page.small(2.3e-7) == "2e−7"
     assert same_page.small(0.012) == "1 %"
     assert same_page.tenfold(15.0) == "7 steps" and same_page.tenfold(0.1) == "does not grow"
+    assert same_page.tenfold(0.5) == "200 steps" and same_page.tenfold(None) == ""
+
+
+def tables(directive, *arguments):
+    """The cells of each table that a directive makes, row by row, without the head."""
+    made = object.__new__(directive)
+    made.arguments = arguments
+    env = SimpleNamespace(srcdir=ROOT, note_dependency=lambda path: None)
+    bodies = [body for node in made.build(env) for body in node.findall(nodes.tbody)]
+    return [[[cell.astext() for cell in row.children] for row in body.children] for body in bodies]
+
+
+@measured
+def test_the_tables_have_what_was_measured():
+    settings = [name for name in same.SETTINGS if name != "native"]
+    (rows,) = tables(same_page.SameDigits)
+    here = [row for row in rows if row[0] == "GPT"]
+    found = [MODELS["gpt"][setting] for setting in settings]
+    assert [row[2:] for row in here] == [
+        [same_page.shared(one["digits"]["validation loss"]) for one in found],
+        [str(one["text"]) for one in found],
+    ]
+    assert {row[2 + settings.index("bf16")] for row in rows if row[0] == "PCA"} == {""}
+    (rows,) = tables(same_page.SameGrowth, "two threads")
+    ends = sorted(found["two threads"]["end"] for found in MODELS.values())
+    assert [row[-1] for row in rows] == [same_page.small(end) for end in ends]
+    both, few = tables(same_page.SameCards)
+    assert sum(map(int, both[-1][1:])) == FOUND["cards"]["compared"]
+    assert 0 < len(few) <= sum(map(int, both[-1][3:])) and all(float(row[-1]) <= 6 for row in few)
+    texts = {one["name"] for one in FOUND["cards"]["figures"] if one["texts"]}
+    assert texts and not texts & {row[1] for row in few}
 
 
 @measured
@@ -239,6 +271,9 @@ def test_the_table_of_cards_counts_all_figures():
 def test_labels_of_the_figure_do_not_lie_on_each_other():
     labels = [[(510, 100), "a", ""], [(512, 101), "b", ""], [(512, 300), "c", ""]]
     assert same_page.spread(labels) == [100, 117, 300]
+    svg = same_page.apart({"gan": [1e-9] * 30, "vq": [1.0] * 30}).svg("title", "alt")
+    lines = re.findall(r'class="line l-(\w+)" d="M\S+ (\d+)', svg)
+    assert lines == [("output", "350"), ("warning", "16")]  # at the bottom, and at the top
     curves = {name: found["two threads"]["apart"] for name, found in MODELS.items()}
     svg = same_page.apart(curves).svg("title", "alt")
     assert all(f">{same_page.TITLES[name]}<" in svg for name in MODELS)
