@@ -262,4 +262,7 @@ def test_the_kept_table_is_of_the_rows_that_there_are():
         if "ratio" in kept:
             assert kept["low"] <= kept["ratio"] <= kept["high"] and kept["rounds"] >= 3
             assert kept["machine"] in TABLE["machines"]
-            assert bool(row.measure) == ("quality" in kept), name
+            assert kept["small"] == (row.small if kept["quick"] else ""), name
+            assert kept["unit"] == row.unit, name
+            assert kept.get("quality", {}).get("measure", "") == row.measure, name
+            assert kept.get("floor", {}).get("what", row.floor) == row.floor, name
