@@ -159,6 +159,18 @@ def test_a_row_is_kept_with_its_figures(made, tmp_path):
     assert "3.00 (3.00 to 3.00)" in told[0] and "25 % of the floor" in told[0]
 
 
+def test_of_the_rounds_the_median_counts(made):
+    row, now = made
+    sides = now.side("ours", [9, 1, 2, 6]), now.side("peer", [9, 8, 8, 2])
+    judged = iter([1.0, 8.0, 10.0, 3.0, 4.0, 9.0])  # ours, peer; peer, ours; ours, peer
+    row.make = lambda quick: compare.Race(*sides, 12, lambda value: next(judged), flop=0.0)
+    found = compare.measured(row, HERE, False, 3, 0.0)
+    assert (found["ours"], found["theirs"]) == (12 / 2, 12 / 8)
+    assert (found["ratio"], found["low"], found["high"]) == (4.0, 2 / 6, 8.0)
+    assert (found["quality"]["ours"], found["quality"]["theirs"]) == (3.0, 9.0)
+    assert "floor" not in found  # nothing is known of it
+
+
 def test_a_kept_row_is_not_run_again_unless_asked(made, tmp_path):
     row, now = made
     path = tmp_path / "table.json"
@@ -262,4 +274,7 @@ def test_the_kept_table_is_of_the_rows_that_there_are():
         if "ratio" in kept:
             assert kept["low"] <= kept["ratio"] <= kept["high"] and kept["rounds"] >= 3
             assert kept["machine"] in TABLE["machines"]
-            assert bool(row.measure) == ("quality" in kept), name
+            assert kept["small"] == (row.small if kept["quick"] else ""), name
+            assert kept["unit"] == row.unit, name
+            assert kept.get("quality", {}).get("measure", "") == row.measure, name
+            assert kept.get("floor", {}).get("what", row.floor) == row.floor, name

@@ -401,7 +401,13 @@ def test_the_table_of_peers_is_the_kept_one(root):
     assert "The comparisons have not been run yet." in (html / "index.html").read_text()
 
     (root / "benchmarks").mkdir()
-    table = {"machines": {"here": here}, "rows": {"pca": row, "gone": gone | {"quick": True}}}
+    quiet = row | {"work": "full PCA", "machine": "there", "quick": False, "small": "", "load": 1.2}
+    del quiet["quality"], quiet["floor"]
+    rows = {"pca": row, "gone": gone | {"quick": True}, "full": quiet}
+    bad = gone | {"work": "a third", "failed": "RuntimeError: no"}
+    del bad["missing"]
+    table = {"machines": {"here": here, "there": here | {"name": "there"}}}
+    table["rows"] = rows | {"bad": bad | {"quick": False}}
     (root / "benchmarks/table.json").write_text(json.dumps(table))
     html, _ = build(root, text)
     page = " ".join(re.sub(r"<[^>]+>", " ", (html / "index.html").read_text()).split())
@@ -414,3 +420,7 @@ def test_the_table_of_peers_is_the_kept_one(root):
     assert "2 PCA of X (here 20 rows) lib 1.2 2.00 (1.50 to 2.50) 1,234; 617 rows/s" in page
     assert "error 2,378,852; 0.1250, not as good 62 %: X read once" in page
     assert "the other no-lib – not installed" in page
+    assert "a third no-lib – failed: RuntimeError: no" in page
+    assert "full PCA lib 1.2 2.00 (1.50 to 2.50) 1,234; 617 rows/s the same work" in page
+    assert "Measured on there" in page and page.count("Other work ran beside") == 1
+    assert page.count("its sizes are smaller") == 1
