@@ -200,9 +200,10 @@ def test_seconds_are_read_from_the_clock_of_the_process(digits, monkeypatch):
     assert budgets.clock_of("cuda") is budgets.time.perf_counter
 
 
-def test_shares_of_a_budget_add_up(digits):
+@pytest.mark.parametrize("shares", [(0.5, 0.3, 0.2), (0.8, 0.1, 0.1)])  # 1 - 0.8 - 0.1 < 0.1
+def test_shares_of_a_budget_add_up(digits, shares):
     trainer = Trainer(digits[0], Budget(steps=10))
-    for share in (0.5, 0.3, 0.2):
+    for share in shares:
         trainer.fit(Blob(8), share)
     assert trainer.steps == 10
     with pytest.raises(ValueError, match="share: expected .* at most what is left, 0, got 0.1"):
