@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from accelerate import Accelerator
 from toy import STEPS, Toy, interrupted, toy_fit
 
 from genai_utils.training import CheckpointError, fit
+from genai_utils.training.meter import Meter
 
 
 class Point(torch.nn.Module):
@@ -63,6 +65,17 @@ def test_seconds_of_looks_are_not_training():
     options = {"look": look, "looks": 3, "clock": lambda: clock[0], "progress": False}
     result = fit(Point(), batches, 10, **options)
     assert result.looks["seconds"] == [0, 5, 10] and result.seconds == 10
+
+
+def test_seconds_go_on_after_a_restart():
+    clock = [5.0]
+    before, after = (Meter(10, Accelerator(), lambda: clock[0]) for _ in range(2))
+    clock[0] = 8.0
+    kept = before.state()
+    clock[0] = 100.0  # another process, whose loading is not training
+    after.restore(kept)
+    clock[0] = 104.0
+    assert kept["seconds"] == 3 and after.seconds == 7
 
 
 def test_the_best_weights_are_kept():

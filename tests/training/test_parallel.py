@@ -16,8 +16,8 @@ import torch
 from accelerate import Accelerator, DistributedType
 from toy import STEPS, Meeting, Narrow, Toy, by_muon, interrupted, toy_data, toy_fit
 
+from genai_utils import train
 from genai_utils.training import TensorBatches, dynamic_binarize, parallel
-from genai_utils.training.checkpoint import latest_checkpoint
 from genai_utils.training.parallel import share
 from genai_utils.training.shards import Shards, share_weights
 
@@ -66,6 +66,18 @@ def test_workers_that_are_started_again_do_not_look_for_the_dead(tmp_path):
     done = run_toy("again", tmp_path, ports=1)
     first, again = json.loads(done.stdout.splitlines()[-1])
     assert signal.SIGKILL in first and again == [0, 0], done.stderr
+
+
+@pytest.mark.parametrize("processes, start, hosts", [(1, 1, 1), (2, 0, 1), (4, 1, 2)])
+def test_others_meet_where_the_launcher_says(processes, start, hosts, monkeypatch):
+    """One process alone, a first start, and several hosts: no name of our own."""
+    told = {"WORLD_SIZE": processes, "TORCHELASTIC_RESTART_COUNT": start}
+    for name, value in {**told, "GROUP_WORLD_SIZE": hosts, "ACCELERATE_USE_CPU": "no"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.distributed, "rendezvous", lambda url: pytest.fail(url))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    train.join_processes()
+    assert os.environ["ACCELERATE_USE_CPU"] == ("true" if processes > 1 else "no")
 
 
 @forks
@@ -168,7 +180,7 @@ def test_two_processes_that_share_the_weights_equal_one(tmp_path):
         assert "weights that have rows, got scale, which is one number" in theirs["scalar"]
         assert "expected a function of the step, got a Policy" in theirs["policy"]
         assert len(theirs["told"]) == (rank == 0)  # the disk of the second was full
-    assert latest_checkpoint(tmp_path / "full").name == "step_00000006"
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["step_00000006"]
 
 
 @pytest.mark.parametrize(
