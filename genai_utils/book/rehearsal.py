@@ -4,7 +4,8 @@ While an estimate runs (`book.estimate`), a network that is called without gradi
 first `ROWS` rows of what it is given, and gives the same answers again for the others. So shapes
 are right, and the numbers are those of other rows. A network whose answer has no rows, that fails
 on a few, or that keeps something of what it saw, as `moe.MoE` does, is called with all, and its
-layers with few. Training, whose FLOPs are counted, is as ever.
+layers with few; what keeps something is not called again where it was given more than tensors, such
+as a cache, which is filled by then. Training, whose FLOPs are counted, is as ever.
 """
 
 from itertools import zip_longest
@@ -46,7 +47,8 @@ def _called(module, *args, **kwargs):
     try:
         answer = _whole(module, *tree_map(few, args), **tree_map(few, kwargs))
         kept = any(a is not b for a, b in zip_longest(before, _held(module)))
-        if not kept and all(_has(x, ROWS) for x in tree_flatten(answer)[0]):
+        plain = all(x is None or isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0])
+        if not (kept and plain) and all(_has(x, ROWS) for x in tree_flatten(answer)[0]):
             repeated = torch.arange(rows) % ROWS
             return tree_map(lambda x: x[repeated.to(x.device)], answer)
     except Exception:  # where it fails on all rows too, it says so below

@@ -2,7 +2,9 @@
 
 import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,6 +101,31 @@ def test_short_calls_are_repeated_and_long_ones_are_not():
     assert len(calls) == 1
 
 
+def test_time_is_the_processors_and_wall_time_stands_beside_it():
+    processor, wall = cost.seconds(lambda: time.sleep(0.05), least=0.0)
+    assert processor < 0.05 <= wall
+
+
+def test_a_row_is_measured_at_each_size_in_its_own_unit():
+    def make(size):
+        return lambda: np.zeros(1_000 * size**2)
+
+    row = SimpleNamespace(make=make, x=lambda size: 10 * size, sizes=(1, 2, 4, 8), numpy=True)
+    found = cost.measure(row, repeats=2, least=0.0)
+    assert found["x"] == [10, 20, 40, 80] and len(found["wall"]) == 4
+    assert [len(times) for times in found["seconds"]] == [2] * 4
+    assert found["bytes"] == pytest.approx([8_000 * size**2 for size in row.sizes], rel=0.1)
+    assert found["memory"]["exponent"] == pytest.approx(2, abs=0.1)
+
+
+def test_rows_are_kept_between_runs_of_the_same_versions_only(tmp_path):
+    path, head = tmp_path / "cost.json", {"torch": "1", "repeats": 3}
+    assert cost.kept(path, head) == {}
+    cost.write(path, head | {"rows": {"a": 1}})
+    assert cost.kept(path, head) == {"a": 1} and cost.kept(path, head | {"torch": "2"}) == {}
+    assert [each.name for each in tmp_path.iterdir()] == ["cost.json"]
+
+
 # --- the table
 
 
@@ -165,9 +192,12 @@ def test_the_page_names_values_that_there_are():
     [
         ({"low": 0.95, "high": 1.05}, 1, "as theory"),
         ({"low": 0.80, "high": 0.86}, 1, "as theory"),
-        ({"low": 0.60, "high": 0.80}, 1, "below"),
-        ({"low": 1.20, "high": 1.30}, 1, "above"),
+        ({"low": 0.60, "high": 0.84}, 1, "below"),
+        ({"low": 1.14, "high": 1.30}, 1, "as theory"),
+        ({"low": 1.16, "high": 1.30}, 1, "above"),
         ({"low": 1.20, "high": 1.30}, [1, 2], "as theory"),
+        ({"low": 0.70, "high": 0.80}, [1, 2], "below"),
+        ({"low": 2.20, "high": 2.30}, [1, 2], "above"),
     ],
 )
 def test_the_verdict_on_an_exponent(fit, theory, expected):
@@ -184,6 +214,27 @@ def test_numbers_as_the_page_writes_them():
     assert stored.look_up({"a": {"b": 1}}, "a.b") == 1
     with pytest.raises(KeyError, match="nothing"):
         stored.look_up({"a": {"b": 1}}, "a.nothing")
+
+
+def test_lines_and_dots_of_the_pictures_are_where_they_belong():
+    """Time n², of which one repeat is off, and memory n, for n = 1 to 16."""
+    x = [2**i for i in range(5)]
+    seconds = [[n**2, 9 * n**2, n**2] for n in x]
+    row = {"x": x, "seconds": seconds, "bytes": x, "axis": "n", "theory": {"time": 2, "memory": 1}}
+    row |= cost.fits(row)
+    svg, heights = cost_page.curve(row).astext(), []
+    for line, dots in re.findall(r'<path d="M(.*?)"/>(.*?)</g>', svg):
+        dots = re.findall(r'cx="(.*?)" cy="(.*?)"', dots)
+        assert [tuple(end.split()) for end in line.split("L")] == [dots[-4], dots[-1]]
+        heights.append([float(y) for _, y in dots])
+    assert heights == [[58, 45, 32, 19, 6], [32, 25.5, 19, 12.5, 6]]
+    svg = cost_page.exponents([row]).svg("title", "alt")
+    # The grid's lines at 1 and 2 are at the heights 315 and 234.1; 0.15 is 12.1 high.
+    fields = re.findall(r'"r-operation" d="M34 ([\d.]+)L326 \S+ ([\d.]+)', svg)
+    assert fields == [("327.1", "302.8")]  # of memory
+    assert 'd="M180 315L180 315"' in svg  # equal repeats: no interval
+    low, high = re.search(r'"line l-data" d="M480 ([\d.]+)L480 ([\d.]+)"', svg).groups()
+    assert float(low) > 234.1 > float(high) and 'cx="480" cy="234.1"' in svg
 
 
 @measured

@@ -87,6 +87,9 @@ def test_a_layer_that_keeps_what_it_saw_gets_all_rows():
     ids = torch.zeros(MANY, 4, dtype=torch.long)
     mixture = moe_gpt(GPTConfig(5, 4, layers=1, heads=1, dim=4), experts=2)
     assert choices(mixture, ids).shape == (1, MANY, 4, 1)
+    # A cache is filled by the few: to ask again would add the same tokens twice.
+    with torch.no_grad():
+        assert mixture.generate(ids[:, :2], 2).shape == (MANY, 4)
 
 
 def test_inside_of_a_network_that_sees_few_rows_nothing_is_cut_again():
