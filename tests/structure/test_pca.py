@@ -172,6 +172,15 @@ def test_projection_and_the_three_exact_identities():
     assert (distances(Z) <= distances(X) + 1e-9).all()  # Y08
 
 
+@pytest.mark.parametrize("shape", [(60, 9), (6, 9)])
+@pytest.mark.parametrize("solver", ["svd", "gram", "subspace"])
+def test_the_largest_entry_of_a_component_is_positive(solver, shape):
+    """So every solver gives the same signs, of tall and of wide data."""
+    for seed in range(4):
+        V = pca.PCA(4, solver).fit(gaussian(*shape, seed)).V
+        assert (V.gather(0, V.abs().argmax(0, keepdim=True)) > 0).all()
+
+
 @pytest.mark.parametrize("solver", ["svd", "gram", "subspace"])
 def test_pca_equals_scikit_learn(digits, solver):
     k = 10
