@@ -116,7 +116,8 @@ def test_without_mnist_the_digits_stand_in_and_say_so_once(
     assert x.shape == (1437, 1, 32, 32) and len(y) == 1437
     assert torch.equal(x, data.digits("train", 32).x)
     assert data.mnist("test", n=10).x.shape == (10, 1, 28, 28)
-    half = data.mnist("train", size=16, n=50).x
+    half, labels = data.mnist("train", size=16, n=50)
+    assert torch.equal(labels, y[:50])
     torch.testing.assert_close(half, x[:50].reshape(50, 1, 16, 2, 16, 2).mean((3, 5)))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and "using the bundled digits instead" in lines[0]

@@ -9,8 +9,6 @@ from collections import Counter
 
 import torch
 
-from genai_utils.language import web_agent, web_browser, web_practice
-
 # --- quotations_in -------------------------------------------------------------------------------
 
 
@@ -354,9 +352,3 @@ RIGHT = [
     *(("pass_at_k", f) for f in (pk_choices, pk_comb, pk_loop, pk_no_clamp)),
     *(("action_mask", f) for f in (ac_loops, ac_last_mark, ac_difference)),
 ]  # fmt: skip
-
-
-def test_the_answers_are_for_the_functions_of_the_chapter():
-    assert {name for name, _ in WRONG} == {name for name, _ in RIGHT}
-    for name in {name for name, _ in RIGHT}:
-        assert any(hasattr(m, name) for m in (web_agent, web_browser, web_practice))

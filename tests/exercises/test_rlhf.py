@@ -8,8 +8,6 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from genai_utils.language import policy, rlhf
-
 # --- answer_mask ---------------------------------------------------------------------------------
 
 
@@ -403,9 +401,3 @@ RIGHT = [
     *(("clipped_surrogate", f) for f in (cs_index, cs_by_sign, cs_max_of_losses)),
     *(("token_rewards", f) for f in (tr_loops, tr_cumsum, tr_neighbour)),
 ]  # fmt: skip
-
-
-def test_the_answers_are_for_the_functions_of_the_chapter():
-    assert {name for name, _ in WRONG} == {name for name, _ in RIGHT}
-    for name in {name for name, _ in RIGHT}:
-        assert hasattr(rlhf, name) or hasattr(policy, name)

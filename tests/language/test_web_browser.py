@@ -372,6 +372,18 @@ def test_what_is_refused_and_why(action, reason):
     assert browser.act("quote x y z") == "quoted" and browser.act("answer y") == ""
 
 
+def test_before_a_page_is_open_there_is_nothing_to_open_find_or_quote():
+    browser = Browser(Direct(Pages(a="<p>x y z</p>")))
+    seen = [browser.act(f"{action} x y z") for action in ("open", "find", "quote", "answer")]
+    assert browser.act("open 1") == "refused" and seen == [
+        "refused",
+        "nothing",
+        "refused",
+        "refused",
+    ]
+    assert browser.page is None and not browser.over
+
+
 def test_a_page_that_cannot_be_read_is_refused():
     browser = at(a='<p>x y z</p><a href="/b">b</a>', b="<p>u v w</p><![x y]>")
     browser.act("open 1")  # some versions of Python's parser read it

@@ -200,6 +200,25 @@ def test_seconds_are_read_from_the_clock_of_the_process(digits, monkeypatch):
     assert budgets.clock_of("cuda") is budgets.time.perf_counter
 
 
+def test_the_pace_of_a_row_leaves_out_what_is_slow_at_first(digits, monkeypatch):
+    clock, drawn = [0.0], []
+
+    class Slow(Blob):
+        def loss(self, x):
+            clock[0] += 0.25  # seconds of a step
+            return super().loss(x)
+
+        def sample(self, n, y=None, generator=None):
+            clock[0] += 0.5 * n + (0.0 if drawn else 3.0)  # of n images, and of the first call
+            drawn.append(n)
+            return super().sample(n, y, generator)
+
+    monkeypatch.setattr(budgets.time, "process_time", lambda: clock[0])
+    row = play(Entrant("slow", Slow), digits[0], FEW, n=16)
+    assert row.ms_per_step == 250 and row.ms_per_image == 500
+    assert drawn[-1] == 16 and len(drawn) > 1
+
+
 @pytest.mark.parametrize("shares", [(0.5, 0.3, 0.2), (0.8, 0.1, 0.1)])  # 1 - 0.8 - 0.1 < 0.1
 def test_shares_of_a_budget_add_up(digits, shares):
     trainer = Trainer(digits[0], Budget(steps=10))
