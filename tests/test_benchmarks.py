@@ -148,6 +148,7 @@ def test_a_row_is_kept_with_its_figures(made, tmp_path):
     row, _ = made
     went, told = quickly([row], tmp_path / "table.json")
     kept = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
+    assert [path.name for path in tmp_path.iterdir()] == ["table.json"]  # moved there whole
     assert kept["rows"] == went and kept["machines"] == {"here": HERE}
     found = kept["rows"]["one"]
     assert (found["ours"], found["theirs"], found["ratio"]) == (6.0, 2.0, 3.0)
@@ -162,12 +163,15 @@ def test_a_row_is_kept_with_its_figures(made, tmp_path):
 def test_of_the_rounds_the_median_counts(made):
     row, now = made
     sides = now.side("ours", [9, 1, 2, 6]), now.side("peer", [9, 8, 8, 2])
+    row.higher = True
     judged = iter([1.0, 8.0, 10.0, 3.0, 4.0, 9.0])  # ours, peer; peer, ours; ours, peer
     row.make = lambda quick: compare.Race(*sides, 12, lambda value: next(judged), flop=0.0)
     found = compare.measured(row, HERE, False, 3, 0.0)
     assert (found["ours"], found["theirs"]) == (12 / 2, 12 / 8)
     assert (found["ratio"], found["low"], found["high"]) == (4.0, 2 / 6, 8.0)
-    assert (found["quality"]["ours"], found["quality"]["theirs"]) == (3.0, 9.0)
+    assert found["quality"] == {
+        "measure": "error", "ours": 3.0, "theirs": 9.0, "as good": False, "better": "higher",
+    }  # fmt: skip
     assert "floor" not in found  # nothing is known of it
 
 
