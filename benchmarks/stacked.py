@@ -38,7 +38,14 @@ def main():
     os.environ["GENAI_PROFILE"] = "cpu"
     began, names = time.perf_counter(), {"__name__": "__main__"}
     exec(counting(), names)
+    counted = {
+        "recognised" if "recognised" in row["counted"] else "all": row
+        for row in names["rows"]
+        if row["model"] == "pairs and penalties"
+    }
     found = {
+        "modes": counted["all"]["modes"],
+        "modes_recognised": counted["recognised"]["modes"],
         "torch": torch.__version__,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
