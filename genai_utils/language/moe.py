@@ -189,8 +189,9 @@ def in_turn(experts, chosen, x):
     order = chosen.flatten().argsort(stable=True)  # by expert
     counts = chosen.flatten().bincount(minlength=len(experts)).tolist()
     parts = x[order // chosen.shape[1]].split(counts)
-    y = torch.cat([expert(part) for expert, part in zip(experts, parts, strict=True) if len(part)])
-    return y[order.argsort()].view(*chosen.shape, -1)
+    pairs = zip(experts, parts, strict=True)
+    y = torch.cat([expert(part) for expert, part in pairs if len(part) or not len(x)])
+    return y[order.argsort()].view(*chosen.shape, x.shape[1])
 
 
 class Seen(NamedTuple):

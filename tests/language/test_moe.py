@@ -76,6 +76,8 @@ def test_one_after_the_other_gives_what_all_at_once_gives(k):
     assert sorted(called) == sorted(set(seen.chosen.flatten().tolist())) and 1 not in called
     for a, b in zip(made.seen, seen, strict=True):
         torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        assert made(vectors(0)).shape == (0, D)  # of no token there is nothing to say
 
 
 def test_the_gradients_are_those_of_the_definition():
