@@ -18,26 +18,32 @@ from pathlib import Path
 
 import torch
 
+from genai_utils.book.digest import code_sha256
 from genai_utils.book.excerpt import Excerpt
+from genai_utils.book.running import read
 
 STORED = Path(__file__).with_name("stacked.json")
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "26_gan.ipynb"
 
 
 def counting():
-    """The chapter's statements that lead to the count of the stacks, as compiled code."""
+    """The chapter's statements that lead to the count of the stacks, as text."""
     excerpt = Excerpt(NOTEBOOK)
     texts = [ast.unparse(statement) for _, statement in excerpt.statements]
     count = next(place for place, text in enumerate(texts) if "modes.count_stacks(" in text)
-    body = [excerpt.statements[place][1] for place in excerpt.needed(count)]
-    return compile(ast.Module(body, []), NOTEBOOK.name, "exec")
+    return "\n".join(texts[place] for place in excerpt.needed(count))
+
+
+def digest():
+    """Of the notebook's code; where it differs from the stored one, this is to be run again."""
+    return code_sha256(read(NOTEBOOK)[0], "cpu")
 
 
 def main():
     """Run them in the `cpu` profile and write down what they counted."""
     os.environ["GENAI_PROFILE"] = "cpu"
     began, names = time.perf_counter(), {"__name__": "__main__"}
-    exec(counting(), names)
+    exec(compile(counting(), NOTEBOOK.name, "exec"), names)
     counted = {
         "recognised" if "recognised" in row["counted"] else "all": row
         for row in names["rows"]
@@ -46,6 +52,7 @@ def main():
     found = {
         "modes": counted["all"]["modes"],
         "modes_recognised": counted["recognised"]["modes"],
+        "code_sha256": digest(),
         "torch": torch.__version__,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
