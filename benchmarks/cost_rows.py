@@ -431,7 +431,7 @@ def _(n):
 
 @row("experts", "18_moe", "a layer of experts, each token asks one", "experts E", doubling(1, 7),
      0, "a token passes one expert, however many there are", (0, 1),
-     "the experts' weights, side by side")  # fmt: skip
+     "the tokens, and the scores of all experts for each")  # fmt: skip
 def _(E):
     model = experts.moe_gpt(gpt().config, E, balance="none").eval()
     return without_gradient(model.blocks[0].mlp, torch.randn(1024, 64))

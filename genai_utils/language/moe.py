@@ -163,6 +163,37 @@ def all_experts(experts, owner, x):
     return x
 
 
+def at_once(experts, chosen, x, capacity=None):
+    """Each expert on the tokens that chose it, all by a few products: (N, d) → (N, k, d), dropped.
+
+    Sizes do not depend on who chose whom, so a graphics card never waits, and each expert has a
+    gradient, of zeros if nobody chose it. The price: the weights of all experts are put side by
+    side. dropped (N, k): which choices found no room; they are zeros. See `layout`.
+    """
+    N, (slot, owner, rows) = len(x), layout(chosen, len(experts), capacity)
+    token = torch.arange(N, device=x.device)[:, None].expand_as(slot)
+    there = torch.full((len(owner) * rows + 1,), N, device=x.device)
+    there = there.scatter(0, slot.flatten(), token.flatten())[:-1]  # which token has the row
+    nothing = x.new_zeros(1, x.shape[1])
+    y = torch.cat([x, nothing])[there].view(len(owner), rows, -1)
+    y = all_experts(experts, owner, y).flatten(0, 1)
+    return torch.cat([y, nothing.to(y.dtype)])[slot], slot == len(there)
+
+
+def in_turn(experts, chosen, x):
+    """The same one expert after the other, nothing dropped: (N, d) → (N, k, d).
+
+    Only those that somebody chose are called, and no weight is copied. But it has to know how many
+    chose each, for which a graphics card would wait.
+    """
+    order = chosen.flatten().argsort(stable=True)  # by expert
+    counts = chosen.flatten().bincount(minlength=len(experts)).tolist()
+    parts = x[order // chosen.shape[1]].split(counts)
+    pairs = zip(experts, parts, strict=True)
+    y = torch.cat([expert(part) for expert, part in pairs if len(part) or not len(x)])
+    return y[order.argsort()].view(*chosen.shape, x.shape[1])
+
+
 class Seen(NamedTuple):
     """What the last forward did. load (E,): shares of the choices; dropped: share of the choices
     that found no room; balance: `balance_loss`; chosen (…, k): where each token went."""
@@ -232,18 +263,14 @@ class MoE(nn.Module):
 
     def forward(self, x):
         shape, x = x.shape, x.flatten(0, -2)  # (N, d)
-        E, N = len(self.experts), len(x)
         logits = self.scores(x)
         p, gates, chosen = self.route(logits)
-        slot, owner, rows = layout(chosen, E, self.capacity if self.training else None)
-        token = torch.arange(N, device=x.device)[:, None].expand_as(slot)
-        there = torch.full((len(owner) * rows + 1,), N, device=x.device)
-        there = there.scatter(0, slot.flatten(), token.flatten())[:-1]  # which token has the row
-        nothing = x.new_zeros(1, x.shape[1])
-        y = torch.cat([x, nothing])[there].view(len(owner), rows, -1)
-        y = all_experts(self.experts, owner, y).flatten(0, 1)
-        y = torch.cat([y, nothing.to(y.dtype)])[slot]  # (N, k, d)
-        self._look(logits, p, chosen, slot == len(there), shape)
+        room = self.capacity if self.training else None
+        if room or torch.is_grad_enabled() or x.device.type != "cpu":
+            y, dropped = at_once(self.experts, chosen, x, room)
+        else:
+            y, dropped = in_turn(self.experts, chosen, x), torch.zeros_like(chosen)
+        self._look(logits, p, chosen, dropped, shape)
         return (gates[..., None].to(y.dtype) * y).sum(1).view(shape)
 
     def _look(self, logits, p, chosen, dropped, shape):

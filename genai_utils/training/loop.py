@@ -113,7 +113,8 @@ def fit(
     progress, title: a live bar where somebody watches, and one line at the end; False: neither.
 
     With GENAI_ESTIMATE=1 in the environment it takes two steps and at most two looks, and notes all
-    of its steps in the ledger.
+    of its steps in the ledger. A look that returns no number keeps something for later: it is also
+    called, at the end, with each step at which a whole training would have called it.
 
     Raises ValueError or TypeError for options that make no sense, CheckpointError for a folder
     that cannot be written or holds another run, TrainingError when the loss is NaN or infinite.
@@ -127,7 +128,7 @@ def fit(
     opt.check_looks(look, looks, best)
     factor = make_schedule(schedule, steps, warmup)
     title = title or type(model).__name__
-    planned = steps
+    planned, all_looks = steps, looks
     if os.environ.get("GENAI_ESTIMATE") == "1":
         steps, looks, checkpoint = min(steps, 2), min(looks, 2), None
 
@@ -204,6 +205,9 @@ def fit(
                 bar.update(meter.last)
             meter.flush()
             state.check_finite(steps)
+            if steps < planned and set(meter.looks) == {"step", "seconds"}:
+                for done in sorted(opt.look_steps(planned, all_looks) - {0}):
+                    take_a_look(done)
         except TrainingError as error:
             raise TrainingError(f"{title}: {error}. {_advice(checkpoint)}") from None
         finally:

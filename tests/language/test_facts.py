@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genai_utils.language.facts import Facts
+from genai_utils.language.facts import Facts, OpenBook
 from genai_utils.language.gpt import GPT, GPTConfig
 from genai_utils.training import fit
 
@@ -80,3 +80,52 @@ def test_sizes_and_bits():
         Facts(**{**SMALL, "length": 13})
     with pytest.raises(ValueError, match="columns"):
         Facts(**{**SMALL, "columns": 0})
+
+
+# --- with a store
+
+
+def test_a_text_of_the_open_book_has_a_row_before_each_answer():
+    facts = Facts(**SMALL)
+    book = OpenBook(facts, length=3)
+    ids, targets = book(2)
+    assert ids.shape == targets.shape == (8, 3 * 5) and (ids[:, 0] == 0).all()
+    others = 0
+    for row, wanted in zip(ids.tolist(), targets.tolist(), strict=True):
+        columns = set()
+        for i in range(3):
+            first, last, *values = row[1 + 5 * i : 5 + 5 * i]
+            answer = wanted[4 + 5 * i]
+            columns.add(values.index(answer))  # the row holds the answer, and says no column
+            assert i == 2 or row[5 + 5 * i] == answer
+            person = (first - 1) * 4 + (last - 4)
+            others += values != facts.rows(facts.table[person]).tolist()
+        assert len(columns) == 1
+    assert others > 12  # rows drawn anew, not those of the table
+    assert (targets != -100).sum() == 24
+    assert torch.equal(book(2)[0], ids) and not torch.equal(book(3)[0], ids)
+
+
+class Reads(torch.nn.Module):
+    """Answers with the value of the last row in the column of the answer before, else the first."""
+
+    def forward(self, ids):
+        logits = torch.zeros(*ids.shape, 18)
+        before = (ids[:, -5] - 8) // 5 if ids.shape[1] > 5 else torch.zeros(len(ids)).long()
+        logits[torch.arange(len(ids)), -1, ids[torch.arange(len(ids)), before - 2]] = 1
+        return logits
+
+
+def test_a_reader_knows_what_is_looked_up_and_nothing_else():
+    facts = Facts(**SMALL)
+    book, rows = OpenBook(facts), facts.rows(facts.table)
+
+    def look_up(asked):
+        return rows[(asked[:, 0] - 1) * 4 + asked[:, 1] - 4]
+
+    said, truth = book.quiz(Reads(), look_up, 2)
+    assert torch.equal(said, truth) and torch.equal(truth, facts.quiz(Knows(facts), 2)[1])
+    wrong, truth = book.quiz(Reads(), lambda asked: look_up(asked).roll(1, 0), 1)
+    assert (wrong == truth).float().mean() < 0.5
+    blind, truth = book.quiz(Reads(), look_up, 0)
+    assert 0.4 < (blind == truth).float().mean() < 0.75  # one column of two, and luck

@@ -62,6 +62,24 @@ def test_it_is_the_weighted_sum_of_the_chosen_experts(k, gate):
         torch.testing.assert_close(made.train(mode)(x), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_one_after_the_other_gives_what_all_at_once_gives(k):
+    """Without a gradient the experts are called in turn, and only those that somebody chose."""
+    made, x, called = mixture(6, k, balance="none").eval(), vectors(50), []
+    made.bias.copy_(torch.tensor([0.0, -9.0, 0.0, 0.0, 0.0, 0.0]))  # nobody goes to the second
+    wanted, seen = made(x), made.seen
+    for i, expert in enumerate(made.experts):
+        expert.register_forward_hook(lambda *_, i=i: called.append(i))
+    with torch.no_grad():
+        found = made(x)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    assert sorted(called) == sorted(set(seen.chosen.flatten().tolist())) and 1 not in called
+    for a, b in zip(made.seen, seen, strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        assert made(vectors(0)).shape == (0, D)  # of no token there is nothing to say
+
+
 def test_the_gradients_are_those_of_the_definition():
     made, x = mixture(capacity=None), vectors(40)
     x.requires_grad_(True)

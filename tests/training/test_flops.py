@@ -76,12 +76,20 @@ def test_an_estimate_takes_two_steps_and_notes_all(monkeypatch, tmp_path):
     seen = []
     whole = toy_fit(None, steps=30)
     monkeypatch.setenv("GENAI_ESTIMATE", "1")
-    result = toy_fit(tmp_path, steps=30, look=lambda m, s: seen.append(s) or {}, looks=4)
+    look = lambda m, s: seen.append(s) or {"seen": 1.0}  # noqa: E731
+    result = toy_fit(tmp_path, steps=30, look=look, looks=4)
     assert len(result.history["step"]) == 2 and seen == [0, 2]
     planned, estimated = ledger.trainings()
     assert estimated["steps"] == 30 and estimated["flops"] == planned["flops"]
     assert result.history["loss"] == whole.history["loss"][:2]
     assert not list(tmp_path.iterdir())  # nothing of it may be taken up later
+
+
+def test_in_an_estimate_a_look_that_keeps_something_is_called_with_all_its_steps(monkeypatch):
+    monkeypatch.setenv("GENAI_ESTIMATE", "1")
+    kept = {}
+    toy_fit(None, steps=30, look=lambda m, s: kept.update({s: m}) or {}, looks=4)
+    assert set(kept) >= {0, 10, 20, 30}
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -1,12 +1,15 @@
 """The mathematics of chapter 26: what each player minimises, penalties, the game, the counting."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks import stacked
 from genai_utils.training import fit
 from genai_utils.vision import gan, modes
 from genai_utils.vision.gan import GAN, LOSSES, Rules, Turns, play
@@ -413,3 +416,23 @@ def test_training_makes_better_digits():
     model = fit(model, TensorBatches(x, batch_size=64), 250, **how).ema_model
     after = evaluation.frechet_distance(judge.features(model.sample(500)), real)
     assert after < 0.5 * before
+
+
+# --- The stacking of the cpu profile -------------------------------------------------------------
+
+
+def test_what_the_chapter_says_of_a_hundred_stacks_was_counted_by_its_code():
+    kept = json.loads(stacked.STORED.read_text(encoding="utf-8"))
+    assert kept["code_sha256"] == stacked.digest()  # else: python -m benchmarks.stacked
+    assert kept["modes"] == kept["of"] == 100
+    text = Path(stacked.NOTEBOOK).read_text(encoding="utf-8")
+    plain, cured, sure = kept["rows"][0], kept["rows"][2], kept["rows"][3]
+    assert (plain["model"], cured["counted"]) == ("plain DCGAN", "all") and kept["seconds"] < 180
+    assert f"find all {cured['modes']} with pairs and penalties, and {plain['modes']} with" in text
+    assert f"are {sure['stacks']:,} of the former, and they cover {sure['modes']};" in text
+
+
+def test_the_count_needs_the_two_trainings_and_nothing_of_the_other_sections():
+    code = stacked.counting()
+    assert "train_stacks('plain'" in code and "train_stacks('cured'" in code
+    assert "train_ring" not in code and "Scorecard" not in code
