@@ -131,23 +131,20 @@ def board(
     entrants: a list of names and `Entrant`s; None: all of `ENTRANTS`. tell: called with a line for
     each row. within: a row whose `departure` is larger, since the machine's pace changed after the
     timed stretch, is planned and trained anew, up to `TRIES` trainings in all, of which the last
-    one counts; None: each stands as it is. options: further ones of `play`. Each score holds its
-    row as "row".
+    one counts, and again at the next call; None: each stands as it is. options: further ones of
+    `play`. Each score holds its row as "row".
     Raises ValueError for n above what the card can judge, and as `play`.
     """
     if inputs.whole(n, "n", least=LEAST) > card.n:
         raise inputs.refusal("n", f"at most {card.n}, which this card judges", n)
-    most = float("inf") if within is None else inputs.number(within, "within", above=0)
-    if (
-        os.environ.get("GENAI_ESTIMATE") == "1"
-    ):  # its trainings are cut, so their seconds say nothing
-        most = float("inf")
+    cut = os.environ.get("GENAI_ESTIMATE") == "1"  # of cut trainings the seconds say nothing
+    held = None if within is None or cut else inputs.number(within, "within", above=0)
     found = {}
     for entrant in list(ENTRANTS) if entrants is None else entrants:
         for seed in seeds:
             for tries_left in reversed(range(TRIES)):
                 row = play(entrant, images, budget, seed, n, **options)
-                if departure(row, budget) <= most or not tries_left:
+                if held is None or departure(row, budget) <= held or not tries_left:
                     break
                 if row.folder:
                     shutil.rmtree(row.folder)
