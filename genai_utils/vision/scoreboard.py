@@ -24,6 +24,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -123,6 +124,15 @@ def departure(row, budget):
     return abs(row.seconds / budget.seconds - 1)
 
 
+def _plan_anew(folder, factor):
+    """Clear a row's folder, and leave there the plan of a training `factor` times as long."""
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    shutil.rmtree(folder)
+    folder.mkdir()
+    plan = [max(1, round(factor * steps)) for steps in plan]
+    keep(folder / "plan.json", json.dumps(plan).encode())
+
+
 def board(
     images, card, budget, seeds=(0, 1, 2), n=500, entrants=None, tell=None, within=None, **options
 ):
@@ -130,8 +140,9 @@ def board(
 
     entrants: a list of names and `Entrant`s; None: all of `ENTRANTS`. tell: called with a line for
     each row. within: a row whose `departure` is larger, since the machine's pace changed after the
-    timed stretch, is planned and trained anew, up to `TRIES` trainings in all, of which the last
-    one counts, and again at the next call; None: each stands as it is. options: further ones of
+    timed stretch, is trained anew, up to `TRIES` trainings in all, of which the last one counts,
+    and again at the next call. With a folder it is planned by the pace of the training before.
+    None: each stands as it is. options: further ones of
     `play`. Each score holds its row as "row".
     Raises ValueError for n above what the card can judge, and as `play`.
     """
@@ -147,7 +158,7 @@ def board(
                 if held is None or departure(row, budget) <= held or not tries_left:
                     break
                 if row.folder:
-                    shutil.rmtree(row.folder)
+                    _plan_anew(Path(row.folder), budget.seconds / row.seconds)
             numbers = score(row, card)
             found.setdefault(row.entrant, []).append({**numbers, "row": row})
             if tell is not None:

@@ -492,16 +492,15 @@ def test_a_training_whose_pace_changed_is_trained_anew(
     assert len(list(tmp_path.iterdir())) == 1  # the others' folders are gone
 
 
-def test_a_row_that_is_trained_anew_is_planned_anew(digits, card, tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr(scoreboard, "departure", lambda row, budget: 1.0 - len(trained))
-    one = Entrant("one", Blob, lambda model, trainer: trained.append(0) or trainer.fit(model))
-    scoreboard.board(digits[0], card, FEW, [0], 16, [one], within=0.5, folder=tmp_path)
-    assert len(trained) == 1
-    trained.clear()
-    monkeypatch.setattr(scoreboard, "departure", lambda row, budget: 2.0 - len(trained))
-    scoreboard.board(digits[0], card, FEW, [1], 16, [one], within=0.5, folder=tmp_path)
-    assert len(trained) == 2
+def test_a_training_is_planned_anew_by_its_own_pace(digits, card, tmp_path, monkeypatch):
+    given = paced(monkeypatch, 40.0, 25.0, 10.0)  # of seconds that should be 20
+    found = scoreboard.board(
+        digits[0], card, Budget(seconds=20), [0], 16, [BLOB], within=0.1, folder=tmp_path
+    )
+    assert [row.steps for row in given] == [2, 1, 1]  # 2 · 20 / 40, then 1 · 20 / 25
+    assert found["blob"][0]["row"].steps == 1
+    (folder,) = tmp_path.iterdir()
+    assert json.loads((folder / "plan.json").read_text(encoding="utf-8")) == [1]
 
 
 def test_an_estimate_trains_each_row_once(digits, card, monkeypatch):
