@@ -6,8 +6,9 @@
 One row is an entrant, a seed and a budget: trained by `play`, sampled, and scored by chapter 19's
 `Scorecard`, whose floor is that of real digits against as many others. Each row has a folder of its
 own in --out, named by a digest of all that shapes it: the same command goes on where it was killed,
-in the middle of a training, too. What differs between two entrants is said by the measures; what
-the seeds allow to say, by `rank_range` and `leaning`.
+in the middle of a training, too. Seconds become steps by a stretch that is timed; a training whose
+pace then changed is planned and trained anew (`within`). What differs between two entrants is said
+by the measures; what the seeds allow to say, by `rank_range` and `leaning`.
 
 Limits: one data set of small grey images, small models, one judge, the learning rates of the
 chapters. What holds here need not hold for photographs, or after a thousand times the training.
@@ -18,9 +19,12 @@ argument, Fisher 1935.
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -37,6 +41,7 @@ LARGER = {  # measure -> whether more of it is better; None: neither
     "classes": True, "sharpness": True, "diversity": True, "nearest": None, "copies": False,
     "ms per image": False, "ms per step": False, "seconds": False, "weights": False,
 }  # fmt: skip
+TRIES = 3  # trainings of a row at most, where its seconds are held within a share of the budget's
 
 # --- What may be said of an order ----------------------------------------------------------------
 
@@ -105,19 +110,55 @@ def grey_digits(load=data.mnist, n=None, aside=5_000):
     return grey_levels(train[: rest if n is None else min(n, rest)]), grey_levels(test)
 
 
-def board(images, card, budget, seeds=(0, 1, 2), n=500, entrants=None, tell=None, **options):
+def departure(row, budget):
+    """How far a row's training came from the seconds of its budget, as a share of them.
+
+        |seconds that it took - seconds of the budget| / seconds of the budget
+
+    0 where seconds are not what ended it: under a budget of steps, with as many steps as `most`
+    allows, or where nothing was trained.
+    """
+    full = budget.most is not None and row.steps >= 0.99 * budget.most  # shares of it are rounded
+    if budget.seconds is None or row.steps == 0 or full:
+        return 0.0
+    return abs(row.seconds / budget.seconds - 1)
+
+
+def _plan_anew(folder, factor):
+    """Clear a row's folder, and leave there the plan of a training `factor` times as long."""
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    shutil.rmtree(folder)
+    folder.mkdir()
+    plan = [max(1, round(factor * steps)) for steps in plan]
+    keep(folder / "plan.json", json.dumps(plan).encode())
+
+
+def board(
+    images, card, budget, seeds=(0, 1, 2), n=500, entrants=None, tell=None, within=None, **options
+):
     """All rows of one budget: a dict from entrant to its list of scores, a dict for each seed.
 
     entrants: a list of names and `Entrant`s; None: all of `ENTRANTS`. tell: called with a line for
-    each row. options: further ones of `play`. Each score holds its row as "row".
+    each row. within: a row whose `departure` is larger, since the machine's pace changed after the
+    timed stretch, is trained anew, up to `TRIES` trainings in all, of which the last one counts,
+    and again at the next call. With a folder it is planned by the pace of the training before.
+    None: each stands as it is. options: further ones of
+    `play`. Each score holds its row as "row".
     Raises ValueError for n above what the card can judge, and as `play`.
     """
     if inputs.whole(n, "n", least=LEAST) > card.n:
         raise inputs.refusal("n", f"at most {card.n}, which this card judges", n)
+    cut = os.environ.get("GENAI_ESTIMATE") == "1"  # of cut trainings the seconds say nothing
+    held = None if within is None or cut else inputs.number(within, "within", above=0)
     found = {}
     for entrant in list(ENTRANTS) if entrants is None else entrants:
         for seed in seeds:
-            row = play(entrant, images, budget, seed, n, **options)
+            for tries_left in reversed(range(TRIES)):
+                row = play(entrant, images, budget, seed, n, **options)
+                if held is None or departure(row, budget) <= held or not tries_left:
+                    break
+                if row.folder:
+                    _plan_anew(Path(row.folder), budget.seconds / row.seconds)
             numbers = score(row, card)
             found.setdefault(row.entrant, []).append({**numbers, "row": row})
             if tell is not None:
@@ -149,6 +190,8 @@ def main(argv=None):
     parser.add_argument("--entrants", nargs="+", metavar="NAME", help="these only")
     parser.add_argument("--images", type=int, default=1_000, help="drawn by each (1,000)")
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
+    parser.add_argument("--within", type=float, default=0.1, metavar="SHARE",
+                        help="train anew what departs further from its seconds (0.1)")  # fmt: skip
     parser.add_argument("--size", type=int, default=16, choices=(16, 28), help="of MNIST (16)")
     asked = parser.parse_args(argv)
     try:
@@ -162,7 +205,7 @@ def main(argv=None):
         card = Scorecard((train, test), n=asked.images, device=device)
         seeds = range(inputs.whole(asked.seeds, "--seeds"))
         found = board(
-            train, card, budget, seeds, asked.images, asked.entrants, say,
+            train, card, budget, seeds, asked.images, asked.entrants, say, asked.within,
             folder=asked.out, device=device,
         )  # fmt: skip
     except (ValueError, TypeError, OSError, RuntimeError) as error:
@@ -182,8 +225,8 @@ def main(argv=None):
 
 
 __all__ = [
-    "ENTRANTS", "LARGER", "Budget", "board", "crossed", "grey_digits", "key_of", "leaning", "main",
-    "play", "puts_first", "rank_range", "score", "trained", "values_of",
+    "ENTRANTS", "LARGER", "Budget", "board", "crossed", "departure", "grey_digits", "key_of",
+    "leaning", "main", "play", "puts_first", "rank_range", "score", "trained", "values_of",
 ]  # fmt: skip
 
 if __name__ == "__main__":

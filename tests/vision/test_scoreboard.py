@@ -1,5 +1,6 @@
 """The scoreboard: equal budgets, rows that are kept, orders that stand on seeds, grey pixels."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -440,7 +441,78 @@ def test_scores_of_another_card_are_kept_beside(digits, card, tmp_path):
     assert found[3]["copies"] == 1 != found[0]["copies"]  # that card searched these very images
 
 
+# --- seconds that are held -----------------------------------------------------------------------
+
+
+def seconds_row(seconds=10.0, steps=100):
+    return types.SimpleNamespace(seconds=seconds, steps=steps)
+
+
+def test_departure_is_a_share_of_the_seconds_on_either_side():
+    budget = Budget(seconds=10)
+    found = [scoreboard.departure(seconds_row(s), budget) for s in (8.0, 10.0, 12.5)]
+    assert found == pytest.approx([0.2, 0.0, 0.25])
+
+
+def test_nothing_departs_where_the_seconds_did_not_end_the_training():
+    capped = Budget(seconds=10, most=50)
+    assert scoreboard.departure(seconds_row(2.0, 50), capped) == 0
+    assert scoreboard.departure(seconds_row(2.0, 40), capped) == pytest.approx(0.8)
+    assert scoreboard.departure(seconds_row(2.0), FEW) == 0
+    assert scoreboard.departure(seconds_row(0.0, 0), Budget(seconds=10)) == 0
+
+
+def paced(monkeypatch, *seconds):
+    """`play` whose trainings take these seconds, one after the other; returns the rows it gave."""
+    real, left, given = scoreboard.play, list(seconds), []
+
+    def play(entrant, images, budget, seed, n, **options):
+        row = real(entrant, images, FEW, seed, n, **options)
+        given.append(dataclasses.replace(row, seconds=left.pop(0)))
+        return given[-1]
+
+    monkeypatch.setattr(scoreboard, "play", play)
+    return given
+
+
+@pytest.mark.parametrize(
+    ("seconds", "within", "kept"),
+    [((10.9,), 0.1, 10.9), ((11.1, 8.9, 9.1), 0.1, 9.1), ((11.2, 8.9), 0.115, 8.9),
+     ((20.0, 30.0, 40.0), 0.1, 40.0), ((20.0,), None, 20.0)],
+)  # fmt: skip
+def test_a_training_whose_pace_changed_is_trained_anew(
+    digits, card, tmp_path, monkeypatch, seconds, within, kept
+):
+    given = paced(monkeypatch, *seconds)
+    found = scoreboard.board(
+        digits[0], card, Budget(seconds=10), seeds=[0], n=16, entrants=[BLOB], within=within,
+        folder=tmp_path,
+    )  # fmt: skip
+    assert len(given) == len(seconds) and found["blob"][0]["seconds"] == kept
+    assert len(list(tmp_path.iterdir())) == 1  # the others' folders are gone
+
+
+def test_a_training_is_planned_anew_by_its_own_pace(digits, card, tmp_path, monkeypatch):
+    given = paced(monkeypatch, 40.0, 25.0, 10.0)  # of seconds that should be 20
+    found = scoreboard.board(
+        digits[0], card, Budget(seconds=20), [0], 16, [BLOB], within=0.1, folder=tmp_path
+    )
+    assert [row.steps for row in given] == [2, 1, 1]  # 2 · 20 / 40, then 1 · 20 / 25
+    assert found["blob"][0]["row"].steps == 1
+    (folder,) = tmp_path.iterdir()
+    assert json.loads((folder / "plan.json").read_text(encoding="utf-8")) == [1]
+
+
+def test_an_estimate_trains_each_row_once(digits, card, monkeypatch):
+    given = paced(monkeypatch, 20.0)
+    monkeypatch.setenv("GENAI_ESTIMATE", "1")
+    scoreboard.board(digits[0], card, Budget(seconds=10), [0], 16, [BLOB], within=0.1)
+    assert len(given) == 1
+
+
 def test_bad_input_is_refused(digits, card):
+    with pytest.raises(ValueError, match="within: expected"):
+        scoreboard.board(digits[0], card, FEW, n=16, entrants=[BLOB], within=0.0)
     with pytest.raises(ValueError, match="entrant: expected one of 'random pixels'"):
         play("WGAN", digits[0], FEW)
     with pytest.raises(ValueError, match="n: expected .* of at least 8"):
