@@ -68,29 +68,54 @@ def assign(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest centre of every example: labels (n,) and squared distances (n,). Ties: the first."""
     X, centres = array(X, "X", finite=False), array(centres, "centres", finite=False)
     near = origin(X)
-    return nearest(moved(X, near), centres - near)
+    return nearest(moved(X, near), centres - near)[:2]
+
+
+def pieces(X: Tensor, width: int = 1) -> tuple[Tensor, ...]:
+    """X (n, d) in runs of rows, which also bound the memory of what has `width` columns for each.
+
+    A run stays in a processor's cache while it is worked on; a graphics card wants longer ones.
+    """
+    return X.split(2 ** (19 if X.device.type == "cpu" else 24) // max(X.shape[1], width) + 1)
 
 
 def squared_lengths(X: Tensor) -> Tensor:
-    """||x_i||^2 of every row of X (n, d): (n,)."""
-    return torch.cat([(x**2).sum(dim=1) for x in X.split(2**21 // X.shape[1] + 1)])
+    """||x_i||^2 of every row of X (n, d): (n,). A norm makes no array of squares."""
+    return torch.linalg.vector_norm(X, dim=1).square()
 
 
-def nearest(X: Tensor, centres: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """`assign` for data that lie around the origin; lengths (n,): `squared_lengths`, if known.
+def sweep(X: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both half-steps in one pass over X (n, d): each row is fetched from memory once.
 
-    Works through X in pieces that fit a processor's cache, which also bounds the memory.
+    ||c_k||^2 - 2 <c_k, x_i> differs from the squared distance by ||x_i||^2, so the same k makes it
+    least. Returns that k as labels (n,), the least value (n,), and the sum of the rows that each
+    centre got (K, d), in float64.
     """
-    lengths = squared_lengths(X) if lengths is None else lengths
-    found, twice, between = [], 2 * centres, (centres**2).sum(dim=1)  # (K, d), (K,)
-    rows = 2**21 // max(X.shape[1], len(centres)) + 1
-    for x, own in zip(X.split(rows), lengths[:, None].split(rows), strict=True):
-        distances, labels = (own - x @ twice.T + between).clamp(min=0).min(dim=1)
-        # A small difference of large numbers has lost its digits; such are computed anew.
-        lost = distances < 0.1 * between[labels]
-        distances[lost] = (x[lost] - centres[labels[lost]]).square().sum(dim=1)
-        found.append((labels, distances))
-    return tuple(torch.cat(part) for part in zip(*found, strict=True))
+    K, found = len(centres), []
+    between, twice = (centres**2).sum(dim=1, keepdim=True), -2 * centres  # (K, 1), (K, d)
+    sums = torch.zeros_like(centres, dtype=torch.float64)
+    for x in pieces(X, K):
+        least, labels = torch.addmm(between, twice, x.T).min(dim=0)  # (K, rows): the quicker way up
+        if x.device.type == "cpu":
+            sums += torch.zeros_like(centres).index_add_(0, labels, x)
+        else:  # a card would add the rows in another order each time
+            sums += F.one_hot(labels, K).to(x).T @ x
+        found.append((labels, least))
+    return *(torch.cat(part) for part in zip(*found, strict=True)), sums
+
+
+def nearest(X: Tensor, centres: Tensor, lengths: Tensor | None = None):
+    """`assign` for data that lie around the origin, and the sums of each cluster (K, d) in float64.
+
+    lengths (n,): `squared_lengths`, if known.
+    """
+    labels, least, sums = sweep(X, centres)
+    distances = (least + (squared_lengths(X) if lengths is None else lengths)).clamp(min=0)
+    # A small difference of large numbers has lost its digits; such are computed anew.
+    lost = (distances < 0.1 * (centres**2).sum(dim=1)[labels]).nonzero().flatten()
+    for some in lost.split(len(pieces(X)[0])):
+        distances[some] = (X[some] - centres[labels[some]]).square().sum(dim=1)
+    return labels, distances, sums
 
 
 def update(X: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
@@ -102,6 +127,11 @@ def update(X: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
     Z = F.one_hot(labels, len(centres)).to(X.dtype)  # (n, K)
     counts = Z.sum(dim=0)[:, None]  # (K, 1)
     return torch.where(counts > 0, Z.T @ X / counts.clamp(min=1), centres)
+
+
+def sizes(labels: Tensor, K: int) -> Tensor:
+    """How many examples each cluster has, (K, 1)."""
+    return torch.bincount(labels, minlength=K)[:, None]
 
 
 def refill(X: Tensor, centres: Tensor, labels: Tensor, distances: Tensor):
@@ -119,6 +149,16 @@ def refill(X: Tensor, centres: Tensor, labels: Tensor, distances: Tensor):
         counts[labels[i]] -= 1
         centres[k], labels[i], distances[i], counts[k] = X[i], k, 0.0, 1
     return centres, labels, distances
+
+
+def settle(X: Tensor, centres: Tensor, lengths: Tensor):
+    """Assign, and fill what is empty: centres, labels, distances, and each cluster's sum (K, d)."""
+    labels, distances, sums = nearest(X, centres, lengths)
+    centres, filled, distances = refill(X, centres, labels, distances)
+    others = (filled != labels).nonzero().flatten()  # they went to clusters that were empty
+    sums.index_add_(0, labels[others], X[others].double(), alpha=-1)
+    sums.index_add_(0, filled[others], X[others].double())
+    return centres, filled, distances, sums
 
 
 class Clusters(NamedTuple):
@@ -144,11 +184,11 @@ def lloyd(X: Tensor, centres: Tensor, most: int = 300) -> Clusters:
     near = origin(X)  # where the data lie; seen from there no digit is lost
     X, centres = moved(X, near), centres - near
     lengths = squared_lengths(X)  # they stay: once is enough
-    centres, labels, distances = refill(X, centres, *nearest(X, centres, lengths))
+    centres, labels, distances, sums = settle(X, centres, lengths)
     history = [distances.sum(dtype=torch.float64).item()]
     for _ in range(whole(most, "most", 0)):
-        centres = update(X, labels, centres)
-        centres, new, distances = refill(X, centres, *nearest(X, centres, lengths))
+        centres = (sums / sizes(labels, len(centres))).to(X)  # none is empty: see `refill`
+        centres, new, distances, sums = settle(X, centres, lengths)
         history.append(distances.sum(dtype=torch.float64).item())
         done = torch.equal(new, labels) or history[-1] >= history[-2]
         labels = new
@@ -176,12 +216,17 @@ def start_centres(X: Tensor, K: int, start: str = "k-means++", generator=None) -
     if one_of(start, "start", STARTS) == "random":
         return X[torch.randperm(n, generator=generator)[:K].to(X.device)]
     chosen = torch.randint(n, (1,), generator=generator).tolist()
-    D = (X - X[chosen]).square().sum(dim=1, keepdim=True)  # (n, 1)
+
+    def to_last():
+        """Squared distance of every example to the centre drawn last, (n, 1)."""
+        away = [(x - X[chosen[-1]]).square().sum(dim=1, keepdim=True) for x in pieces(X)]
+        return torch.cat(away)
+
+    D = to_last()
     for _ in range(K - 1):
         p = plus_plus_probabilities(D).double().cpu()
         chosen.append(int(torch.multinomial(p, 1, generator=generator)))
-        to_last = (X - X[chosen[-1:]]).square().sum(dim=1, keepdim=True)
-        D = torch.minimum(D, to_last)
+        D = torch.minimum(D, to_last())
     return X[chosen]
 
 
@@ -206,16 +251,15 @@ def minibatch_kmeans(X: Tensor, K: int, batch=1024, steps=300, seed=0) -> Cluste
     holds the inertia at the end only. A cluster that is empty there is filled as in `lloyd`.
     """
     X, batch, g = _points(X), whole(batch, "batch"), torch.Generator().manual_seed(seed)
-    n, counts, near = len(X), torch.zeros(_clusters(K, len(X)), 1).to(X), origin(X)
+    n, counts, near = len(X), torch.zeros(_clusters(K, len(X)), 1).long().to(X.device), origin(X)
     X = moved(X, near)  # see `lloyd`
     centres = start_centres(X[torch.randperm(n, generator=g)[: max(3 * batch, K)]], K, generator=g)
     for _ in range(whole(steps, "steps")):
-        x = X[torch.randint(n, (batch,), generator=g).to(X.device)]
-        Z = F.one_hot(nearest(x, centres)[0], K).to(x)  # (batch, K)
-        counts = counts + Z.sum(dim=0)[:, None]
-        given = Z.T @ x - Z.sum(dim=0)[:, None] * centres  # (K, d)
-        centres = centres + given / counts.clamp(min=1)
-    centres, labels, distances = refill(X, centres, *nearest(X, centres))
+        labels, _, sums = sweep(X[torch.randint(n, (batch,), generator=g).to(X.device)], centres)
+        given = sizes(labels, K)
+        counts += given
+        centres = (centres + (sums - given * centres) / counts.clamp(min=1)).to(X)
+    centres, labels, distances, _ = settle(X, centres, squared_lengths(X))
     inertia = distances.sum(dtype=torch.float64).item()
     return Clusters(centres + near, labels, inertia, [inertia])
 

@@ -14,6 +14,7 @@ from sklearn.mixture import GaussianMixture
 
 from genai_utils.structure import clustering as c
 from genai_utils.structure import pca
+from tests.card import Card
 
 
 def gaussian(n=60, d=4, seed=0):
@@ -51,13 +52,41 @@ def test_squared_distances_are_those_of_the_definition_and_never_negative():
 
 
 def test_assign_works_in_pieces_and_takes_the_first_of_equals(monkeypatch):
-    X, C = gaussian(3_000, 900), gaussian(4, 900, 1)  # two pieces
+    X, C = gaussian(3_000, 900), gaussian(4, 900, 1)
     labels, distances = c.assign(X, C)
-    assert len(X) > 2**21 // 900 + 1
+    assert len(c.pieces(X, 4)) == 6
     torch.testing.assert_close(distances, torch.cdist(X, C).square().min(1).values)
     assert torch.equal(labels, torch.cdist(X, C).argmin(1))
     twice = torch.tensor([[1.0], [1.0]])
     assert c.assign(torch.ones(3, 1), twice)[0].tolist() == [0, 0, 0]
+
+
+def totals(X, labels, K):
+    """The sum of the rows of each cluster, (K, d), by the definition."""
+    return torch.stack([X[labels == k].double().sum(0) for k in range(K)])
+
+
+def test_a_sweep_is_both_half_steps_on_a_processor_and_on_a_card():
+    X, C = gaussian(3_000, 900).float(), gaussian(4, 900, 1).float()
+    labels, least, sums = c.sweep(X, C)
+    D = torch.cdist(X.double(), C.double()).square()
+    assert torch.equal(labels, D.argmin(1)) and sums.dtype == torch.float64
+    lengths = X.double().square().sum(1)
+    torch.testing.assert_close(c.squared_lengths(X).double(), lengths, rtol=1e-5, atol=0)
+    torch.testing.assert_close(least.double() + lengths, D.min(1).values, rtol=1e-5, atol=0)
+    torch.testing.assert_close(sums, totals(X, labels, 4), rtol=0, atol=1e-3)
+    with Card():
+        there = [part.cpu() for part in c.sweep(X.to("cuda"), C.to("cuda"))]
+    assert torch.equal(there[0], labels)
+    torch.testing.assert_close(there[1:], [least, sums], rtol=0, atol=1e-3)
+
+
+def test_the_sums_are_those_of_the_clusters_after_empty_ones_were_filled():
+    X, C = gaussian(50, 3), torch.cat([gaussian(3, 3, 1), torch.full((2, 3), 99.0).double()])
+    centres, labels, distances, sums = c.settle(X, C, c.squared_lengths(X))
+    assert labels.bincount(minlength=5).min() >= 1 and (labels >= 3).sum() == 2
+    torch.testing.assert_close(sums, totals(X, labels, 5))
+    torch.testing.assert_close(distances, (X - centres[labels]).square().sum(1))
 
 
 def test_update_gives_means_and_keeps_the_centre_of_an_empty_cluster():
