@@ -53,9 +53,19 @@ def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return Q @ U if tall else U, s, V
 
 
-def gram_factors(X: Tensor) -> tuple[Tensor, Tensor]:
-    """s (d,) falling and V (d, d) with X^T X = V diag(s^2) V^T, for X (n, d) with n >= d."""
-    values, V = torch.linalg.eigh(X.T @ X)  # ascending
+def gram_factors(parts) -> tuple[Tensor, Tensor]:
+    """s (d,) falling and V (d, d) with X^T X = V diag(s^2) V^T, for X (n, d) with n >= d.
+
+    parts: the rows of X, in as many matrices as you like. X^T X is symmetric: what lies to the
+    right of a block on its diagonal is not computed, nor looked at by `eigh`.
+    """
+    G = None
+    for part in parts:
+        d = part.shape[1]
+        G = part.new_zeros(d, d) if G is None else G
+        for i in range(0, d, 128):
+            G[i:, i : i + 128].addmm_(part[:, i:].T, part[:, i : i + 128])
+    values, V = torch.linalg.eigh(G)  # ascending
     return values.flip(0).clamp(min=0).sqrt(), V.flip(1)
 
 
@@ -70,7 +80,7 @@ def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if X.shape[0] < X.shape[1]:
         V, s, U = eigen_svd(X.T)
     else:
-        s, V = gram_factors(X)
+        s, V = gram_factors([X])
         noise = torch.finfo(s.dtype).eps ** 0.5 * s[0]
         U = X @ V / torch.where(s > noise, s, torch.inf)  # (n, d)
     U, V = fix_signs(U, V)
@@ -195,19 +205,25 @@ class PCA:
         near = origin(X)
         centred = moved(X, near)
         mean = centred.mean(dim=0)
-        self.mean, centred = near + mean, centred - mean  # (d,), (n, d)
-        if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
-            centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
-        if self.solver == "subspace":
-            _, s, V = subspace_iteration(centred, self.k)
-        elif self.solver == "gram" and n >= X.shape[1]:  # without U, as large a product as X^T X
-            s, V = gram_factors(centred)
+        self.mean = near + mean  # (d,)
+        if self.solver == "gram" and n >= X.shape[1]:  # without U, as large a product as X^T X
+            # By parts, which stay near the processor: a copy of all rows takes longer than its use.
+            s, V = gram_factors(rows - mean for rows in centred.split(2_048))
             V, _ = fix_signs(V, V)
         else:
-            _, s, V = (thin_svd if self.solver == "svd" else eigen_svd)(centred)
+            centred = centred - mean  # (n, d)
+            if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
+                centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
+            if self.solver == "subspace":
+                _, s, V = subspace_iteration(centred, self.k)
+            else:
+                _, s, V = (thin_svd if self.solver == "svd" else eigen_svd)(centred)
+        total = (s**2).sum()
+        if self.solver == "subspace":  # s is not all there is
+            total = torch.linalg.vector_norm(centred, dim=1).square().sum()
         self.s, self.V = s[: self.k], V[:, : self.k].contiguous()
         self.explained_variance = self.s**2 / (n - 1)
-        total = (centred**2).sum()  # 0 where all rows are equal: then no share is left to explain
+        # Where all rows are equal, total is 0: then no share is left to explain.
         self.explained_variance_ratio = self.s**2 / torch.where(total > 0, total, 1.0)
         return self
 
