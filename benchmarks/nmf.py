@@ -4,8 +4,9 @@
 
 All begin with the same W and H. Each of our solvers stands against the peer's of the same rule:
 multiplicative updates ("mu") against "mu", row by row ("hals") against coordinate descent ("cd").
-The peer makes as many updates as are asked for. Ours repeats the cheap part of an update (`inner`),
-and makes the fewest with which its error is as low as the peer's, found before the race.
+The peer makes as many updates as are asked for, ours the fewest with which its error is as low,
+found before the race: where it repeats the cheap part of an update (`inner`), it needs fewer. That
+does not pay for "hals" so near to its end, where it needs nearly as many.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -43,7 +44,7 @@ def race(solver: str, inner: int, peer: str, quick: bool) -> Race:
 
     model, aim = nmf.NMF(K, solver=solver, inner=inner), error(theirs())
     losses = model.fit(X, 2 * updates, start).history
-    ours = next((t for t, loss in enumerate(losses) if loss <= aim), 2 * updates)
+    ours = next((t for t, loss in enumerate(losses) if loss <= aim * (1 + 1e-5)), 2 * updates)
 
     def fitted():
         model.fit(X, ours, start)
@@ -65,6 +66,6 @@ ROWS = [
     Row(f"nmf-{given[-1]}", "03_nmf", f"{WORK} ({name})", "scikit-learn", "of its updates/s",
         lambda quick, given=given: race(*given, quick), slack=1e-4, small="60 updates", **ABOUT)
     for given, name in (
-        (("mu", 3, "mu"), "multiplicative updates"), (("hals", 2, "cd"), "coordinate descent"),
+        (("mu", 2, "mu"), "multiplicative updates"), (("hals", 1, "cd"), "coordinate descent"),
     )
 ]  # fmt: skip

@@ -87,7 +87,7 @@ def row_by_row(A: Tensor, G: Tensor, H: Tensor, l1: float = 0.0) -> Tensor:
     curve = torch.where(curve > 0, curve, torch.inf)  # half the second derivative by an entry
     A, G = (A - l1 / 2) / curve, G / curve
     for h, a, g in zip(H, A, G, strict=True):  # h is a view: H changes with it
-        h.add_(a - g @ H).clamp_(min=0)
+        h.add_(torch.addmv(a, H.T, g, alpha=-1)).clamp_(min=0)  # a - g H
     return H
 
 
