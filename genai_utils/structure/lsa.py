@@ -158,9 +158,10 @@ def _some(X):
 def truncated_svd(X, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Top k singular triplets of X (n, V): U (n, k), s (k,) falling, V (V, k), float64.
 
-    Nothing is subtracted from X: the mean would fill its zeros. Large matrices by Lanczos iteration
-    (scipy's svds, exact to rounding), small ones by the full SVD. Raises ValueError where k is
-    not between 1 and min(n, V). Lecture items B4, B27.
+    Nothing is subtracted from X: the mean would fill its zeros. Small matrices by the full SVD,
+    large ones by Lanczos iteration for X X^T or X^T X, whichever is smaller (ARPACK, by SciPy's
+    eigsh), and an SVD of what is left; exact to rounding. Raises ValueError where k is not between
+    1 and min(n, V). Lecture items B4, B27.
     """
     X = _some(_matrix(X))
     most = min(X.shape)
@@ -169,11 +170,19 @@ def truncated_svd(X, k: int) -> tuple[Tensor, Tensor, Tensor]:
     if most <= 200 or k > most // 2:
         U, s, V = pca.thin_svd(torch.as_tensor(X.toarray()) if sp.issparse(X) else X)
         return U[:, :k], s[:k], V[:, :k]
+    wide = X.shape[0] < X.shape[1]
     X = X if sp.issparse(X) else X.numpy()
+    A, B = (X, X.T) if wide else (X.T, X)  # A (short, long), B its transpose
+    if sp.issparse(X):
+        A, B = A.tocsr(), B.tocsr()  # each by rows, which are multiplied quickest
     start = np.random.default_rng(0).normal(size=most)  # so that every run gives the same
-    U, s, Vt = scipy.sparse.linalg.svds(X, k, v0=start)  # ascending
-    U, s, V = (torch.as_tensor(np.flip(A, -1).copy()) for A in (U, s, Vt.T))
-    U, V = pca.fix_signs(U, V)
+    product = scipy.sparse.linalg.LinearOperator((most, most), lambda q: A @ (B @ q), dtype=float)
+    # A third more vectors than asked for: with more, most of the time goes into their products.
+    room = min(most, k + max(20, k // 3))
+    Q = scipy.sparse.linalg.eigsh(product, k, v0=start, ncv=room)[1]  # (short, k)
+    L, s, R = pca.thin_svd(torch.as_tensor(B @ Q))  # B Q = L diag(s) R^T
+    Q = torch.as_tensor(Q) @ R
+    U, V = pca.fix_signs(Q, L) if wide else pca.fix_signs(L, Q)
     return U, s, V
 
 

@@ -1,11 +1,12 @@
-"""Principal component analysis: the best linear autoencoder, and three ways to find it.
+"""Principal component analysis: the best linear autoencoder, and four ways to find it.
 
 Symbols follow the lecture: X (n, d) holds one example per row, X = U diag(s) V^T is its singular
 value decomposition, k the number of components kept, z = V_k^T (x - mean) the code of one example
 (the lecture's "loading vector", elsewhere: scores).
 
 Sources: Eckart & Young 1936; Baldi & Hornik 1989 (linear autoencoders); Halko, Martinsson & Tropp
-2011 (subspace iteration from a random start). Lecture items B2-B25.
+2011 (subspace iteration from a random start); Musco & Musco 2015 (block Krylov). Lecture items
+B2-B25.
 """
 
 import math
@@ -53,9 +54,19 @@ def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return Q @ U if tall else U, s, V
 
 
-def gram_factors(X: Tensor) -> tuple[Tensor, Tensor]:
-    """s (d,) falling and V (d, d) with X^T X = V diag(s^2) V^T, for X (n, d) with n >= d."""
-    values, V = torch.linalg.eigh(X.T @ X)  # ascending
+def gram_factors(parts) -> tuple[Tensor, Tensor]:
+    """s (d,) falling and V (d, d) with X^T X = V diag(s^2) V^T, for X (n, d) with n >= d.
+
+    parts: the rows of X, in as many matrices as you like. X^T X is symmetric: what lies to the
+    right of a block on its diagonal is not computed, nor looked at by `eigh`.
+    """
+    G = None
+    for part in parts:
+        d = part.shape[1]
+        G = part.new_zeros(d, d) if G is None else G
+        for i in range(0, d, 128):
+            G[i:, i : i + 128].addmm_(part[:, i:].T, part[:, i : i + 128])
+    values, V = torch.linalg.eigh(G)  # ascending
     return values.flip(0).clamp(min=0).sqrt(), V.flip(1)
 
 
@@ -70,7 +81,7 @@ def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if X.shape[0] < X.shape[1]:
         V, s, U = eigen_svd(X.T)
     else:
-        s, V = gram_factors(X)
+        s, V = gram_factors([X])
         noise = torch.finfo(s.dtype).eps ** 0.5 * s[0]
         U = X @ V / torch.where(s > noise, s, torch.inf)  # (n, d)
     U, V = fix_signs(U, V)
@@ -129,6 +140,41 @@ def subspace_iteration(
     return Q @ U[:, :k], s[:k], V[:, :k]
 
 
+def block_krylov(
+    X: Tensor, k: int, iterations: int = 4, oversample: int = 10, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Top k singular triplets from a random start: U (n, k), s (k,), V (d, k), in O(n d k).
+
+    Subspace iteration forgets all blocks but the last. Here Q, X^T X Q, (X^T X)^2 Q, ..., made
+    orthonormal, are all kept, and the best k directions of their span are taken: smaller blocks and
+    fewer iterations give as much. They come from the eigenvectors of a Gram matrix, so singular
+    values below sqrt(machine epsilon) * s_1 are noise. Musco & Musco 2015, algorithm 2.
+    """
+    X = matrix(X, "X")
+    n, d = X.shape
+    k = whole(k, "k", 1, min(n, d))
+    width = k // 2 + whole(oversample, "oversample", 1)
+    iterations = whole(iterations, "iterations", 1)
+    if width * (iterations + 1) > min(n, d):  # the span would be all there is
+        return tuple(part[..., :k] for part in eigen_svd(X))
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(d, width, generator=generator, dtype=torch.float64).to(X)
+    Q = B = torch.linalg.qr(start).Q  # (d, width)
+    images = [X @ Q]  # (n, width) each
+    for _ in range(iterations):
+        Q = X.T @ images[-1]
+        for _ in range(2):  # the second time clears away what rounding has left of B
+            Q = torch.linalg.qr(Q - B @ (B.T @ Q)).Q
+        B = torch.cat([B, Q], dim=1)
+        images.append(X @ Q)
+    image = torch.cat(images, dim=1)  # X B
+    s, R = gram_factors([image])
+    s, R = s[:k], R[:, :k]
+    noise = torch.finfo(s.dtype).eps ** 0.5 * s[0]
+    U, V = fix_signs(image @ R / torch.where(s > noise, s, torch.inf), B @ R)
+    return U, s, V
+
+
 # --- what it says about the data
 
 
@@ -177,17 +223,20 @@ def complete(X: Tensor, visible: Tensor, V: Tensor, mean: Tensor) -> Tensor:
     return mean + Z.T @ V.T
 
 
+TOP = {"subspace": subspace_iteration, "krylov": block_krylov}  # solvers for the top k
+
+
 class PCA:
     """PCA of the rows of X, centred first: PCA(k).fit(X), then transform and back.
 
     solver: "svd" (exact), "gram" (eigenvectors of X^T X: exact to about 1e-8 s_1, quick for many
-    rows) or "subspace" (top k only). After fit, on X's device: mean (d,), V (d, k), and s,
-    explained_variance, explained_variance_ratio, each (k,).
+    rows), or for the top k only "subspace" or "krylov", which is quicker. After fit, on X's device:
+    mean (d,), V (d, k), and s, explained_variance, explained_variance_ratio, each (k,).
     """
 
     def __init__(self, k: int, solver: str = "svd"):
         self.k = whole(k, "k")
-        self.solver = one_of(solver, "solver", ("svd", "gram", "subspace"))
+        self.solver = one_of(solver, "solver", ("svd", "gram", "subspace", "krylov"))
 
     def fit(self, X: Tensor) -> "PCA":
         X = matrix(X, "X", rows=2)  # one row has no variance
@@ -195,19 +244,25 @@ class PCA:
         near = origin(X)
         centred = moved(X, near)
         mean = centred.mean(dim=0)
-        self.mean, centred = near + mean, centred - mean  # (d,), (n, d)
-        if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
-            centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
-        if self.solver == "subspace":
-            _, s, V = subspace_iteration(centred, self.k)
-        elif self.solver == "gram" and n >= X.shape[1]:  # without U, as large a product as X^T X
-            s, V = gram_factors(centred)
+        self.mean = near + mean  # (d,)
+        if self.solver == "gram" and n >= X.shape[1]:  # without U, as large a product as X^T X
+            # By parts, which stay near the processor: a copy of all rows takes longer than its use.
+            s, V = gram_factors(rows - mean for rows in centred.split(2_048))
             V, _ = fix_signs(V, V)
         else:
-            _, s, V = (thin_svd if self.solver == "svd" else eigen_svd)(centred)
+            centred = centred - mean  # (n, d)
+            if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
+                centred = torch.linalg.qr(centred, mode="r").R  # (d, d)
+            if self.solver in TOP:
+                _, s, V = TOP[self.solver](centred, self.k)
+            else:
+                _, s, V = (thin_svd if self.solver == "svd" else eigen_svd)(centred)
+        total = (s**2).sum()
+        if self.solver in TOP:  # s is not all there is
+            total = torch.linalg.vector_norm(centred, dim=1).square().sum()
         self.s, self.V = s[: self.k], V[:, : self.k].contiguous()
         self.explained_variance = self.s**2 / (n - 1)
-        total = (centred**2).sum()  # 0 where all rows are equal: then no share is left to explain
+        # Where all rows are equal, total is 0: then no share is left to explain.
         self.explained_variance_ratio = self.s**2 / torch.where(total > 0, total, 1.0)
         return self
 

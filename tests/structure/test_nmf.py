@@ -50,10 +50,14 @@ def digits():
     return torch.tensor(load_digits().data[:600] / 16)  # (600, 64) float64
 
 
-def scikit_learn(X, start, solver, updates, loss="frobenius"):
-    """scikit-learn's factors from the same start. It updates W first, as we do."""
+def scikit_learn(X, start, solver, updates, loss="frobenius", l1=0.0):
+    """scikit-learn's factors from the same start. It updates W first, as we do.
+
+    Its penalty is half of ours, times the number of columns for W, of rows for H.
+    """
     k = start[0].shape[1]
     model = SkNMF(k, init="custom", solver=solver, beta_loss=loss, tol=0, max_iter=updates)
+    model.set_params(l1_ratio=1.0, alpha_W=l1 / 2 / X.shape[1], alpha_H=l1 / 2 / X.shape[0])
     W, H = (A.numpy().copy() for A in start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -89,14 +93,18 @@ def test_the_update_is_gradient_descent_with_a_step_size_per_entry():
     torch.testing.assert_close(nmf.kl_update(X, W, H), new, **EXACT)
 
 
-@pytest.mark.parametrize("settings", [{}, {"l1": 2.0}, {"loss": "kl"}])
+HALS = {"solver": "hals"}
+SETTINGS = [{}, {"l1": 2.0}, {"loss": "kl"}, HALS, HALS | {"l1": 2.0}, {"inner": 3, "l1": 2.0}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_loss_never_rises_and_nothing_becomes_negative(digits, settings):
     for seed in range(3):
         model = nmf.NMF(8, seed=seed, **settings).fit(digits, updates=100)
         fall = np.diff(model.history)
         assert (fall <= 1e-9 * model.history[0]).all() and fall[0] < 0
         assert model.W.min() >= 0 and model.H.min() >= 0
-        assert model.history[-1] == model.objective(digits)
+        assert model.history[-1] == pytest.approx(model.objective(digits), rel=1e-12)
 
 
 @pytest.mark.parametrize("pull", [0.0, 0.5, 10.0])
@@ -179,6 +187,52 @@ def test_equals_scikit_learn_from_the_same_start(digits, loss, name):
     W, H = scikit_learn(X, start, "mu", 60, name)
     np.testing.assert_allclose(ours.W, W, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(ours.H, H, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("l1", [0.0, 1.5])
+def test_row_by_row_is_scikit_learns_coordinate_descent(digits, l1):
+    start = positive(600, 10, seed=1), positive(10, 64, seed=2)
+    ours = nmf.NMF(10, l1=l1, solver="hals").fit(digits, updates=30, start=start)
+    W, H = scikit_learn(digits, start, "cd", 30, l1=l1)
+    np.testing.assert_allclose(ours.W, W, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(ours.H, H, rtol=1e-6, atol=1e-8)
+
+
+def test_each_row_is_set_to_its_best_value():
+    X, _, W, H = problem()
+    new = nmf.row_by_row(W.T @ X, W.T @ W, H, 0.7)
+    for a in range(len(H)):
+        H[a] = new[a]
+        slope = gradient(lambda A: (X - W @ A).square().sum() + 0.7 * A.sum(), H)[a]
+        assert (slope[new[a] > 0].abs() < 1e-9).all() and (slope[new[a] == 0] >= -1e-9).all()
+    assert (new == 0).any() and (new > 0).any()
+    unused = nmf.row_by_row(torch.zeros(3, 7), torch.zeros(3, 3), H.float(), 0.7)
+    assert torch.equal(unused, H.float())
+
+
+def test_inner_updates_are_updates_with_the_other_side_held(digits):
+    W, H = positive(600, 5, seed=1), positive(5, 64, seed=2)
+    model = nmf.NMF(5, inner=3).fit(digits, updates=1, start=(W, H))
+    for _ in range(3):
+        W = nmf.multiplicative_update(digits.T, H.T, W.T).T
+    for _ in range(3):
+        H = nmf.multiplicative_update(digits, W, H)
+    torch.testing.assert_close(model.W, W, **EXACT)
+    torch.testing.assert_close(model.H, H, **EXACT)
+
+
+@pytest.mark.parametrize("solver", ["mu", "hals"])
+def test_the_loss_from_products_is_the_loss_also_where_little_is_left(solver):
+    """The difference of large numbers is rounding there: in float32, of about 1e-7 ||X||^2."""
+    W, H = positive(40, 3, seed=1), positive(3, 30, seed=2)
+    X = (W @ H).float()
+    model = nmf.NMF(3, solver=solver).fit(X, updates=1_000)
+    left = model.history[-1] / X.square().sum().item()
+    assert left < 1e-6
+    for step in (5, 1_000):
+        again = nmf.NMF(3, solver=solver).fit(X, updates=step)
+        exact = (X.double() - again.W.double() @ again.H.double()).square().sum().item()
+        assert again.history[-1] == pytest.approx(exact, rel=2e-3)
 
 
 def test_final_loss_is_within_one_per_cent_of_both_solvers(digits):
@@ -411,8 +465,11 @@ def test_bad_ranks_and_settings_are_named():
         nmf.NMF(2).fit(X, updates=0)
     with pytest.raises(ValueError, match="'frobenius', 'kl'"):
         nmf.NMF(2, loss="l2")
-    with pytest.raises(ValueError, match="l1 is for"):
-        nmf.NMF(2, loss="kl", l1=1.0)
+    for only in ({"l1": 1.0}, {"solver": "hals"}, {"inner": 2}):
+        with pytest.raises(ValueError, match="frobenius.* only"):
+            nmf.NMF(2, loss="kl", **only)
+    with pytest.raises(ValueError, match="'mu', 'hals'"):
+        nmf.NMF(2, solver="cd")
     for wrong in (-1.0, float("nan"), float("inf"), "much"):
         with pytest.raises((ValueError, TypeError), match="pull: expected"):
             nmf.RatingNMF(2, pull=wrong)
@@ -448,7 +505,7 @@ def test_bad_lists_of_ratings_are_named():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("settings", [{}, {"l1": 2.0}, {"loss": "kl"}])
+@pytest.mark.parametrize("settings", [{}, {"l1": 2.0}, {"loss": "kl"}, HALS])
 def test_the_unit_of_the_matrix_changes_nothing_but_the_unit(dtype, settings):
     X = positive(30, 20).to(dtype)
     usual = nmf.NMF(4, **settings).fit(X, 40)
@@ -460,7 +517,7 @@ def test_the_unit_of_the_matrix_changes_nothing_but_the_unit(dtype, settings):
         np.testing.assert_allclose(np.array(model.history) / worth, usual.history, rtol=1e-4)
         near = (model.W @ model.H).double() / unit
         torch.testing.assert_close(near, (usual.W @ usual.H).double(), rtol=1e-3, atol=1e-4)
-        assert model.history[-1] == model.objective(X * unit)
+        assert model.history[-1] == pytest.approx(model.objective(X * unit), rel=1e-5)
 
 
 def test_the_unit_of_the_ratings_changes_nothing_but_the_unit():
@@ -527,7 +584,7 @@ def test_sparse_matrices_and_arrays_are_taken_too():
     for made in (scipy.sparse.csr_matrix(X.numpy()), scipy.sparse.csr_array(X.numpy()),
                  X.numpy(), X.tolist(), X.to_sparse()):  # fmt: skip
         assert torch.equal(nmf.NMF(2).fit(made, 5).W, usual.W)
-        assert usual.objective(made) == usual.history[-1]
+        assert usual.objective(made) == usual.objective(X)
         again = nmf.NMF(2).fit(made, 5, start=start)
         assert torch.equal(again.W, nmf.NMF(2).fit(X, 5, start=(usual.W, usual.H)).W)
         loss = nmf.kl_divergence(made, usual.W, usual.H)

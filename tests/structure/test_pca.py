@@ -64,6 +64,39 @@ def test_largest_entry_of_every_component_is_positive(factorise):
         assert (V.gather(0, V.abs().argmax(0, keepdim=True)) > 0).all()
 
 
+@pytest.mark.parametrize("away", [0.0, 2.0**12])
+def test_the_gram_solver_by_parts_of_rows_and_blocks_of_columns(away):
+    """More rows than a part has, more columns than a block."""
+    X = gaussian(2_500, 300, seed=4) * 0.97 ** torch.arange(300) + away
+    ours, exact = pca.PCA(20, "gram").fit(X), pca.PCA(20, "svd").fit(X)
+    for name in ("mean", "s", "V", "explained_variance_ratio"):
+        torch.testing.assert_close(getattr(ours, name), getattr(exact, name), rtol=1e-6, atol=1e-6)
+    U, s, V = pca.eigen_svd(X.T - away)
+    torch.testing.assert_close((U * s) @ V.T, X.T - away, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n, d", [(300, 120), (120, 300)])
+def test_block_krylov_is_exact_where_the_spectrum_falls(n, d):
+    X, _, _ = with_spectrum([0.9**i for i in range(100)], n, d)
+    U, s, V = pca.block_krylov(X, 6)
+    exact = pca.thin_svd(X)
+    torch.testing.assert_close(s, exact[1][:6], rtol=1e-9, atol=0)
+    torch.testing.assert_close(V, exact[2][:, :6], rtol=0, atol=1e-5)
+    torch.testing.assert_close(U, exact[0][:, :6], rtol=0, atol=1e-5)
+    worse = pca.subspace_iteration(X, 6, iterations=4)[1]  # as many products, larger blocks
+    assert (s / exact[1][:6] - 1).abs().max() < (worse / exact[1][:6] - 1).abs().max() / 100
+    torch.testing.assert_close(pca.block_krylov(X, 60)[1], exact[1][:60])  # the span is all
+
+
+def test_block_krylov_of_few_directions_and_of_none():
+    X, _, _ = with_spectrum([3.0, 2.0, 1.0], 200, 150)
+    for A, wanted in ((X, [3.0, 2, 1, 0, 0]), (0 * X, [0.0] * 5)):
+        U, s, V = pca.block_krylov(A, 5)
+        np.testing.assert_allclose(s, wanted, atol=1e-7)
+        torch.testing.assert_close(V.T @ V, torch.eye(5, dtype=V.dtype), **TIGHT)
+        torch.testing.assert_close((U * s) @ V.T, A, rtol=0, atol=1e-7)
+
+
 def test_tall_u_is_not_orthogonal():
     U, _, _ = pca.thin_svd(gaussian(50, 8))
     gap = U @ U.T - torch.eye(50, dtype=U.dtype)
@@ -173,7 +206,7 @@ def test_projection_and_the_three_exact_identities():
 
 
 @pytest.mark.parametrize("shape", [(60, 9), (6, 9)])
-@pytest.mark.parametrize("solver", ["svd", "gram", "subspace"])
+@pytest.mark.parametrize("solver", ["svd", "gram", "subspace", "krylov"])
 def test_the_largest_entry_of_a_component_is_positive(solver, shape):
     """So every solver gives the same signs, of tall and of wide data."""
     for seed in range(4):
@@ -181,7 +214,7 @@ def test_the_largest_entry_of_a_component_is_positive(solver, shape):
         assert (V.gather(0, V.abs().argmax(0, keepdim=True)) > 0).all()
 
 
-@pytest.mark.parametrize("solver", ["svd", "gram", "subspace"])
+@pytest.mark.parametrize("solver", ["svd", "gram", "subspace", "krylov"])
 def test_pca_equals_scikit_learn(digits, solver):
     k = 10
     ours = pca.PCA(k, solver).fit(digits)
@@ -401,7 +434,7 @@ def test_other_mistakes_are_named():
 # ---------------------------------------------------------------- far data, tiny units, zeros
 
 
-@pytest.mark.parametrize("solver", ["svd", "gram", "subspace"])
+@pytest.mark.parametrize("solver", ["svd", "gram", "subspace", "krylov"])
 def test_far_from_the_origin_float32_keeps_the_variances(solver):
     X = gaussian(200, 4) * torch.tensor([50.0, 10.0, 3.0, 1.0]).double() + 2.0**20
     far = X.float()
@@ -416,7 +449,7 @@ def test_ordinary_data_are_centred_by_their_mean_and_nothing_else():
 
 
 def test_rows_that_are_all_equal_have_no_variance_to_share():
-    for solver in ("svd", "gram", "subspace"):
+    for solver in ("svd", "gram", "subspace", "krylov"):
         model = pca.PCA(2, solver).fit(torch.full((5, 3), 4.0))
         assert model.explained_variance_ratio.tolist() == [0, 0]
         assert model.transform(torch.full((2, 3), 4.0)).tolist() == [[0, 0], [0, 0]]
