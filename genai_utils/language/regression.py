@@ -1,11 +1,11 @@
 """Linear regression in context: a GPT that reads pairs (x, y) and predicts the next y.
 
 Each prompt has a weight vector of its own, w ~ N(0, I), and points x_i ~ N(0, I) in R^d with
-y_i = w·x_i. The prompt is the row x_1, y_1, x_2, y_2, …; at each x_k the model predicts y_k from
-the pairs before it. No weight of the model changes from prompt to prompt. Shapes: B prompts of K
-pairs in d dimensions.
+y_i = w·x_i, plus noise where that is asked for. The prompt is the row x_1, y_1, x_2, y_2, …; at
+each x_k the model predicts y_k from the pairs before it. No weight of the model changes from prompt
+to prompt. Shapes: B prompts of K pairs in d dimensions.
 
-Source: Garg et al. 2022, sections 2 and 3.
+Source: Garg et al. 2022, sections 2 and 3; with noise Akyürek et al. 2023, section 4.
 """
 
 import torch
@@ -67,10 +67,34 @@ def least_squares(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(predictions, dim=1)
 
 
+def ridge(x: Tensor, y: Tensor, noise: float) -> Tensor:
+    """The best prediction of each y_k from the noisy pairs before it: least squares held back.
+
+        w_k = the w that minimises Σ_{i<k} (w·x_i - y_i)² + noise² |w|²,   prediction_k = w_k·x_k
+
+    For w ~ N(0, I) and noise of that standard deviation, w_k is the mean of all w that the pairs
+    allow, and no reader has a smaller mean squared error. As noise goes to 0 it becomes the
+    shortest w of `least_squares`. The first prediction, from no pair, is 0.
+
+    x (B, K, d), y (B, K), in floats of any precision -> (B, K).
+    Raises ValueError for a noise of 0 or less.
+    Source: Akyürek et al. 2023, section 4.
+    """
+    number(noise, "noise", above=0)
+    predictions = [torch.zeros_like(y[:, 0])]
+    held = noise**2 * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    for k in range(1, y.shape[1]):
+        X, values = x[:, :k], y[:, :k, None]
+        w = torch.linalg.solve(X.mT @ X + held, X.mT @ values)  # (B, d, 1)
+        predictions.append((x[:, k] * w[..., 0]).sum(-1))
+    return torch.stack(predictions, dim=1)
+
+
 class RegressionGPT(nn.Module):
     """The blocks of a GPT between two linear layers: numbers in, a number out.
 
-    Each x is read as d numbers, each y as one more, and every second output is a prediction.
+    Each x is read as d numbers, each y as one more beside its x once again, and every second output
+    is a prediction. (In the paper y stands alone, and a layer has to find its x.)
     forward(x, y): x (B, K, d), y (B, K) -> (B, K); the prediction of y_k has seen x_1 … x_k and
     y_1 … y_{k-1}. loss((x, y)): mean squared error over all k, divided by d.
 
@@ -94,9 +118,8 @@ class RegressionGPT(nn.Module):
                 "x", f"(B, K, {self.dimensions}) with K up to {self.pairs}",
                 f"the shape {tuple(x.shape)}",
             )  # fmt: skip
-        zeros = torch.zeros_like(x)
-        points = torch.cat([x, zeros[..., :1]], -1)  # (B, K, d + 1)
-        values = torch.cat([zeros, y[..., None]], -1)
+        points = torch.cat([x, torch.zeros_like(x[..., :1])], -1)  # (B, K, d + 1)
+        values = torch.cat([x, y[..., None]], -1)
         row = torch.stack([points, values], 2).flatten(1, 2)  # (B, 2 K, d + 1)
         h = self.gpt.hidden(self.read(row) + self.gpt.positions.weight[: 2 * K])
         return self.write(h)[:, ::2, 0]

@@ -1,8 +1,11 @@
 """Linear regression in context: the data, least squares, and the model that reads numbers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from genai_utils.language import regression
 from genai_utils.language.regression import RegressionBatches, RegressionGPT
@@ -39,6 +42,26 @@ def test_least_squares_is_exact_from_d_pairs_on_and_else_a_projection():
     found = regression.errors(regression.least_squares, x.double(), y.double())
     assert found[4:].max() < 1e-6
     assert found[:4].tolist() == pytest.approx([1, 0.75, 0.5, 0.25], abs=0.08)
+
+
+def test_ridge_is_the_mean_of_what_the_pairs_allow_and_least_squares_without_noise():
+    """Against sklearn's Ridge; and one that believes in less or more noise has a larger error."""
+    x, y = (t.double() for t in RegressionBatches(4, 6, 3, noise=0.7)(0))
+    found = regression.ridge(x, y, 0.7)
+    assert found.dtype == torch.float64 and (found[:, 0] == 0).all()
+    for b in range(4):
+        for k in range(1, 6):
+            fitted = Ridge(alpha=0.7**2, fit_intercept=False).fit(x[b, :k], y[b, :k])
+            assert found[b, k].item() == pytest.approx(fitted.predict(x[b, k : k + 1])[0])
+    x, y = (t.double() for t in RegressionBatches(20_000, 5, 3, noise=0.7)(1))
+    best, *others = (
+        regression.errors(partial(regression.ridge, noise=noise), x, y)
+        for noise in (0.7, 0.35, 1.4)
+    )
+    assert all((other > best)[1:].all() for other in others)
+    x, y = (t.double() for t in RegressionBatches(4, 6, 3)(0))
+    near, exact = regression.ridge(x, y, 1e-5), regression.least_squares(x, y)
+    torch.testing.assert_close(near, exact, rtol=1e-3, atol=1e-3)
 
 
 def test_a_prediction_does_not_depend_on_its_value_or_later_pairs():
@@ -85,6 +108,8 @@ def test_bad_input_is_refused():
         model(torch.randn(2, 6, 3), torch.randn(2, 6))
     with pytest.raises(ValueError, match="noise"):
         RegressionBatches(3, 4, 2, noise=-1)
+    with pytest.raises(ValueError, match="noise"):
+        regression.ridge(torch.randn(2, 3, 2), torch.randn(2, 3), 0.0)
     with pytest.raises(ValueError, match="dimensions"):
         RegressionBatches(3, 4, 0)
     with pytest.raises(ValueError, match="pairs"):
