@@ -196,12 +196,14 @@ class InvertedFile:
         scores.fill_(-torch.inf)
         rows, width = scores.flatten(0, 1), scores.shape[2]  # (Q p, w): a question asks a cell
         by_cell = near.flatten().argsort(stable=True)  # (Q p,): who asks the first cell, and so on
-        asked = near.flatten().bincount(minlength=len(self.centres)).tolist()
-        asking = queries[by_cell // near.shape[1]].split(asked)
-        cells = self.vectors.split(self.sizes.tolist())
-        for places, those, vectors in zip(by_cell.split(asked), asking, cells, strict=True):
-            if len(places):
-                rows[:, : len(vectors)].index_copy_(0, places, those @ vectors.T)
+        asked = near.flatten().bincount(minlength=len(self.centres))  # (m,): how many ask a cell
+        cells = asked.nonzero()[:, 0]
+        parts = asked[cells].tolist()
+        asking = queries[by_cell // near.shape[1]].split(parts)
+        kept = zip(self.starts[cells].tolist(), self.sizes[cells].tolist(), strict=True)
+        for places, those, (start, size) in zip(by_cell.split(parts), asking, kept, strict=True):
+            found = those @ self.vectors[start : start + size].T
+            rows[:, :size].index_copy_(0, places, found)
         # The k best lie in the k columns whose best is best; then few numbers are left to sort.
         columns = scores.amax(1).topk(min(k, width), dim=1).indices[:, None]  # (Q, 1, k)
         few = scores.gather(2, columns.expand(-1, near.shape[1], -1)).flatten(1)  # (Q, p k)
