@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import platform
 import statistics
@@ -279,26 +280,42 @@ def show(rows: list[Row], path: Path, say: Callable[[str], None] = print) -> dic
     if reworded(table, rows):
         save(path, table)
     kept = {row.name: table["rows"][row.name] for row in rows if row.name in table["rows"]}
-    for line in (HEAD, *(told(name, row) for name, row in kept.items()), *reasons(kept)):
+    for line in (
+        HEAD,
+        *(told(name, row) for name, row in kept.items()),
+        *reasons(kept),
+        together(kept),
+    ):
         say(line)
     return kept
 
 
+def shortest_first(rows: list[Row], table: dict) -> list[Row]:
+    """By the seconds that the kept measurements took; rows without one come last."""
+    took = {name: kept.get("took", math.inf) for name, kept in table["rows"].items()}
+    return sorted(rows, key=lambda row: took.get(row.name, math.inf))
+
+
 def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds=5, seconds=20.0,
-        say: Callable[[str], None] = print) -> dict:  # fmt: skip
+        say: Callable[[str], None] = print, minutes: float = math.inf) -> dict:  # fmt: skip
     """Measure the rows, keep each as soon as it is there, and return how each went, by its name.
 
     A row that was measured is left as it is, unless `again`. A peer that is missing, or a row that
     fails, is written down as that, unless the table has a measurement of it, and the next begins.
+    The shortest come first; after so many minutes none begins any more.
     """
+    end = time.perf_counter() + 60 * minutes
     table, here, went = load(path), None, {}
     if reworded(table, rows):
         save(path, table)
     say(HEAD)
-    for row in rows:
+    for row in shortest_first(rows, table):
         if not again and done(table, row, machine_name(threads), quick):
             went[row.name] = table["rows"][row.name]
             say(told(row.name, went[row.name]) + " (kept)")
+            continue
+        if time.perf_counter() >= end:
+            say(f"{row.name:16} not begun: {minutes:g} minutes are over")
             continue
         with threadpool_limits(threads):
             torch.set_num_threads(threads)
@@ -316,7 +333,7 @@ def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds
             save(path, table)
         went[row.name] = found
         say(told(row.name, found))
-    for line in reasons(went):
+    for line in (*reasons(went), together(went)):
         say(line)
     return went
 
@@ -329,6 +346,12 @@ def reasons(rows: dict) -> list[str]:
     """Why a row is below 1: a line for each that is, and says so."""
     below = {name: row for name, row in rows.items() if row.get("ratio", 1.0) < 1.0}
     return [f"{name}: {row['why']}" for name, row in below.items() if row.get("why")]
+
+
+def together(rows: dict) -> str:
+    """How long the measured rows took in sum."""
+    took = [row["took"] for row in rows.values() if "took" in row]
+    return f"{len(took)} rows, measured in {sum(took) / 60:.0f} minutes"
 
 
 def told(name: str, row: dict) -> str:

@@ -204,6 +204,22 @@ def test_another_machine_measures_anew(made, tmp_path, monkeypatch):
     assert set(table["machines"]) == {"there"}  # no row is left of the other
 
 
+def test_the_shortest_rows_come_first_and_none_begins_when_the_time_is_over(made, tmp_path):
+    row, now = made
+    path, rest = tmp_path / "table.json", ("01_x", "work", "torch", "units/s", row.make, "error")
+    rows = [compare.Row(name, *rest) for name in ("new", "long", "short")]
+    kept = {"long": {"took": 9.0}, "short": {"took": 2.0}}
+    compare.save(path, {"machines": {}, "rows": kept})
+    assert [row.name for row in compare.shortest_first(rows, {"rows": kept})] == [
+        "short", "long", "new",
+    ]  # fmt: skip
+    went, told = quickly(rows, path, minutes=0.0)
+    assert went == {} and now.turns == [] and compare.load(path)["rows"] == kept
+    assert "short" in told[1] and all("not begun: 0 minutes are over" in line for line in told[1:4])
+    assert list(quickly(rows, path, minutes=9.0)[0]) == ["short", "long", "new"]
+    assert list(compare.load(path)["rows"]) == ["long", "short", "new"]  # as they stood there
+
+
 def test_a_missing_peer_and_a_failure_are_told_and_the_next_row_runs(made, tmp_path):
     row, _ = made
 
@@ -219,7 +235,7 @@ def test_a_missing_peer_and_a_failure_are_told_and_the_next_row_runs(made, tmp_p
     assert table["rows"] == went
     assert "no-such-package is not installed: pip install -r" in table["rows"]["gone"]["missing"]
     assert table["rows"]["bad"]["failed"] == "RuntimeError: no such thing"
-    assert table["rows"]["one"]["ratio"] == 3.0 and len(told) == 4
+    assert table["rows"]["one"]["ratio"] == 3.0 and len(told) == 5
     assert "not installed" in told[1] and "failed: RuntimeError" in told[2]
 
 
@@ -245,11 +261,12 @@ def test_why_a_row_is_below_1_is_kept_and_told_without_measuring(made, tmp_path)
     )
     row.why = "A second pass."
     _, told = quickly([row, fast], path)
-    assert told[0] == compare.HEAD and told[3:] == ["one: A second pass."]
+    assert told[0] == compare.HEAD and told[3] == "one: A second pass."
+    assert told[4] == "2 rows, measured in 0 minutes" and len(told) == 5
     before, row.why = len(now.turns), "Two passes over the data."
     said = []
     kept = compare.show([row, fast], path, said.append)
-    assert said == [compare.HEAD, *told[1:3], "one: Two passes over the data."]
+    assert said == [compare.HEAD, *told[1:3], "one: Two passes over the data.", told[4]]
     assert compare.load(path)["rows"] == kept and kept["one"]["why"] == row.why
     row.why = "A third text."
     quickly([row], path)
