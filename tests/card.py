@@ -518,7 +518,9 @@ def train_shortly():
 
     @functools.wraps(fit)
     def short(model, batches, steps, **options):
-        return fit(model, batches, min(steps, STEPS), **options)
+        steps = min(steps, STEPS)
+        warmup = min(options.pop("warmup", 0), steps - 1)
+        return fit(model, batches, steps, warmup=warmup, **options)
 
     for patch in _wherever_imported("fit", fit, short):
         patch.start()
