@@ -535,3 +535,4 @@ card.kept = card.Card()  # on until the kernel ends
 card.kept.__enter__()
 sys.path.remove({root!r})
 """
+SHORTLY = "card.train_shortly()\n"  # a further line of that cell
