@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import platform
 import statistics
@@ -63,7 +64,8 @@ class Row:
     make(quick): the Race; quick: at sizes that take seconds. measure: what the quality is; higher:
     whether more is better; slack: by which share of the peer's ours may be worse and still as good.
     enough: a quality that nobody needs to better. floor: what the least work is, in words. small:
-    what quick takes instead.
+    what quick takes instead. why: for a row below 1, what makes it slower and what was tried, in
+    sentences; told below the table and on the results page while the row is below 1.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Row:
     floor: str = "the products of the network"
     module: str = ""
     small: str = ""
+    why: str = ""
 
     def missing(self) -> str:
         """What has to be installed; empty if all is there."""
@@ -164,7 +167,7 @@ def about(row: Row, quick: bool) -> dict:
     """What a kept row says of itself, measured or not."""
     small = row.small if quick else ""
     kept = {"chapter": row.chapter, "work": row.work, "small": small, "peer": row.peer}
-    return kept | {"quick": quick}
+    return kept | {"quick": quick, "why": row.why}
 
 
 def measured(row: Row, machine: dict, quick: bool, rounds: int, seconds: float) -> dict:
@@ -262,18 +265,57 @@ def done(table: dict, row: Row, name: str, quick: bool) -> bool:
     return "ratio" in kept and asked == {key: kept[key] for key in asked}
 
 
+def reworded(table: dict, rows: list[Row]) -> bool:
+    """Put the rows' `why` into the table, which no measurement changes; whether one was another."""
+    old = {row.name: table["rows"][row.name] for row in rows if row.name in table["rows"]}
+    new = [row for row in rows if row.name in old and old[row.name].get("why", "") != row.why]
+    for row in new:
+        old[row.name]["why"] = row.why
+    return bool(new)
+
+
+def show(rows: list[Row], path: Path, say: Callable[[str], None] = print) -> dict:
+    """Tell the kept table and measure nothing; the words of the rows are brought up to date."""
+    table = load(path)
+    if reworded(table, rows):
+        save(path, table)
+    kept = {row.name: table["rows"][row.name] for row in rows if row.name in table["rows"]}
+    for line in (
+        HEAD,
+        *(told(name, row) for name, row in kept.items()),
+        *reasons(kept),
+        together(kept),
+    ):
+        say(line)
+    return kept
+
+
+def shortest_first(rows: list[Row], table: dict) -> list[Row]:
+    """By the seconds that the kept measurements took; rows without one come last."""
+    took = {name: kept.get("took", math.inf) for name, kept in table["rows"].items()}
+    return sorted(rows, key=lambda row: took.get(row.name, math.inf))
+
+
 def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds=5, seconds=20.0,
-        say: Callable[[str], None] = print) -> dict:  # fmt: skip
+        say: Callable[[str], None] = print, minutes: float = math.inf) -> dict:  # fmt: skip
     """Measure the rows, keep each as soon as it is there, and return how each went, by its name.
 
     A row that was measured is left as it is, unless `again`. A peer that is missing, or a row that
     fails, is written down as that, unless the table has a measurement of it, and the next begins.
+    The shortest come first; after so many minutes none begins any more.
     """
+    end = time.perf_counter() + 60 * minutes
     table, here, went = load(path), None, {}
-    for row in rows:
+    if reworded(table, rows):
+        save(path, table)
+    say(HEAD)
+    for row in shortest_first(rows, table):
         if not again and done(table, row, machine_name(threads), quick):
             went[row.name] = table["rows"][row.name]
             say(told(row.name, went[row.name]) + " (kept)")
+            continue
+        if time.perf_counter() >= end:
+            say(f"{row.name:16} not begun: {minutes:g} minutes are over")
             continue
         with threadpool_limits(threads):
             torch.set_num_threads(threads)
@@ -291,7 +333,25 @@ def run(rows: list[Row], path: Path, threads=1, quick=False, again=False, rounds
             save(path, table)
         went[row.name] = found
         say(told(row.name, found))
+    for line in (*reasons(went), together(went)):
+        say(line)
     return went
+
+
+HEAD = f"{'row':16} {'ours':>12} {'peer':>12} {'unit':14} {'ratio':>6} (least to largest) peer; "
+HEAD += "quality ours, peer; share of the floor"
+
+
+def reasons(rows: dict) -> list[str]:
+    """Why a row is below 1: a line for each that is, and says so."""
+    below = {name: row for name, row in rows.items() if row.get("ratio", 1.0) < 1.0}
+    return [f"{name}: {row['why']}" for name, row in below.items() if row.get("why")]
+
+
+def together(rows: dict) -> str:
+    """How long the measured rows took in sum."""
+    took = [row["took"] for row in rows.values() if "took" in row]
+    return f"{len(took)} rows, measured in {sum(took) / 60:.0f} minutes"
 
 
 def told(name: str, row: dict) -> str:

@@ -2,9 +2,11 @@
 
     python -m benchmarks --only retrieval
 
-The vectors are MNIST's images in 64 principal components, scaled to length 1; the questions are
-test images. Both sides make 256 cells by their own k-means and look at the fewest cells with which
-the ten nearest are found, 95 of 100, which is tried out before the race.
+All questions are asked at once: ours makes one product for all that look at the same cell, faiss
+goes through them one after the other. The vectors are MNIST's images in 64 principal components,
+scaled to length 1; the questions are test images. Both sides make 256 cells by their own k-means
+and look at the fewest cells with which the ten nearest are found, 95 of 100, which is tried out
+before the race.
 """
 
 import genai_utils  # noqa: F401  # isort: skip  (before torch: how OpenMP waits)
@@ -22,10 +24,10 @@ DIM, CELLS, K, AIM = 64, 256, 10, 0.95
 
 
 def race(quick: bool) -> Race:
-    """60,000 vectors and 1,000 questions, or 20,000 and 500."""
+    """60,000 vectors and 10,000 questions, or 20,000 and 5,000."""
     import faiss
 
-    n, asked = (20_000, 500) if quick else (60_000, 1_000)
+    n, asked = (20_000, 5_000) if quick else (60_000, 10_000)
     images = data.mnist("train", n=n).x.flatten(1)
     model = PCA(DIM, solver="gram").fit(images)
     vectors = F.normalize(model.transform(images), dim=1)
@@ -58,9 +60,20 @@ def race(quick: bool) -> Race:
     )
 
 
+WHY = (
+    "A loop over the questions reached 0.12. Three changes stayed: one product for all questions "
+    "that look at a cell (500 questions: 12 ms instead of 43); scores written where they are "
+    "sorted, without a second copy; and only the k columns sorted whose best is best (11 ms for "
+    "2,000 questions instead of 15). Tried and dropped: the k best of each cell by itself "
+    "(14 ms instead of 12), groups of eight scores (no gain), smaller parts that stay in the cache "
+    "(slower, the cells are gone through more often). What is left: cells differ in size and are "
+    "filled up to the largest, and PyTorch writes all scores before it looks for the best, while "
+    "faiss keeps the best as it goes. With 60,000 vectors and 6,000 questions the ratio was 0.65 "
+    "to 0.92 beside other work."
+)
 ROWS = [
-    Row("retrieval", "16_rag", "search among 60,000 vectors of 64 numbers, inverted file",
+    Row("retrieval", "16_rag", "10,000 questions to 60,000 vectors of 64 numbers, inverted file",
         "faiss-cpu", "queries/s", race, "recall at 10", higher=True, enough=AIM, module="faiss",
-        small="20,000 vectors",
+        why=WHY, small="5,000 questions to 20,000 vectors",
         floor="the products with the cells' and the compared vectors")
 ]  # fmt: skip

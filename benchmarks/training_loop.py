@@ -50,9 +50,9 @@ def by_fit(model: nn.Module, x: torch.Tensor, steps: int) -> None:
 
 
 def race(d: int, quick: bool) -> Race:
-    """2,000 steps a turn, or 500. How good: the loss on all rows after them."""
+    """1,000 steps a turn, or 500. How good: the loss on all rows after them."""
     torch.manual_seed(0)
-    x, model, steps = torch.rand(5000, d), Autoencoder(d), 500 if quick else 2000
+    x, model, steps = torch.rand(5000, d), Autoencoder(d), 500 if quick else 1_000
 
     def side(loop):
         trained = copy.deepcopy(model)

@@ -154,23 +154,38 @@ class Browser:
         Path(path).write_bytes(base64.b64decode(shot["data"]))
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """A headless Chromium with an empty profile; skips where none is installed."""
-    pytest.importorskip("selenium", reason="selenium is not installed")
+@contextlib.contextmanager
+def started(profile):
+    """A headless Chromium whose profile is in this folder; LookupError where none is installed."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     binary = os.environ.get("CHROME_BIN") or next(filter(None, map(shutil.which, BINARIES)), None)
     driver_path = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
     if not binary or not driver_path:
-        pytest.skip("no Chromium with its chromedriver is installed (apt install chromium-driver)")
+        raise LookupError(
+            "no Chromium with its chromedriver is installed (apt install chromium-driver)"
+        )
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(driver_path))
     driver.set_page_load_timeout(60)
-    yield Browser(driver)
-    driver.quit()
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium with an empty profile; skips where none is installed."""
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = stack.enter_context(started(tmp_path_factory.mktemp("chromium")))
+        except LookupError as why:
+            pytest.skip(str(why))
+        yield opened

@@ -25,6 +25,7 @@ which for C++ is the processor; they take the side of what they meet.
 """
 
 import contextlib
+import functools
 import os
 import sys
 import types
@@ -53,17 +54,20 @@ STRICT = {
     "mm", "bmm", "addmm", "baddbmm", "mv", "dot", "nll_loss_forward", "nll_loss2d_forward",
 }  # fmt: skip
 FREE = {"copy_", "_foreach_copy_", "set_", "_to_copy"}
+SET = torch.ops.aten.set_
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 
 
 # --- Marks
 
+_wrapped, _STRIDED = torch._C._functorch.is_functorch_wrapped_tensor, torch.strided
+
 
 def _storage(tensor):
     """What carries the mark of a tensor."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # inside jvp, vmap and so on
+    while _wrapped(tensor):  # inside jvp, vmap and so on
         tensor = torch._C._functorch.get_unwrapped(tensor)
-    if tensor.layout is not torch.strided:  # sparse: the values decide
+    if tensor.layout is not _STRIDED:  # sparse: the values decide
         coo = tensor.layout is torch.sparse_coo
         tensor = torch.Tensor._values(tensor) if coo else torch.Tensor.values(tensor)
     return tensor.untyped_storage()
@@ -86,13 +90,21 @@ def on_card(tensor):
     return mark_of(tensor) == CARD
 
 
+LISTS = (list, tuple)
+
+
 def _tensors(x):
-    """All tensors in nested lists and tuples."""
+    """All tensors in nested lists and tuples, as a list."""
     if isinstance(x, torch.Tensor):
-        yield x
-    elif isinstance(x, list | tuple):
+        return [x]
+    found = []
+    if isinstance(x, LISTS):
         for y in x:
-            yield from _tensors(y)
+            if isinstance(y, torch.Tensor):
+                found.append(y)
+            elif isinstance(y, LISTS):
+                found += _tensors(y)
+    return found
 
 
 # --- What raises
@@ -446,15 +458,19 @@ class Card(TorchDispatchMode):
         return False  # nothing is compiled here; a guard against it would cost time at each call
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        name = func.overloadpacket.__name__
-        device, cuda = kwargs.get("device"), False
-        if device is not None and torch.device(device).type == "cuda":
-            kwargs["device"], cuda = torch.device("cpu"), True
-        inputs = [*_tensors(args), *_tensors(list(kwargs.values()))]
+        # It runs at every operation, so it is short where nothing is asked for by name.
+        inputs, device, cuda = _tensors(args), None, False
+        if kwargs:
+            kwargs = dict(kwargs)
+            inputs += _tensors(list(kwargs.values()))
+            device = kwargs.get("device")
+            if device is not None and torch.device(device).type == "cuda":
+                kwargs["device"], cuda = torch.device("cpu"), True
+        else:
+            kwargs = {}
         marks = [mark_of(t) for t in inputs]
         if CARD in marks and None in marks:
-            _check(name, func, args, kwargs)
+            _check(func.overloadpacket.__name__, func, args, kwargs)
         if cuda:
             mark = CARD
         elif device is not None and "pin_memory" in kwargs:  # as in all that Python asks for
@@ -466,14 +482,16 @@ class Card(TorchDispatchMode):
         if "generator" in kwargs:
             _check_generator(kwargs["generator"], mark == CARD)
         out = func(*args, **kwargs)
-        if mark is not None and name != "set_":  # which changes to a memory that has its mark
+        if mark is not None and func.overloadpacket is not SET:  # it takes a memory with its mark
             self._mark(out, mark, inputs, marks)
         return out
 
     @staticmethod
     def _mark(out, mark, inputs, marks):
         """Mark what is new, and what was open and was now written into."""
-        taken = [_storage(t) for t, m in zip(inputs, marks, strict=True) if m is None]
+        taken = ()
+        if None in marks:
+            taken = [_storage(t) for t, m in zip(inputs, marks, strict=True) if m is None]
         for tensor in _tensors(out):
             if not tensor.is_meta and (storage := _storage(tensor)) not in taken:
                 storage._pretended = mark
@@ -489,6 +507,25 @@ class Card(TorchDispatchMode):
         self._exit.close()
 
 
+# --- In a notebook
+
+STEPS = 12
+
+
+def train_shortly():
+    """From now on, in this process, `fit` ends after a few steps, enough for players by turns."""
+    from genai_utils.training import fit
+
+    @functools.wraps(fit)
+    def short(model, batches, steps, **options):
+        steps = min(steps, STEPS)
+        warmup = min(options.pop("warmup", 0), steps - 1)
+        return fit(model, batches, steps, warmup=warmup, **options)
+
+    for patch in _wherever_imported("fit", fit, short):
+        patch.start()
+
+
 # Cell to run in a notebook's kernel before its own ones; {root} is the folder that holds `tests`.
 CELL = """\
 import sys
@@ -498,3 +535,4 @@ card.kept = card.Card()  # on until the kernel ends
 card.kept.__enter__()
 sys.path.remove({root!r})
 """
+SHORTLY = "card.train_shortly()\n"  # a further line of that cell

@@ -157,7 +157,7 @@ def test_a_row_is_kept_with_its_figures(made, tmp_path):
     }  # fmt: skip
     # 5 flop at 10 a second take longer than 10 bytes at 100, and a quarter of our 2 seconds.
     assert found["floor"]["seconds"] == 0.5 and found["floor"]["share"] == 0.25
-    assert "3.00 (3.00 to 3.00)" in told[0] and "25 % of the floor" in told[0]
+    assert "3.00 (3.00 to 3.00)" in told[1] and "25 % of the floor" in told[1]
 
 
 def test_of_the_rounds_the_median_counts(made):
@@ -181,7 +181,7 @@ def test_a_kept_row_is_not_run_again_unless_asked(made, tmp_path):
     quickly([row], path)
     before = len(now.turns)
     went, told = quickly([row], path)
-    assert len(now.turns) == before and told[0].endswith("(kept)")
+    assert len(now.turns) == before and told[1].endswith("(kept)")
     assert went == compare.load(path)["rows"]
     quickly([row], path, again=True)
     assert len(now.turns) == 2 * before
@@ -204,6 +204,22 @@ def test_another_machine_measures_anew(made, tmp_path, monkeypatch):
     assert set(table["machines"]) == {"there"}  # no row is left of the other
 
 
+def test_the_shortest_rows_come_first_and_none_begins_when_the_time_is_over(made, tmp_path):
+    row, now = made
+    path, rest = tmp_path / "table.json", ("01_x", "work", "torch", "units/s", row.make, "error")
+    rows = [compare.Row(name, *rest) for name in ("new", "long", "short")]
+    kept = {"long": {"took": 9.0}, "short": {"took": 2.0}}
+    compare.save(path, {"machines": {}, "rows": kept})
+    assert [row.name for row in compare.shortest_first(rows, {"rows": kept})] == [
+        "short", "long", "new",
+    ]  # fmt: skip
+    went, told = quickly(rows, path, minutes=0.0)
+    assert went == {} and now.turns == [] and compare.load(path)["rows"] == kept
+    assert "short" in told[1] and all("not begun: 0 minutes are over" in line for line in told[1:4])
+    assert list(quickly(rows, path, minutes=9.0)[0]) == ["short", "long", "new"]
+    assert list(compare.load(path)["rows"]) == ["long", "short", "new"]  # as they stood there
+
+
 def test_a_missing_peer_and_a_failure_are_told_and_the_next_row_runs(made, tmp_path):
     row, _ = made
 
@@ -219,8 +235,8 @@ def test_a_missing_peer_and_a_failure_are_told_and_the_next_row_runs(made, tmp_p
     assert table["rows"] == went
     assert "no-such-package is not installed: pip install -r" in table["rows"]["gone"]["missing"]
     assert table["rows"]["bad"]["failed"] == "RuntimeError: no such thing"
-    assert table["rows"]["one"]["ratio"] == 3.0 and len(told) == 3
-    assert "not installed" in told[0] and "failed: RuntimeError" in told[1]
+    assert table["rows"]["one"]["ratio"] == 3.0 and len(told) == 5
+    assert "not installed" in told[1] and "failed: RuntimeError" in told[2]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +248,31 @@ def test_a_measurement_is_not_lost_to_a_missing_peer_or_a_failure(made, tmp_path
     vars(row).update(change)
     went, told = quickly([row], tmp_path / "table.json", again=True)
     assert compare.load(tmp_path / "table.json")["rows"]["one"]["ratio"] == 3.0
-    assert why in went["one"] and went["one"][why] in told[0]  # and yet it is told
+    assert why in went["one"] and went["one"][why] in told[1]  # and yet it is told
+
+
+def test_why_a_row_is_below_1_is_kept_and_told_without_measuring(made, tmp_path):
+    """Only while it is below 1; a new text reaches the kept table, and nothing is run for it."""
+    row, now = made
+    path = tmp_path / "table.json"
+    fast = compare.Row("two", "01_x", "other", "torch", "units/s", row.make, "error", why="Fast.")
+    row.make = lambda quick: compare.Race(
+        now.side("ours", [6] * 9), now.side("peer", [2] * 9), 12, float, flop=5.0
+    )
+    row.why = "A second pass."
+    _, told = quickly([row, fast], path)
+    assert told[0] == compare.HEAD and told[3] == "one: A second pass."
+    assert told[4] == "2 rows, measured in 0 minutes" and len(told) == 5
+    before, row.why = len(now.turns), "Two passes over the data."
+    said = []
+    kept = compare.show([row, fast], path, said.append)
+    assert said == [compare.HEAD, *told[1:3], "one: Two passes over the data.", told[4]]
+    assert compare.load(path)["rows"] == kept and kept["one"]["why"] == row.why
+    row.why = "A third text."
+    quickly([row], path)
+    assert compare.load(path)["rows"]["one"]["why"] == row.why
+    assert compare.load(path)["rows"]["two"]["why"] == "Fast."  # not asked for, and not lost
+    assert len(now.turns) == before
 
 
 def test_the_command_runs_a_row_and_says_how_it_went(tmp_path, monkeypatch, capsys):
@@ -245,6 +285,9 @@ def test_the_command_runs_a_row_and_says_how_it_went(tmp_path, monkeypatch, caps
     monkeypatch.setattr("benchmarks.__main__.run", pretended)
     assert main(["--only", "kmeans", "bert", "--out", str(tmp_path / "t.json")]) == 0
     assert found == {"rows": ["kmeans", "bert"], "path": tmp_path / "t.json"}
+    monkeypatch.setattr("benchmarks.__main__.show", lambda rows, path, say: {"shown": {}})
+    found.clear()
+    assert main(["--show"]) == 0 and found == {}
     assert main(["--quick"]) == 0 and found["rows"] == list(ROWS)
     assert found["path"].name == "table_quick.json"
     for went, bad in (
@@ -280,5 +323,6 @@ def test_the_kept_table_is_of_the_rows_that_there_are():
             assert kept["machine"] in TABLE["machines"]
             assert kept["small"] == (row.small if kept["quick"] else ""), name
             assert kept["unit"] == row.unit, name
+            assert kept.get("why", "") == row.why, f"{name}: python -m benchmarks --show"
             assert kept.get("quality", {}).get("measure", "") == row.measure, name
             assert kept.get("floor", {}).get("what", row.floor) == row.floor, name

@@ -3,6 +3,9 @@
 import copy
 import gc
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from torch import nn
 from genai_utils.training import TensorBatches, fit
 from tests.card import NAME, Card, on_card
 
+ROOT = Path(__file__).parents[1]
 TWO = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and"
 
 
@@ -261,6 +265,26 @@ def test_fit_trains_on_the_card(card, graph):
     batches = TensorBatches(torch.rand(20, 3), batch_size=5)
     done = fit(Toy(), batches, 8, graph=graph, ema=0.9, clip=1.0, progress=False)
     assert all(p.is_cuda for p in (*done.model.parameters(), *done.ema_model.parameters()))
+
+
+def test_a_training_is_cut_short_wherever_fit_was_imported():
+    """In a process of its own, as in a notebook's kernel: it stays so."""
+    code = """if True:
+        import torch
+        from genai_utils import training
+        from genai_utils.training import TensorBatches, fit
+        from tests import card
+        from tests.test_card import Toy
+        card.train_shortly()
+        from genai_utils.training import fit as later
+        for one in (fit, later, training.fit, training.loop.fit):
+            batches = TensorBatches(torch.rand(20, 3), batch_size=5)
+            for steps, warmup, asked in ((500, 100, card.STEPS), (3, 2, 3)):
+                options = dict(warmup=warmup, look=lambda model, step: {}, progress=False)
+                assert one(Toy(), batches, steps, **options).looks["step"][-1] == asked
+        print("short")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "short\n", done.stderr
 
 
 def test_a_step_that_is_to_be_a_graph_may_not_wait(card):

@@ -4,6 +4,8 @@ Imports inside functions count like those at the top of a file.
 """
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,27 @@ def test_a_circle_is_seen():
     assert other in ARROWS[one]
     found = circle(ARROWS | {other: ARROWS[other] | {one}})
     assert found and {one, other} <= set(found)
+
+
+LARGE = {"gensim", "networkx", "qdrant_client", "sklearn", "transformers"}
+
+
+def test_a_large_library_is_imported_where_it_is_used():
+    """Not with a module: a chapter that needs none of them does not wait for them."""
+    found = {}
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            if large := {name.split(".")[0] for name in names} & LARGE:
+                found[module] = large
+    assert found == {}
+
+
+def test_the_first_import_of_a_notebook_brings_nothing_with_it():
+    code = (
+        "import sys, genai_utils.course; print(*{'torch', 'numpy', 'matplotlib'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "\n", done.stdout + done.stderr

@@ -3,11 +3,12 @@
 When all pages are written, each is read once more (`lean`). Its icons become small pictures in the
 page, out of the theme's own file of two thousand, which then is left out of pages and output.
 Scripts and style sheets of functions that the page does not have go. What several outputs of a
-notebook bring, each in a copy of its own, is kept once. The frames and weights of explorers, more
-than half of a chapter, come when the reader comes near them. Plots are marked for dark mode
-(`dark`), and the text of the sections is written down for the search (`searching`).
+notebook bring, each in a copy of its own, is kept once. Pictures, and the frames and weights of
+explorers, come when the reader comes near them: they are nearly all of a chapter. Plots are marked
+for dark mode (`dark`), and the text of the sections is written down for the search (`searching`).
 """
 
+import base64
 import hashlib
 import re
 from html import escape
@@ -44,7 +45,12 @@ _THEBE = re.compile(_INLINE % r"requestKernel|kernelName")
 _TOGGLE = re.compile(_INLINE % r"toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 _STARTUP = re.compile(r'<script[^>]* src="([^"]*mathjax/)startup\.js[^>]*></script>')
 _SCRIPT = re.compile(r"<script>(\(\(\) => \{\n.*?\n\}\)\(\);)</script>", re.DOTALL)
-_SHORT = 8_000  # letters of a figure's script that stays in the page
+_SHORT = 8_000  # letters of a figure's script or picture that stays in the page
+# A picture that no script of its figure shows; its size is told, so that nothing moves.
+_PICTURE = re.compile(
+    r'(<figure class="genai genai-figure"[^>]*>(?:<style>[^<]*</style>)?<img [^>]*?)'
+    r'src="data:image/(png|webp);base64,([A-Za-z0-9+/=]+)"(?=[^>]* width="\d+" height="\d+")'
+)
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
 
@@ -99,6 +105,24 @@ def later(html, path, files):
         return f'<script type="text/plain" data-later="{path}{name}"></script>'
 
     return _SCRIPT.sub(move, html)
+
+
+def apart(html, path, files):
+    """The page with its large pictures in files of their own, loaded when the reader comes near.
+
+    files: name -> bytes, added to.
+    """
+
+    def move(found):
+        before, kind, letters = found.groups()
+        if len(letters) < _SHORT:
+            return found[0]
+        picture = base64.b64decode(letters)
+        name = f"{hashlib.sha256(picture).hexdigest()[:16]}.{kind}"
+        files[name] = picture
+        return f'{before}loading="lazy" src="{path}{name}"'
+
+    return _PICTURE.sub(move, html)
 
 
 class Icons:
@@ -171,23 +195,26 @@ def ship(app, error):
     if not script.is_file():  # another theme
         return
     icons = Icons(script.read_text(encoding="utf-8"))
-    sections, files = {}, {}
+    sections, scripts, pictures = {}, {}, {}
     for path in sorted(out.rglob("*.html")):
         if "_static" in path.parts:
             continue
         was = path.read_text(encoding="utf-8")
         figures = "../" * (len(path.relative_to(out).parts) - 1) + "_static/figures/"
-        page = later(dark.mark(lean(was, icons)), figures, files)
+        page = later(dark.mark(lean(was, icons)), figures, scripts)
+        page = apart(page, figures, pictures)
         if page != was:
             path.write_text(page, encoding="utf-8")
         sections[path.relative_to(out).as_posix()] = page
     searching.write(out, sections)
     folder = out / "_static" / "figures"
     folder.mkdir(exist_ok=True)
-    for name, text in files.items():
+    for name, text in scripts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    used = set(re.findall(r'data-later="[^"]*?(\w+\.js)"', "".join(sections.values())))
-    for path in folder.glob("*.js"):
+    for name, picture in pictures.items():
+        (folder / name).write_bytes(picture)
+    used = set(re.findall(r'figures/(\w+\.(?:js|png|webp))"', "".join(sections.values())))
+    for path in folder.iterdir():
         if path.name not in used:
             path.unlink()
     theme.write_text(lean_theme(theme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -25,7 +25,13 @@ class SideBySide(BookDirective):
         rows = kept["rows"].values()
         head = ["Work", "Peer", "Ours / peer", "Speed: ours; peer", "How good: ours; peer", "Floor"]
         shown = table(head, map(self.row, rows), [26, 12, 14, 18, 20, 10], ["side-by-side"])
-        return [*(self.about(one, kept["rows"]) for one in kept["machines"].values()), shown]
+        reasons = [
+            paragraph(f"Below 1: {row['work']}. {row['why']}")
+            for row in kept["rows"].values()
+            if row.get("why") and row.get("ratio", 1.0) < 1.0
+        ]
+        about = (self.about(one, kept["rows"]) for one in kept["machines"].values())
+        return [*about, shown, *reasons]
 
     def about(self, machine, rows):
         """What a machine is, and how busy it was."""

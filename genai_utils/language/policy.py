@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genai_utils.inputs import number, refusal, tokens, whole
+from genai_utils.inputs import all_finite, number, refusal, tokens, whole
 
 from .rlhf import answer_mask
 
@@ -165,7 +165,7 @@ class Policy(nn.Module):
     def check_batch(self, batch):
         """Raises TypeError or ValueError for ids outside the vocabulary, or numbers not finite."""
         for i, each in enumerate(batch):
-            if each.is_floating_point() and not torch.isfinite(each).all():
+            if each.is_floating_point() and not all_finite(each):
                 raise refusal(f"batch[{i}]", "finite numbers", "NaN or infinity")
             if not each.is_floating_point():
                 tokens(each, f"batch[{i}]", self.gpt.config.vocabulary)

@@ -22,6 +22,7 @@ from genai_utils.training.batches import derive_seed
 
 NONE = -1  # in a ranking: nothing more was found
 MANY = 20_000
+ROOM = 2**23  # numbers: the scores that an approximate search holds at a time
 TERM = re.compile(r"[^\W_]+")  # letters and digits of any alphabet
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # LogisticRegression -> Logistic Regression
 
@@ -161,11 +162,13 @@ class InvertedFile:
         self.centres = _unit(centres, "centres", vectors.shape[1]).to(vectors)
         whole(len(self.centres), "number of centres")
         cells = torch.cat([(part @ self.centres.T).argmax(1) for part in vectors.split(8192)])
-        self.order = cells.argsort(stable=True)  # (n,): passage numbers, cell after cell
-        self.vectors = vectors[self.order]
-        sizes = cells.bincount(minlength=len(self.centres))
-        self.ends = sizes.cumsum(0)
-        self.starts, self.compared = self.ends - sizes, 0.0
+        order = cells.argsort(stable=True)  # passage numbers, cell after cell
+        self.vectors, self.order = (
+            vectors[order],
+            F.pad(order, (0, 1), value=NONE),
+        )  # (n, d), (n+1,)
+        self.sizes = cells.bincount(minlength=len(self.centres))  # (m,)
+        self.starts, self.compared = self.sizes.cumsum(0) - self.sizes, 0.0
 
     def __len__(self):
         return len(self.vectors)
@@ -175,20 +178,39 @@ class InvertedFile:
         k = whole(k, "k")
         probes = whole(probes, "probes", most=len(self.centres))
         queries = _unit(queries, "queries", self.vectors.shape[1]).to(self.vectors)
-        near = (queries @ self.centres.T).topk(probes, dim=1).indices.tolist()
-        starts, ends = self.starts.tolist(), self.ends.tolist()
-        ranking = torch.full((len(queries), k), NONE, device=queries.device)
-        looked = 0
-        for row, (query, cells) in enumerate(zip(queries, near, strict=True)):
-            if not query.any():
-                continue
-            scores = torch.cat([self.vectors[starts[c] : ends[c]] @ query for c in cells])
-            place = torch.cat([self.order[starts[c] : ends[c]] for c in cells])
-            looked += len(place)
-            top = scores.topk(min(k, len(place))).indices
-            ranking[row, : len(top)] = place[top]
-        self.compared = looked / max(len(queries), 1)
-        return ranking
+        near = (queries @ self.centres.T).topk(probes, dim=1).indices  # (Q, probes)
+        there = queries.any(1)
+        self.compared = self.sizes[near[there]].sum().item() / max(len(queries), 1)
+        wide = max(self.sizes.max().item(), 1)
+        rows = max(ROOM // (probes * wide), 1)
+        room = queries.new_empty(min(rows, len(queries)), probes, wide)
+        parts = zip(queries.split(rows), near.split(rows), strict=True)
+        found = [self._among(part, cells, k, room[: len(part)]) for part, cells in parts]
+        return torch.cat(found).masked_fill(~there[:, None], NONE)
+
+    def _among(self, queries, near, k, scores):
+        """The ranking (Q, k) in the cells near (Q, p): one product for all that ask the same cell.
+
+        scores (Q, p, w), w numbers in the largest cell: room to write in.
+        """
+        scores.fill_(-torch.inf)
+        rows, width = scores.flatten(0, 1), scores.shape[2]  # (Q p, w): a question asks a cell
+        by_cell = near.flatten().argsort(stable=True)  # (Q p,): who asks the first cell, and so on
+        asked = near.flatten().bincount(minlength=len(self.centres))  # (m,): how many ask a cell
+        cells = asked.nonzero()[:, 0]
+        parts = asked[cells].tolist()
+        asking = queries[by_cell // near.shape[1]].split(parts)
+        kept = zip(self.starts[cells].tolist(), self.sizes[cells].tolist(), strict=True)
+        for places, those, (start, size) in zip(by_cell.split(parts), asking, kept, strict=True):
+            found = those @ self.vectors[start : start + size].T
+            rows[:, :size].index_copy_(0, places, found)
+        # The k best lie in the k columns whose best is best; then few numbers are left to sort.
+        columns = scores.amax(1).topk(min(k, width), dim=1).indices[:, None]  # (Q, 1, k)
+        few = scores.gather(2, columns.expand(-1, near.shape[1], -1)).flatten(1)  # (Q, p k)
+        places = (self.starts[near][:, :, None] + columns).flatten(1)
+        values, top = few.topk(min(k, few.shape[1]), dim=1)
+        places = places.gather(1, top).masked_fill(values == -torch.inf, len(self))
+        return F.pad(self.order[places], (0, k - top.shape[1]), value=NONE)
 
 
 # --- together

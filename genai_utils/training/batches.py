@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from genai_utils.inputs import kind_of, refusal, tensor, whole
+from genai_utils.inputs import all_finite, kind_of, refusal, tensor, whole
 
 from .describe import fingerprint
 
@@ -175,7 +175,7 @@ def _checked(tensors) -> tuple[torch.Tensor, ...]:
     if not lengths[0]:
         raise refusal("tensors", "at least one example", "none", "the data are too few or empty")
     for each in tensors:
-        if each.is_floating_point() and not torch.isfinite(each).all():
+        if each.is_floating_point() and not all_finite(each):
             bad = int((~torch.isfinite(each)).sum())
             raise refusal("tensors", "finite numbers", f"{bad} NaN or infinite of {each.numel()}")
     return tensors

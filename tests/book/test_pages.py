@@ -403,6 +403,8 @@ def test_the_table_of_peers_is_the_kept_one(root):
     (root / "benchmarks").mkdir()
     quiet = row | {"work": "full PCA", "machine": "there", "quick": False, "small": "", "load": 1.2}
     del quiet["quality"], quiet["floor"]
+    row |= {"why": "It is quick."}
+    quiet |= {"ratio": 0.9, "why": "X is read twice."}
     rows = {"pca": row, "gone": gone | {"quick": True}, "full": quiet}
     bad = gone | {"work": "a third", "failed": "RuntimeError: no"}
     del bad["missing"]
@@ -421,6 +423,7 @@ def test_the_table_of_peers_is_the_kept_one(root):
     assert "error 2,378,852; 0.1250, not as good 62 %: X read once" in page
     assert "the other no-lib – not installed" in page
     assert "a third no-lib – failed: RuntimeError: no" in page
-    assert "full PCA lib 1.2 2.00 (1.50 to 2.50) 1,234; 617 rows/s the same work" in page
+    assert "Below 1: full PCA. X is read twice." in page and "It is quick" not in page
+    assert "full PCA lib 1.2 0.90 (1.50 to 2.50) 1,234; 617 rows/s the same work" in page
     assert "Measured on there" in page and page.count("Other work ran beside") == 1
     assert page.count("its sizes are smaller") == 1

@@ -158,6 +158,47 @@ def test_in_dark_mode_a_plot_turns_its_ground_and_keeps_orange(browser, tmp_path
     assert orange[0] > 200 and 120 < orange[1] < 190 and orange[2] < 60
 
 
+# ---- pictures ------------------------------------------------------------------------------------
+
+SHOWN = (
+    '<figure class="genai genai-figure" data-figure="x">{style}<img class="dark-light genai-plot" '
+    'alt="A." src="{source}" width="{width}" height="200" style="height:auto"></figure>'
+)
+
+
+def test_a_large_picture_comes_in_a_file_of_its_own():
+    pixels = bytes(range(256)) * 40
+    source = f"data:image/png;base64,{base64.b64encode(pixels).decode()}"
+    html = SHOWN.format(style="<style>a{}</style>", source=source, width=300)
+    files = {}
+    moved = shipping.apart(html * 2, "../figures/", files)
+    [(name, kept)] = files.items()
+    assert kept == pixels and name.endswith(".png") and "data:image" not in moved
+    assert moved == html.replace("src=", 'loading="lazy" src=').replace(
+        source, f"../figures/{name}"
+    ) * 2  # fmt: skip
+    assert shipping.apart(moved, "../figures/", files) == moved and len(files) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("genai-figure", "genai-explorer"),  # its script shows other frames in the same place
+        (' width="300"', ""),  # the page would jump
+        ("data:image/png", "data:image/svg+xml"),
+    ],
+)
+def test_other_pictures_stay_in_the_page(change):
+    source = f"data:image/png;base64,{'A' * 12_000}"
+    html, files = SHOWN.format(style="", source=source, width=300), {}
+    assert shipping.apart(html, "", files) != html and files
+    files.clear()
+    html = html.replace(*change)
+    assert shipping.apart(html, "", files) == html and not files
+    small = html.replace(source, picture("white", "blue"))
+    assert shipping.apart(small, "", files) == small and not files
+
+
 # ---- search --------------------------------------------------------------------------------------
 
 PAGE = r"""

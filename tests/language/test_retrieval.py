@@ -171,6 +171,29 @@ def test_what_is_found_lies_in_the_probed_cell():
     assert empty.rank(torch.ones(1, 2), 3, 2).tolist() == [[-1] * 3]
 
 
+@pytest.mark.parametrize("room", [1, 300, 2**20])
+@pytest.mark.parametrize("k", [1, 7, 90])
+def test_each_question_gets_the_best_of_its_own_cells(room, k, monkeypatch):
+    """As a loop over questions finds them, however many are answered at a time."""
+    monkeypatch.setattr(retrieval, "ROOM", room)
+    X, Q, centres = vectors(300, 3), vectors(40, 3, seed=1), vectors(12, 3, seed=2)
+    X[:200] = X[:200].abs()  # some cells are far larger than others
+    centres[3] = centres[4]  # and this one is empty
+    Q[5] = 0
+    index = InvertedFile(X, centres)
+    ranking = index.rank(Q, k, probes=3)
+    unit = [torch.nn.functional.normalize(x, dim=1) for x in (X, Q, centres)]
+    cells, looked = (unit[0] @ unit[2].T).argmax(1), 0
+    for row, query in zip(ranking.tolist(), unit[1], strict=True):
+        near = (unit[2] @ query).topk(3).indices
+        ids = torch.isin(cells, near).nonzero()[:, 0] if query.any() else torch.zeros(0).long()
+        looked += len(ids)
+        wanted = ids[(unit[0][ids] @ query).argsort(descending=True)][:k].tolist()
+        assert row == wanted + [-1] * (k - len(wanted))
+    assert index.compared == looked / 40
+    assert index.rank(Q[:0], k, 3).shape == (0, k)
+
+
 def test_probes_and_centres_are_checked():
     index = InvertedFile(vectors(9), vectors(3))
     with pytest.raises(ValueError, match="probes"):

@@ -196,7 +196,9 @@ def levels_follow_the_rule(chapter, book, address):
             text = cell.source
         for stub in stubs.stubs_in(cell.source) if cell.cell_type == "code" else ():
             if stub.name in known:
-                boxes[stub.name] = re.findall(r"^> ?\*\*Exercise ([\d.]+)\*\* \(([^)]*)\)", text, re.M)
+                boxes[stub.name] = re.findall(
+                    r"^> ?\*\*Exercise ([\d.]+)\*\* \(([^)]*)\)", text, re.M
+                )
     for name, found in boxes.items():
         wanted = levels.label(known[name])
         if not found or found[-1][1] != wanted:

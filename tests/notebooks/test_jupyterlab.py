@@ -64,7 +64,9 @@ def notebook(tmp_path_factory):
     picture = explorer_bundle(**grey, alt="A grey square.")
     cells[list(sources).index("explorer")].outputs = [stored(picture.data)]
     # The kernel never runs these, so that they stay what a repository holds.
-    cells.append(nbformat.v4.new_raw_cell("The pad of the chapter, as it is stored, and a drawing:"))
+    cells.append(
+        nbformat.v4.new_raw_cell("The pad of the chapter, as it is stored, and a drawing:")
+    )
     cells.append(nbformat.v4.new_code_cell("", outputs=[stored({"text/html": upgrade(pad)})]))
     cells.append(nbformat.v4.new_code_cell("", outputs=[stored(drawing_bundle("attention").data)]))
     path = tmp_path_factory.mktemp("lab") / "short.ipynb"
