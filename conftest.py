@@ -18,6 +18,7 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["GENAI_PROGRESS"] = tempfile.mkdtemp(prefix="genai-progress-")
 os.environ.pop("GENAI_PUBLISH", None)
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # The workers share the cores already; threads of their own would only fight over them.
+    # The workers share the cores already; threads of their own would only fight over them. To see
+    # whether a number depends on how many there are: `GENAI_TEST_THREADS=2 pytest`.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
+        os.environ[name] = os.environ.get("GENAI_TEST_THREADS", "1")

@@ -15,7 +15,8 @@ from genai_utils.display.output import static, stylesheet
 from genai_utils.display.page_bytes import quantize
 from genai_utils.display.page_gpt import _mulberry32
 
-NUMBERS = ("page_random.js", "page_math.js", "page_norm.js", "page_learn.js")
+NUMBERS = ("page_random.js", "page_math.js", "page_norm.js", "page_learn.js",
+           "page_tower.js")  # fmt: skip
 DRAWINGS = ("page_canvas.js", "page_ink.js", "page_fields.js")
 
 
@@ -141,6 +142,17 @@ const [x, weight, g, step] = arguments;
 const found = convolveGradient(f32(x), step, f32(weight), f32(g));
 return ['x', 'weight', 'bias'].map((name) => [...found[name]])
 """
+
+
+@pytest.mark.parametrize("rows, wide, outputs", [(1, 5, 1), (2, 8, 4), (3, 7, 6), (17, 48, 11)])
+def test_linear_layers_by_blocks(page, rows, wide, outputs):
+    """Whole blocks of two rows and four outputs, and what is left of them."""
+    x, weight, bias = torch.randn(rows, wide), torch.randn(outputs, wide), torch.randn(outputs)
+    found = page()(
+        "return [...quickLinear(...[...arguments].map(f32))]", *map(flat, (x, weight, bias))
+    )
+    assert len(found) == rows * outputs
+    close(found, F.linear(x.double(), weight.double(), bias.double()), 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -32,22 +32,32 @@ function columns(x, d, k) {
   );
 }
 
-// x (n, k) times weight (m, k), plus bias (m) -> (n, m): `linear`, four products at a time.
+// x (n, k) times weight (m, k), plus bias (m) -> (n, m): `linear`, for two rows and four outputs at a
+// time, so that a number that was fetched serves more than one product. Where less is left, the last
+// row or output is computed again. No list in the loop: an engine would make one for each sum.
 function quickLinear(x, weight, bias) {
   const [m, k] = [bias.length, weight.length / bias.length];
-  const out = new Float32Array((x.length / k) * m);
-  for (let row = 0, at = 0; row < x.length; row += k)
-    for (let o = 0; o < m; o++, at++) {
-      let [a, b, c, d, i, w] = [bias[o], 0, 0, 0, row, o * k];
-      for (; i + 3 < row + k; i += 4, w += 4) {
-        a += x[i] * weight[w];
-        b += x[i + 1] * weight[w + 1];
-        c += x[i + 2] * weight[w + 2];
-        d += x[i + 3] * weight[w + 3];
+  const n = x.length / k;
+  const out = new Float32Array(n * m);
+  for (let o = 0; o < m; o += 4) {
+    const [o1, o2, o3] = [1, 2, 3].map((more) => Math.min(o + more, m - 1));
+    const [w0, w1, w2, w3] = [o * k, o1 * k, o2 * k, o3 * k];
+    for (let row = 0; row < n; row += 2) {
+      const next = Math.min(row + 1, n - 1);
+      const [p, q] = [row * k, next * k];
+      let a = bias[o], b = bias[o1], c = bias[o2], d = bias[o3]; // the sums of this row
+      let e = a, f = b, g = c, h = d; // and of the next
+      for (let i = 0; i < k; i++) {
+        const v = x[p + i], u = x[q + i];
+        const s = weight[w0 + i], t = weight[w1 + i], y = weight[w2 + i], z = weight[w3 + i];
+        a += v * s, b += v * t, c += v * y, d += v * z;
+        e += u * s, f += u * t, g += u * y, h += u * z;
       }
-      for (; i < row + k; i++, w++) a += x[i] * weight[w];
-      out[at] = a + b + c + d;
+      const [here, there] = [row * m, next * m];
+      out[here + o] = a, out[here + o1] = b, out[here + o2] = c, out[here + o3] = d;
+      out[there + o] = e, out[there + o1] = f, out[there + o2] = g, out[there + o3] = h;
     }
+  }
   return out;
 }
 
