@@ -174,7 +174,8 @@ class PVDBOW(nn.Module):
         drawn = torch.multinomial(self.noise, len(word) * self.negatives, replacement=True)
         negative = self.output(drawn.view(len(word), -1))  # (B, K, width)
         positive = (h * self.output(word)).sum(1)  # (B,)
-        return negative_sampling_loss(positive, torch.einsum("bd,bkd->bk", h, negative))
+        # A product value by value: as an einsum it would be one small matrix product for each word.
+        return negative_sampling_loss(positive, (h[:, None] * negative).sum(2))
 
     @torch.no_grad()
     def nll(self, batch) -> Tensor:
