@@ -37,8 +37,14 @@ _inside = False  # of a call that was cut: the layers of a network see what it s
 def _called(module, *args, **kwargs):
     global _inside
     rows = 0 if _inside or torch.is_grad_enabled() else _rows((args, kwargs))
-    if rows <= ROWS:
+    if not rows:
         return _whole(module, *args, **kwargs)
+    if rows <= ROWS:  # its layers see all, also what has other rows, such as a table of places
+        _inside = True
+        try:
+            return _whole(module, *args, **kwargs)
+        finally:
+            _inside = False
 
     def few(x):
         return x[:ROWS] if _has(x, rows) else x

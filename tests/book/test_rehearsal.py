@@ -42,6 +42,24 @@ def test_without_gradients_a_few_rows_stand_for_all():
     assert net(x).shape == (MANY, 3) and net.seen[2:] == [MANY, MANY, MANY]
 
 
+def test_within_a_network_that_was_given_few_rows_layers_see_all_of_theirs():
+    class Placed(nn.Module):
+        """A table with a row for each place of the sequence, as of a GPT."""
+
+        def __init__(self):
+            super().__init__()
+            self.token, self.place = nn.Embedding(5, 3), nn.Embedding(MANY, 3)
+
+        def forward(self, ids):  # (1, T) -> (1, T, 3)
+            return self.token(ids) + self.place(torch.arange(ids.shape[1]))
+
+    net, ids = Placed(), torch.arange(MANY)[None] % 5
+    with torch.no_grad():
+        expected = net.token.weight[ids] + net.place.weight[:MANY]
+        assert torch.equal(net(ids), expected)
+        assert len(net.place(torch.arange(MANY)).unique(dim=0)) == ROWS  # and after it as before
+
+
 def test_each_argument_with_these_rows_is_cut_and_each_answer_is_filled_up():
     net = Net(lambda y, t: {"both": (y + t["time"][:, None], t["time"]), "rows": t["one"] + y})
     x, t = torch.randn(MANY, 4), {"time": torch.arange(MANY), "one": torch.ones(1, 3)}
