@@ -515,12 +515,18 @@ STEPS = 12
 def train_shortly():
     """From now on, in this process, `fit` ends after a few steps, enough for players by turns."""
     from genai_utils.training import fit
+    from genai_utils.training import options as opt
 
     @functools.wraps(fit)
-    def short(model, batches, steps, **options):
-        steps = min(steps, STEPS)
+    def short(model, batches, steps, look=None, looks=20, **options):
+        planned, steps = steps, min(steps, STEPS)
         warmup = min(options.pop("warmup", 0), steps - 1)
-        return fit(model, batches, steps, warmup=warmup, **options)
+        found = fit(model, batches, steps, warmup=warmup, look=look, looks=looks, **options)
+        if look is not None and set(found.looks) == {"step", "seconds"}:
+            # It returned no numbers, so it keeps something, which is asked for by the planned step.
+            for step in opt.look_steps(planned, looks):
+                look(found.model, step)
+        return found
 
     for patch in _wherever_imported("fit", fit, short):
         patch.start()

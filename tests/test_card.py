@@ -282,6 +282,10 @@ def test_a_training_is_cut_short_wherever_fit_was_imported():
             for steps, warmup, asked in ((500, 100, card.STEPS), (3, 2, 3)):
                 options = dict(warmup=warmup, look=lambda model, step: {}, progress=False)
                 assert one(Toy(), batches, steps, **options).looks["step"][-1] == asked
+        kept = []
+        fit(Toy(), batches, 500, look=lambda model, step: kept.append(step) or {}, looks=3,
+            progress=False)
+        assert set(kept) >= {0, 250, 500}, kept  # what is kept by its step is there
         print("short")"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "short\n", done.stderr
