@@ -56,7 +56,7 @@ class Facts:
         first = 1 + people // self.last
         last = 1 + self.first + people % self.last
         value = self.rows(self.table[people])  # (B, n, R)
-        value = value.gather(2, columns[:, None, None].expand(*people.shape, 1))[..., 0]
+        value = _column(value, columns)
         facts = torch.stack([first, last, value], -1).flatten(1)  # (B, 3n)
         ids = torch.cat([torch.zeros(len(facts), 1, dtype=torch.int64), facts], 1)
         targets = torch.full_like(ids, -100)
@@ -111,9 +111,8 @@ class OpenBook:
         f, g = self.facts, torch.Generator().manual_seed(derive_seed(self.seed, "open", int(step)))
         people, columns = f.draw(f.batch_size, self.length, g)
         rows = f.rows(torch.randint(f.values, (*people.shape, f.columns), generator=g))
-        answers = rows.gather(2, columns[:, None, None].expand(*people.shape, 1))[..., 0]
         ids, _ = f.texts(people, columns)
-        return self.texts(_asked(ids.cpu()), rows, answers)
+        return self.texts(_asked(ids.cpu()), rows, _column(rows, columns))
 
     def texts(self, asked, rows, answers):
         """asked (B, n, 2), rows (B, n, R), answers (B, n), all tokens → (ids, targets)."""
@@ -136,6 +135,11 @@ class OpenBook:
         found = look_up(asked.flatten(0, 1)).view(*answers.shape, -1)
         ids, targets = self.texts(asked, found, answers)
         return model(ids)[:, -1:].argmax(-1), targets[:, -1:]
+
+
+def _column(rows, columns):
+    """Of rows (B, n, R) the column that each text is about, columns (B,): (B, n)."""
+    return rows[torch.arange(len(rows)), :, columns]
 
 
 def _asked(ids):

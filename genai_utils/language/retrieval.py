@@ -163,10 +163,8 @@ class InvertedFile:
         whole(len(self.centres), "number of centres")
         cells = torch.cat([(part @ self.centres.T).argmax(1) for part in vectors.split(8192)])
         order = cells.argsort(stable=True)  # passage numbers, cell after cell
-        self.vectors, self.order = (
-            vectors[order],
-            F.pad(order, (0, 1), value=NONE),
-        )  # (n, d), (n+1,)
+        self.vectors = vectors[order]
+        self.order = F.pad(order, (0, 1), value=NONE)  # (n + 1,): behind the last is nothing
         self.sizes = cells.bincount(minlength=len(self.centres))  # (m,)
         self.starts, self.compared = self.sizes.cumsum(0) - self.sizes, 0.0
 

@@ -142,8 +142,7 @@ def board(
     each row. within: a row whose `departure` is larger, since the machine's pace changed after the
     timed stretch, is trained anew, up to `TRIES` trainings in all, of which the last one counts,
     and again at the next call. With a folder it is planned by the pace of the training before.
-    None: each stands as it is. options: further ones of
-    `play`. Each score holds its row as "row".
+    None: each stands as it is. options: further ones of `play`. Each score holds its row as "row".
     Raises ValueError for n above what the card can judge, and as `play`.
     """
     if inputs.whole(n, "n", least=LEAST) > card.n:
