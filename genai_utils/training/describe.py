@@ -150,11 +150,12 @@ def _items(mapping, name, above):
 def _function(function, name, above):
     """A function by its name, its code, its defaults and what it takes from around it."""
     code, module = function.__code__, function.__module__ or ""
-    if module.partition(".")[0] in ("genai_utils", "torch", "numpy"):
-        around = {}  # a library's function is known by its name
-    else:
+    library = module.partition(".")[0] in ("genai_utils", "torch", "numpy")
+    around = {}
+    if not library or "<locals>" in function.__qualname__:
         cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
         around = {key: cell.cell_contents for key, cell in cells}
+    if not library:  # a library's function is known by its name, and by what it was made with
         names = {n for each in _codes(code) for n in each.co_names}
         around |= {n: function.__globals__[n] for n in sorted(names & set(function.__globals__))}
     return {
