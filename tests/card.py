@@ -539,6 +539,6 @@ sys.path.append({root!r})
 from tests import card
 card.kept = card.Card()  # on until the kernel ends
 card.kept.__enter__()
-card.train_shortly()
 sys.path.remove({root!r})
 """
+SHORTLY = "card.train_shortly()\n"  # a further line of that cell
