@@ -189,7 +189,7 @@ def main(argv=None) -> int:
         parser.add_argument(f"--{kind}", action="store_true")
     given = vars(parser.parse_args(argv))
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    where = {"processor": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    where = {"machine": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
     for kind, measure in (("build", build), ("install", install), ("import", imports)):
         if given[kind]:
             kept.setdefault("commands", {}).update(
