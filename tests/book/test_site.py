@@ -276,6 +276,7 @@ def test_what_plays_by_itself_is_ready_when_the_reader_comes(name, browser, serv
     for index in range(browser.js(f"return document.querySelectorAll('{OWN}').length")):
         figure = f"document.querySelectorAll('{OWN}')[{index}]"
         browser.js(f"{figure}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        browser.js(f"{figure}.querySelector('.genai-load')?.click()")  # what is heavy waits for it
         browser.wait(f"return {figure}.genaiReady")
     assert browser.errors() == [] and browser.overflow() == 0
 
