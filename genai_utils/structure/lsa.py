@@ -173,7 +173,7 @@ def random_directions(A, B, k: int, iterations: int = 7, oversample: int = 10) -
     """
     unit, m = abs(A).max(), A.shape[0]  # of large entries A B would be infinite
     A, B = ((part / unit).astype(np.float32) for part in (A, B))
-    Q = np.random.default_rng(0).normal(size=(m, min(k + oversample, m))).astype(np.float32)
+    Q = np.random.default_rng(0).normal(size=(m, k + oversample)).astype(np.float32)
     for _ in range(iterations):
         Q = torch.linalg.qr(torch.from_numpy(A @ (B @ Q))).Q.numpy()
     return torch.linalg.qr(torch.from_numpy(Q).double()).Q.numpy()
@@ -199,12 +199,13 @@ def truncated_svd(X, k: int, solver: str = "lanczos") -> tuple[Tensor, Tensor, T
     if most <= 200 or k > most // 2:
         U, s, V = pca.thin_svd(torch.as_tensor(X.toarray()) if sp.issparse(X) else X)
         return U[:, :k], s[:k], V[:, :k]
-    wide = X.shape[0] < X.shape[1]
+    # Random directions are those of V, long or short, so that U diag(s) = X V.
+    wide = X.shape[0] < X.shape[1] and solver == "lanczos"
     X = X if sp.issparse(X) else X.numpy()
-    A, B = (X, X.T) if wide else (X.T, X)  # A (short, long), B its transpose
+    A, B = (X, X.T) if wide else (X.T, X)  # of Lanczos A (short, long); B its transpose
     if sp.issparse(X):
         A, B = A.tocsr(), B.tocsr()  # each by rows, which are multiplied quickest
-    Q = SOLVERS[solver](A, B, k)  # (short, k or more)
+    Q = SOLVERS[solver](A, B, k)  # (n or V, k or more)
     L, s, R = pca.thin_svd(torch.as_tensor(B @ Q))  # B Q = L diag(s) R^T
     Q, L, s = torch.as_tensor(Q) @ R[:, :k], L[:, :k], s[:k]
     U, V = pca.fix_signs(Q, L) if wide else pca.fix_signs(L, Q)
