@@ -8,6 +8,7 @@ Sources: Robertson & Zaragoza 2009 (BM25); Cormack, Clarke & Buettcher 2009 (fus
 Schmid 2011 (inverted file); Efron 1979 (bootstrap). Lecture item A65.
 """
 
+import itertools
 import re
 from collections import Counter
 
@@ -22,7 +23,7 @@ from genai_utils.training.batches import derive_seed
 
 NONE = -1  # in a ranking: nothing more was found
 MANY = 20_000
-ROOM = 2**23  # numbers: the scores that an approximate search holds at a time
+ROOM = 2**24  # numbers: as many scores an approximate search may hold at a time
 TERM = re.compile(r"[^\W_]+")  # letters and digits of any alphabet
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # LogisticRegression -> Logistic Regression
 
@@ -152,63 +153,88 @@ class InvertedFile:
     """Approximate search: passages lie in cells, and only cells near the question are looked at.
 
     vectors (n, d), centres (m, d) of the cells, such as those of k-means. Each vector lies in the
-    cell whose centre is nearest in angle, and the vectors are kept in the order of their cells.
+    cell whose centre is nearest in angle, and the vectors are kept cell by cell, for the processor.
     compared: how many vectors the last `rank` looked at, for a question in the mean.
     Source: Jégou, Douze & Schmid 2011, without their compression.
     """
 
     def __init__(self, vectors, centres):
-        vectors = _unit(vectors, "vectors")
-        self.centres = _unit(centres, "centres", vectors.shape[1]).to(vectors)
-        whole(len(self.centres), "number of centres")
-        cells = torch.cat([(part @ self.centres.T).argmax(1) for part in vectors.split(8192)])
-        order = cells.argsort(stable=True)  # passage numbers, cell after cell
-        self.vectors = vectors[order]
-        self.order = F.pad(order, (0, 1), value=NONE)  # (n + 1,): behind the last is nothing
-        self.sizes = cells.bincount(minlength=len(self.centres))  # (m,)
-        self.starts, self.compared = self.sizes.cumsum(0) - self.sizes, 0.0
+        vectors = _unit(vectors, "vectors").cpu()
+        centres = _unit(centres, "centres", vectors.shape[1]).cpu()
+        whole(len(centres), "number of centres")
+        cells = torch.cat([(part @ centres.T).argmax(1) for part in vectors.split(8192)])
+        order = cells.argsort(stable=True).numpy()  # (n,): passage numbers, cell after cell
+        self.sizes = cells.bincount(minlength=len(centres)).numpy()  # (m,)
+        ends = self.sizes.cumsum()[:-1]
+        self.passages = np.split(order, ends)  # (size,) each
+        self.cells = np.split(vectors.numpy()[order], ends)  # (size, d) each
+        self.centres, self.compared = centres.numpy(), 0.0
 
     def __len__(self):
-        return len(self.vectors)
+        return self.sizes.sum().item()
 
     def rank(self, queries, k=10, probes=1):
         """The ranking (Q, k) among the vectors of the `probes` cells nearest to each question."""
         k = whole(k, "k")
         probes = whole(probes, "probes", most=len(self.centres))
-        queries = _unit(queries, "queries", self.vectors.shape[1]).to(self.vectors)
-        near = (queries @ self.centres.T).topk(probes, dim=1).indices  # (Q, probes)
-        there = queries.any(1)
-        self.compared = self.sizes[near[there]].sum().item() / max(len(queries), 1)
-        wide = max(self.sizes.max().item(), 1)
-        rows = max(ROOM // (probes * wide), 1)
-        room = queries.new_empty(min(rows, len(queries)), probes, wide)
-        parts = zip(queries.split(rows), near.split(rows), strict=True)
-        found = [self._among(part, cells, k, room[: len(part)]) for part, cells in parts]
-        return torch.cat(found).masked_fill(~there[:, None], NONE)
+        queries = _unit(queries, "queries", self.centres.shape[1])
+        asked = queries.cpu().numpy()
+        closeness = asked @ self.centres.T  # (Q, m)
+        near = np.argpartition(closeness, -probes, axis=1)[:, -probes:]  # (Q, probes)
+        there = asked.any(1)
+        self.compared = self.sizes[near[there]].sum().item() / max(len(asked), 1)
+        ranking = np.full((len(asked), k), NONE)
+        if len(asked) * probes <= len(self.centres):  # hardly two of them ask the same cell
+            for row in there.nonzero()[0]:
+                found = self._one(asked[row], near[row], k)
+                ranking[row, : len(found)] = found
+        else:
+            nearest = closeness.argmax(1)
+            rows = max(ROOM // (probes * max(self.sizes.max(), 1)), 1)
+            for start in range(0, len(asked), rows):
+                part = slice(start, start + rows)
+                ranking[part] = self._many(asked[part], near[part], nearest[part, None], k)
+            ranking[~there] = NONE
+        return torch.from_numpy(ranking).to(queries.device)
 
-    def _among(self, queries, near, k, scores):
+    def _one(self, query, near, k):
+        """The at most k best passages for a question (d,) in the cells near (p,)."""
+        scores = np.concatenate([self.cells[cell] @ query for cell in near])
+        passages = np.concatenate([self.passages[cell] for cell in near])
+        return passages[torch.from_numpy(scores).topk(min(k, len(scores))).indices.numpy()]
+
+    def _asking(self, near):
+        """For each cell that is asked: its number, and which rows of near (Q, p) ask it."""
+        rows = near.argsort(axis=None) // near.shape[1]
+        ends = np.bincount(near.ravel(), minlength=len(self.cells)).cumsum()
+        for cell, (start, end) in enumerate(itertools.pairwise([0, *ends.tolist()])):
+            if start < end:
+                yield cell, rows[start:end]
+
+    def _many(self, queries, near, nearest, k):
         """The ranking (Q, k) in the cells near (Q, p): one product for all that ask the same cell.
 
-        scores (Q, p, w), w numbers in the largest cell: room to write in.
+        The nearest cell (Q, 1) gives k passages, of which the last sets a bound: the k best are
+        among those that reach it, and so only a few have to be sorted. The bound is a little lower
+        than that, since a product of other rows may be rounded another way.
         """
-        scores.fill_(-torch.inf)
-        rows, width = scores.flatten(0, 1), scores.shape[2]  # (Q p, w): a question asks a cell
-        by_cell = near.flatten().argsort(stable=True)  # (Q p,): who asks the first cell, and so on
-        asked = near.flatten().bincount(minlength=len(self.centres))  # (m,): how many ask a cell
-        cells = asked.nonzero()[:, 0]
-        parts = asked[cells].tolist()
-        asking = queries[by_cell // near.shape[1]].split(parts)
-        kept = zip(self.starts[cells].tolist(), self.sizes[cells].tolist(), strict=True)
-        for places, those, (start, size) in zip(by_cell.split(parts), asking, kept, strict=True):
-            found = those @ self.vectors[start : start + size].T
-            rows[:, :size].index_copy_(0, places, found)
-        # The k best lie in the k columns whose best is best; then few numbers are left to sort.
-        columns = scores.amax(1).topk(min(k, width), dim=1).indices[:, None]  # (Q, 1, k)
-        few = scores.gather(2, columns.expand(-1, near.shape[1], -1)).flatten(1)  # (Q, p k)
-        places = (self.starts[near][:, :, None] + columns).flatten(1)
-        values, top = few.topk(min(k, few.shape[1]), dim=1)
-        places = places.gather(1, top).masked_fill(values == -torch.inf, len(self))
-        return F.pad(self.order[places], (0, k - top.shape[1]), value=NONE)
+        bound = np.full((len(queries), 1), -np.inf, np.float32)
+        for cell, rows in self._asking(nearest):
+            if self.sizes[cell] >= k:
+                scores = queries[rows] @ self.cells[cell].T
+                bound[rows, 0] = np.partition(scores, -k, axis=1)[:, -k] - 1e-5
+        found = []
+        for cell, rows in self._asking(near):
+            scores = queries[rows] @ self.cells[cell].T  # (asking, size)
+            hits = np.flatnonzero(scores >= bound[rows])
+            row, column = np.divmod(hits, scores.shape[1])
+            found.append((rows[row], self.passages[cell][column], scores.ravel()[hits]))
+        rows, passages, scores = map(np.concatenate, zip(*found, strict=True))
+        order = (4.0 * rows - scores).argsort()  # question after question, the best first
+        count = np.bincount(rows, minlength=len(queries))
+        index = (count.cumsum() - count)[:, None] + np.arange(k)  # (Q, k)
+        listed = np.append(passages[order], NONE)
+        return listed[np.where(np.arange(k) < count[:, None], index, -1)]
 
 
 # --- together
