@@ -48,7 +48,6 @@ class Step:
         self.clip, self.average, self._after_counting = clip, average, counted
         self.average_weight: Tensor | None = None  # 1 - d_t on the device, where a graph needs it
         self.flops: dict[Hashable, int] = {}
-        optimizer.zero_grad(set_to_none=True)  # of what was done with the weights before
 
     def __call__(self, batch: Any, kind: Hashable, note: Note) -> None:
         """Do it. `note(names, values)` is called with the scalars of the loss dict, (k,) float32,
@@ -61,6 +60,7 @@ class Step:
     def _do(self, batch: Any, note: Note) -> None:
         losses = self.net(batch)
         note(tuple(losses), torch.stack([v.detach().float() for v in losses.values()]))
+        self.optimizer.zero_grad(set_to_none=True)  # what a look or a batch may have left behind
         losses["loss"].backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.weights, self.clip)
