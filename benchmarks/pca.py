@@ -59,29 +59,22 @@ def race(solver, peer, products, quick):
     )
 
 
-def row(name, what, solver, package, peer, products, floor, why=""):
+def row(name, what, solver, package, peer, products, floor):
     """One of our solvers against one peer."""
     return Row(
         f"pca-{name}", "02_pca", f"PCA of MNIST 60,000 × 784, {what}", package, "images/s",
         lambda quick: race(solver, peer, products, quick), "error of s", enough=1e-3,
         small="20,000 images",
-        module=package.replace("scikit-learn", "sklearn"), floor=floor, why=why,
+        module=package.replace("scikit-learn", "sklearn"), floor=floor,
     )  # fmt: skip
 
 
-WHY = (
-    "The products are about as few as the peer's: half of the blocks of XᵀX, where it calls a "
-    "BLAS routine for symmetric products. But X is looked at more often, for a round origin, the "
-    "mean and the difference from it, where the peer corrects XᵀX afterwards. That takes a fifth "
-    "of the time and keeps the digits of data far from the origin. Other sizes of blocks and of "
-    "parts were no quicker, nor was a copy of all rows."
-)
 # A QR of X takes 2 n d², XᵀX half a product, n d²; the top k at least one pass over X and one back.
 ROWS = [
     row("full", "all by an SVD", "svd", "scikit-learn", by_scikit_learn("full"), lambda d: d,
         "the QR of X"),
     row("gram", "by XᵀX", "gram", "scikit-learn", by_scikit_learn("covariance_eigh"),
-        lambda d: d / 2, "half of XᵀX, which is symmetric", WHY),
+        lambda d: d / 2, "half of XᵀX, which is symmetric"),
     row("top", "top 32, randomised", "krylov", "scikit-learn", by_scikit_learn("randomized"),
         lambda d: 2 * K, "X and Xᵀ times 32 vectors, once each"),
     row("svds", "top 32, exact", "gram", "scipy", by_scipy, lambda d: 2 * K,

@@ -69,22 +69,56 @@
   });
 })();
 
-// The frames or weights of a figure come when the reader comes near it.
+// The frames or weights of a figure come when the reader comes near it; what is heavy, when the
+// reader asks for it.
 (() => {
+  function load(mark, failed) {
+    const script = document.createElement("script");
+    script.src = mark.dataset.later;
+    script.addEventListener("error", () => {
+      script.replaceWith(mark);
+      failed?.();
+    });
+    mark.replaceWith(script);
+    return script;
+  }
+  function ask(mark) {
+    const figure = mark.parentElement;
+    const button = document.createElement("button");
+    const words = (text) => (button.textContent = text);
+    button.type = "button";
+    button.className = "genai-load";
+    words(`Run it here (loads ${mark.dataset.size})`);
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
+      button.setAttribute("aria-disabled", "true"); // it keeps the focus meanwhile
+      words("Loading …");
+      const failed = () => {
+        button.removeAttribute("aria-disabled");
+        words("It could not be loaded. Try again");
+      };
+      load(mark, failed).addEventListener("load", () => {
+        const focused = document.activeElement === button;
+        button.remove();
+        if (focused) figure.querySelector("button")?.focus({ preventScroll: true });
+      });
+    });
+    figure.querySelector(":scope > div").before(button);
+  }
   const near = new IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
         near.unobserve(target);
-        const mark = target.querySelector("[data-later]");
-        const script = document.createElement("script");
-        script.src = mark.dataset.later;
-        mark.replaceWith(script);
+        load(target.querySelector("[data-later]"));
       }
     },
     { rootMargin: "300px 0px" }
   );
   document.addEventListener("DOMContentLoaded", () => {
-    for (const mark of document.querySelectorAll("[data-later]")) near.observe(mark.parentElement);
+    for (const mark of document.querySelectorAll("[data-later]")) {
+      if (mark.dataset.size) ask(mark);
+      else near.observe(mark.parentElement);
+    }
   });
 })();

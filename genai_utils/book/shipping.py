@@ -4,11 +4,14 @@ When all pages are written, each is read once more (`lean`). Its icons become sm
 page, out of the theme's own file of two thousand, which then is left out of pages and output.
 Scripts and style sheets of functions that the page does not have go. What several outputs of a
 notebook bring, each in a copy of its own, is kept once. Pictures, and the frames and weights of
-explorers, come when the reader comes near them: they are nearly all of a chapter. Plots are marked
-for dark mode (`dark`), and the text of the sections is written down for the search (`searching`).
+explorers, come when the reader comes near them: they are nearly all of a chapter. What is heavy
+comes when the reader asks for it. Plots are marked for dark mode (`dark`), and the text of the
+sections is written down for the search (`searching`). The theme's style sheets keep the rules of
+which a page can have the classes.
 """
 
 import base64
+import gzip
 import hashlib
 import re
 from html import escape
@@ -46,6 +49,7 @@ _TOGGLE = re.compile(_INLINE % r"toggleHint|toggleOpenOnPrint|togglebuttonSelect
 _STARTUP = re.compile(r'<script[^>]* src="([^"]*mathjax/)startup\.js[^>]*></script>')
 _SCRIPT = re.compile(r"<script>(\(\(\) => \{\n.*?\n\}\)\(\);)</script>", re.DOTALL)
 _SHORT = 8_000  # letters of a figure's script or picture that stays in the page
+_HEAVY = 500_000  # bytes of a script, compressed, from which on the reader is asked
 # A picture that no script of its figure shows; its size is told, so that nothing moves.
 _PICTURE = re.compile(
     r'(<figure class="genai genai-figure"[^>]*>(?:<style>[^<]*</style>)?<img [^>]*?)'
@@ -94,7 +98,8 @@ def later(html, path, files):
     """The page with the long scripts of its figures in files of their own.
 
     site.js loads one when the reader comes near the figure, by a script element in the same place:
-    it finds its figure as before, and from a folder as well. files: name -> text, added to.
+    it finds its figure as before, and from a folder as well. Before a heavy one it asks, in a
+    button that tells its size. files: name -> text, added to.
     """
 
     def move(found):
@@ -102,7 +107,10 @@ def later(html, path, files):
             return found[0]
         name = f"{hashlib.sha256(found[1].encode()).hexdigest()[:16]}.js"
         files[name] = found[1]
-        return f'<script type="text/plain" data-later="{path}{name}"></script>'
+        size = ""
+        if len(found[1]) > _HEAVY and (packed := len(gzip.compress(found[1].encode(), 6))) > _HEAVY:
+            size = f' data-size="{packed / 1e6:.1f} MB"'
+        return f'<script type="text/plain" data-later="{path}{name}"{size}></script>'
 
     return _SCRIPT.sub(move, html)
 
@@ -185,6 +193,40 @@ def lean_theme(css):
     )
 
 
+def coloured_alike(css):
+    """The colours of code, for shown source too: its own are too pale for some readers' eyes."""
+    return re.sub(r"\.highlight (?=\.\w+ \{)", ":is(.highlight, .genai-source) ", css)
+
+
+_RULE = re.compile(r"([^{}]+)\{((?:[^{}]*\{[^{}]*\})*[^{}]*)\}")
+_HEAD = re.compile(r"(.*(?:;|\*/))?(.*)", re.DOTALL)  # what stands before a rule; its selectors
+
+
+def fitting(css, words):
+    """A style sheet without the rules for classes that are none of the words.
+
+    words: all that stand in the pages and in their scripts, which also make classes. A rule stays
+    where one of its selectors may apply; what stands in brackets, as in `:not(.a)`, does not count.
+    """
+
+    def may_apply(selector):
+        while selector != (selector := re.sub(r"\([^()]*\)|\[[^][]*\]", "", selector)):
+            pass
+        classes = re.findall(r"\.((?:[\w-]|\\.)+)", selector)
+        return all("\\" in name or name in words for name in classes)
+
+    def keep(found):
+        before, head = _HEAD.fullmatch(found[1]).groups("")
+        body = found[2]
+        if head.lstrip().startswith("@media"):
+            body = _RULE.sub(keep, body)
+        elif not head.lstrip().startswith("@"):
+            head = ",".join(filter(may_apply, re.split(r",(?![^(]*\))", head)))
+        return f"{before}{head}{{{body}}}" if head and body else before
+
+    return _RULE.sub(keep, css)
+
+
 def ship(app, error):
     """Go over the built pages, then take out of the output what none of them loads."""
     if error or app.builder.format != "html":
@@ -218,6 +260,15 @@ def ship(app, error):
         if path.name not in used:
             path.unlink()
     theme.write_text(lean_theme(theme.read_text(encoding="utf-8")), encoding="utf-8")
+    colours = out / "_static" / "pygments.css"
+    colours.write_text(coloured_alike(colours.read_text(encoding="utf-8")), encoding="utf-8")
+    folders = {folder, out / "_static" / "mathjax"}
+    scripts = (path for path in (out / "_static").rglob("*.js") if folders.isdisjoint(path.parents))
+    said = [*sections.values(), *(path.read_text(encoding="utf-8") for path in scripts)]
+    words = set(re.findall(r"[\w-]+", "\n".join(said)))
+    for kind in ("styles/*", "mystnb.*", "sphinx-design.*", "basic"):
+        for path in (out / "_static").glob(f"{kind}.css"):
+            path.write_text(fitting(path.read_text(encoding="utf-8"), words), encoding="utf-8")
     for path in [*(out / "_static").rglob("*.map"), *script.parent.glob("fontawesome*")]:
         path.unlink(missing_ok=True)
 

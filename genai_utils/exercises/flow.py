@@ -529,7 +529,7 @@ PREDICTIONS = (
         "The codes of the trained model are multiplied by 0.7 before they are decoded: "
         "temperature 0.7. How does the share of samples that the judge recognises change?",
         "a",
-        "From 57.4 % to 60.5 %, in one training of four minutes (section 25.8). That is a small "
+        "From 57.2 % to 60.1 %, in one training of four minutes (section 25.8). That is a small "
         "rise: each share has a standard error of one to two percentage points, so another draw "
         "may show none. What cold codes lose stands in the same table: at 0.5 the samples show "
         "the fewest classes, and recall is the lowest.",

@@ -483,10 +483,10 @@ PREDICTIONS = (
         "other (+7, *3, …). One model is shown the questions with their answers, the other one the "
         "value after each operation too. Chance is 10 %. Who is right how often on new questions?",
         "c",
-        "Plain, 9.9 ± 2.1 % are right: to learn from the answer alone, all eight operations must "
+        "Plain, 9.9 ± 0.9 % are right: to learn from the answer alone, all eight operations must "
         "be right before any pays. With the values 99.9 ± 0.2 % are right, for each operation is "
         "an example of its own, and a written value can be read. Dots, which take as much room and "
-        "say nothing, leave it at 9.7 ± 0.6 % (section 12.9).",
+        "say nothing, leave it at 10.7 ± 0.5 % (section 12.9).",
         choices=(
             "both above 90 %: eight steps are few for a transformer",
             "about 50 % without the values, above 90 % with them",

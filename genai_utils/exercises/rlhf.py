@@ -612,7 +612,7 @@ PREDICTIONS = (
         "against the same reward model. What do people, who made the reward model's data, "
         "say of the second one's reviews?",
         "c",
-        "The judge's points rise at first, and then fall to between −10.8 and 1.7, in each of "
+        "The judge's points rise at first, and then fall to between −5.0 and 2.3, in each of "
         "three seeds, while the reward still rises: the policy has left the texts on which the "
         "reward model was right (section 14.7).",
         choices=(

@@ -9,6 +9,7 @@ negative sampling factorises). Lecture items A18 and A19.
 """
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 
 from genai_utils.inputs import matrix, number, refusal, whole
 from genai_utils.structure.word_embeddings import (
-    negative_sampling_loss,
     noise_distribution,
+    rows,
     word_ids,
 )
 from genai_utils.training import fit
+
+GROUP = 64  # words that share what is drawn, if a model's `shared` says so
 
 # --- the data: every word of every document is one example
 
@@ -147,14 +150,21 @@ class PVDBOW(nn.Module):
 
     Skip-gram with the document as the only context. documents: how many; counts (V,): how often
     each word occurs; batches are (doc, context, word) as `examples` makes them.
+
+    shared: None, and every word draws `negatives` words of its own, as in the paper; or a number,
+    and so many are drawn for each `GROUP` words of the batch together, which all count
+    negatives / shared. The loss has the same expectation; fewer rows are fetched, and the scores
+    are matrix products.
     """
 
     def __init__(
-        self, documents: int, counts: Tensor, dim: int = 100, negatives: int = 5, power=0.75
-    ):
+        self, documents: int, counts: Tensor, dim: int = 100, negatives: int = 5, power=0.75,
+        shared: int | None = None,
+    ):  # fmt: skip
         super().__init__()
         documents, dim = whole(documents, "documents"), whole(dim, "dim")
         self.negatives = whole(negatives, "negatives")
+        self.shared = shared if shared is None else whole(shared, "shared")
         self.register_buffer("noise", noise_distribution(counts, power))  # (V,)
         self.documents = nn.Embedding(documents, dim)  # d
         self.output = nn.Embedding(len(counts), self.width(dim))  # y
@@ -165,17 +175,28 @@ class PVDBOW(nn.Module):
         return dim
 
     def hidden(self, doc: Tensor, context: Tensor) -> Tensor:
-        return self.documents(doc)  # (B,) -> (B, dim)
+        return rows(self.documents.weight, doc)  # (B,) -> (B, dim)
+
+    def made_up(self, count: int, each: int) -> Tensor:
+        """Output vectors of drawn words, (count, each, width)."""
+        drawn = torch.multinomial(self.noise, count * each, replacement=True)
+        return rows(self.output.weight, drawn.view(count, each))
 
     def loss(self, batch) -> Tensor:
         """Negative-sampling loss of a batch of examples, in nats per word."""
         doc, context, word = batch
-        h = self.hidden(doc, context)  # (B, width)
-        drawn = torch.multinomial(self.noise, len(word) * self.negatives, replacement=True)
-        negative = self.output(drawn.view(len(word), -1))  # (B, K, width)
-        positive = (h * self.output(word)).sum(1)  # (B,)
-        # A product value by value: as an einsum it would be one small matrix product for each word.
-        return negative_sampling_loss(positive, (h[:, None] * negative).sum(2))
+        h, B = self.hidden(doc, context), len(word)  # (B, width)
+        if self.shared is None:
+            # A product value by value: as an einsum it would be a small matrix product for each.
+            scores = (h[:, None] * self.made_up(B, self.negatives)).sum(2)  # (B, negatives)
+            negative = F.softplus(scores).sum(1)  # (B,)
+        else:
+            groups = math.ceil(B / GROUP)
+            filled = F.pad(h, (0, 0, 0, groups * GROUP - B)).view(groups, GROUP, -1)
+            scores = filled @ self.made_up(groups, self.shared).mT  # (groups, GROUP, shared)
+            negative = self.negatives * F.softplus(scores).mean(2).flatten()[:B]  # (B,)
+        positive = (h * rows(self.output.weight, word)).sum(1)  # (B,)
+        return (F.softplus(-positive) + negative).mean()
 
     @torch.no_grad()
     def nll(self, batch) -> Tensor:
@@ -214,9 +235,10 @@ class PVDM(PVDBOW):
     def __init__(
         self, documents: int, counts: Tensor, dim: int = 100, negatives: int = 5, power=0.75,
         window: int = 5, concatenate: bool = False, document: bool = True,
+        shared: int | None = None,
     ):  # fmt: skip
         self.window, self.concatenate = whole(window, "window"), concatenate
-        super().__init__(documents, counts, dim, negatives, power)
+        super().__init__(documents, counts, dim, negatives, power, shared)
         self.input = nn.Embedding(len(counts), dim)  # x
         nn.init.uniform_(self.input.weight, -0.5 / dim, 0.5 / dim)
         if not document:
@@ -226,8 +248,17 @@ class PVDM(PVDBOW):
         return dim * (1 + 2 * self.window) if self.concatenate else dim
 
     def hidden(self, doc: Tensor, context: Tensor) -> Tensor:
-        combine = pvdm_concatenated if self.concatenate else pvdm_hidden
-        return combine(self.documents(doc), self.input(context.clamp(min=0)), context >= 0)
+        """`pvdm_concatenated` or `pvdm_hidden`: a row of zeros stands for a word that is not there.
+
+        (B,), (B, C) -> (B, width). The sum over the window comes from `embedding_bag`, which does
+        not write down its C vectors.
+        """
+        d, context = rows(self.documents.weight, doc), context + 1
+        table = F.pad(self.input.weight, (0, 0, 1, 0))  # (1 + V, dim)
+        if self.concatenate:
+            return torch.cat([d, rows(table, context).flatten(1)], dim=1)
+        total = d + F.embedding_bag(context, table, mode="sum")  # (B, dim)
+        return total / (1 + (context > 0).sum(1, keepdim=True))
 
 
 # --- documents that were never trained

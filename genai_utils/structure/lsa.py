@@ -155,14 +155,43 @@ def _some(X):
 # --- latent semantic analysis
 
 
-def truncated_svd(X, k: int) -> tuple[Tensor, Tensor, Tensor]:
+def lanczos_directions(A, B, k: int) -> np.ndarray:
+    """The top k eigenvectors of A B = A A^T, symmetric: (m, k), by SciPy's eigsh, exact."""
+    m = A.shape[0]
+    start = np.random.default_rng(0).normal(size=m)  # so that every run gives the same
+    product = scipy.sparse.linalg.LinearOperator((m, m), lambda q: A @ (B @ q), dtype=float)
+    # A third more vectors than asked for: with more, most of the time goes into their products.
+    room = min(m, k + max(20, k // 3))
+    return scipy.sparse.linalg.eigsh(product, k, v0=start, ncv=room)[1]
+
+
+def random_directions(A, B, k: int, iterations: int = 7, oversample: int = 10) -> np.ndarray:
+    """Vectors whose span is near to that of the top k of A B = A A^T: (m, k + 10), orthonormal.
+
+    Subspace iteration from a random start, as in `pca.subspace_iteration`, but in single precision
+    and with one QR for two products: its products are so cheap that most of the time goes there.
+    """
+    unit, m = abs(A).max(), A.shape[0]  # of large entries A B would be infinite
+    A, B = ((part / unit).astype(np.float32) for part in (A, B))
+    Q = np.random.default_rng(0).normal(size=(m, k + oversample)).astype(np.float32)
+    for _ in range(iterations):
+        Q = torch.linalg.qr(torch.from_numpy(A @ (B @ Q))).Q.numpy()
+    return torch.linalg.qr(torch.from_numpy(Q).double()).Q.numpy()
+
+
+SOLVERS = {"lanczos": lanczos_directions, "randomised": random_directions}
+
+
+def truncated_svd(X, k: int, solver: str = "lanczos") -> tuple[Tensor, Tensor, Tensor]:
     """Top k singular triplets of X (n, V): U (n, k), s (k,) falling, V (V, k), float64.
 
     Nothing is subtracted from X: the mean would fill its zeros. Small matrices by the full SVD,
     large ones by Lanczos iteration for X X^T or X^T X, whichever is smaller (ARPACK, by SciPy's
-    eigsh), and an SVD of what is left; exact to rounding. Raises ValueError where k is not between
-    1 and min(n, V). Lecture items B4, B27.
+    eigsh), and an SVD of what is left; exact to rounding. solver "randomised": sooner, and the k
+    directions hold a little less of ||X||^2. Raises ValueError where k is not between 1 and
+    min(n, V). Lecture items B4, B27.
     """
+    solver = one_of(solver, "solver", SOLVERS)
     X = _some(_matrix(X))
     most = min(X.shape)
     k = whole(k, "k", 1, most)  # no more components than documents, nor than words
@@ -170,18 +199,15 @@ def truncated_svd(X, k: int) -> tuple[Tensor, Tensor, Tensor]:
     if most <= 200 or k > most // 2:
         U, s, V = pca.thin_svd(torch.as_tensor(X.toarray()) if sp.issparse(X) else X)
         return U[:, :k], s[:k], V[:, :k]
-    wide = X.shape[0] < X.shape[1]
+    # Random directions are those of V, long or short, so that U diag(s) = X V.
+    wide = X.shape[0] < X.shape[1] and solver == "lanczos"
     X = X if sp.issparse(X) else X.numpy()
-    A, B = (X, X.T) if wide else (X.T, X)  # A (short, long), B its transpose
+    A, B = (X, X.T) if wide else (X.T, X)  # of Lanczos A (short, long); B its transpose
     if sp.issparse(X):
         A, B = A.tocsr(), B.tocsr()  # each by rows, which are multiplied quickest
-    start = np.random.default_rng(0).normal(size=most)  # so that every run gives the same
-    product = scipy.sparse.linalg.LinearOperator((most, most), lambda q: A @ (B @ q), dtype=float)
-    # A third more vectors than asked for: with more, most of the time goes into their products.
-    room = min(most, k + max(20, k // 3))
-    Q = scipy.sparse.linalg.eigsh(product, k, v0=start, ncv=room)[1]  # (short, k)
+    Q = SOLVERS[solver](A, B, k)  # (n or V, k or more)
     L, s, R = pca.thin_svd(torch.as_tensor(B @ Q))  # B Q = L diag(s) R^T
-    Q = torch.as_tensor(Q) @ R
+    Q, L, s = torch.as_tensor(Q) @ R[:, :k], L[:, :k], s[:k]
     U, V = pca.fix_signs(Q, L) if wide else pca.fix_signs(L, Q)
     return U, s, V
 
@@ -203,14 +229,15 @@ class LSA:
     scaling "documents": Z = X V_k = U_k S_k, Y = V_k^T, so <z_a, z_b> are those of X~'s rows.
     scaling "words": Z = U_k, Y = S_k V_k^T, so <y_i, y_j> are those of X~'s columns. (B27, B38)
     Where the data have fewer directions than k, the others are zero in s, V, Z and Y.
+    solver: see truncated_svd.
     """
 
-    def __init__(self, k: int, scaling: str = "documents"):
-        self.k = whole(k, "k")
+    def __init__(self, k: int, scaling: str = "documents", solver: str = "lanczos"):
+        self.k, self.solver = whole(k, "k"), one_of(solver, "solver", SOLVERS)
         self.scaling = one_of(scaling, "scaling", ("documents", "words"))
 
     def fit(self, X) -> "LSA":
-        U, s, V = truncated_svd(X, self.k)
+        U, s, V = truncated_svd(X, self.k, self.solver)
         there = s > s[0] * max(len(U), len(V)) * torch.finfo(s.dtype).eps  # else only rounding
         U, self.s, self.V = (torch.where(there, part, 0.0) for part in (U, s, V))
         by_documents = self.scaling == "documents"

@@ -54,18 +54,34 @@ def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return Q @ U if tall else U, s, V
 
 
-def gram_factors(parts) -> tuple[Tensor, Tensor]:
-    """s (d,) falling and V (d, d) with X^T X = V diag(s^2) V^T, for X (n, d) with n >= d.
+def gram(X: Tensor) -> Tensor:
+    """X^T X (d, d), symmetric. NumPy sees that both factors are one matrix and computes half."""
+    if X.device.type != "cpu":
+        return X.T @ X
+    rows = X.detach().numpy()
+    return torch.from_numpy(rows.T @ rows)
 
-    parts: the rows of X, in as many matrices as you like. X^T X is symmetric: what lies to the
-    right of a block on its diagonal is not computed, nor looked at by `eigh`.
+
+def scatter(X: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (d,) of the rows and centred X^T X (d, d), X (n, d) being looked at once, in parts.
+
+    With `near` a point among the rows and m the mean of x - near, the sum over all rows of
+    (x - near - m)(x - near - m)^T is that of (x - near)(x - near)^T less n m m^T. As m is short,
+    no digit is lost by the difference, nor far from the origin.
     """
-    G = None
-    for part in parts:
-        d = part.shape[1]
-        G = part.new_zeros(d, d) if G is None else G
-        for i in range(0, d, 128):
-            G[i:, i : i + 128].addmm_(part[:, i:].T, part[:, i : i + 128])
+    n, d = X.shape
+    near = X[:: max(1, n // 2_048)].mean(dim=0)
+    total, G = X.new_zeros(d), X.new_zeros(d, d)
+    for rows in X.split(8_192):  # a copy of all rows takes longer than its use
+        rows = rows - near
+        total += rows.sum(dim=0)
+        G += gram(rows)
+    m = total / n
+    return near + m, G - n * torch.outer(m, m)
+
+
+def gram_factors(G: Tensor) -> tuple[Tensor, Tensor]:
+    """s (d,) falling and V (d, d) of X, from G = X^T X = V diag(s^2) V^T (d, d)."""
     values, V = torch.linalg.eigh(G)  # ascending
     return values.flip(0).clamp(min=0).sqrt(), V.flip(1)
 
@@ -81,7 +97,7 @@ def eigen_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if X.shape[0] < X.shape[1]:
         V, s, U = eigen_svd(X.T)
     else:
-        s, V = gram_factors([X])
+        s, V = gram_factors(gram(X))
         noise = torch.finfo(s.dtype).eps ** 0.5 * s[0]
         U = X @ V / torch.where(s > noise, s, torch.inf)  # (n, d)
     U, V = fix_signs(U, V)
@@ -168,7 +184,7 @@ def block_krylov(
         B = torch.cat([B, Q], dim=1)
         images.append(X @ Q)
     image = torch.cat(images, dim=1)  # X B
-    s, R = gram_factors([image])
+    s, R = gram_factors(gram(image))
     s, R = s[:k], R[:, :k]
     noise = torch.finfo(s.dtype).eps ** 0.5 * s[0]
     U, V = fix_signs(image @ R / torch.where(s > noise, s, torch.inf), B @ R)
@@ -241,15 +257,15 @@ class PCA:
     def fit(self, X: Tensor) -> "PCA":
         X = matrix(X, "X", rows=2)  # one row has no variance
         n, _ = X.shape[0], whole(self.k, "k", 1, min(X.shape))
-        near = origin(X)
-        centred = moved(X, near)
-        mean = centred.mean(dim=0)
-        self.mean = near + mean  # (d,)
         if self.solver == "gram" and n >= X.shape[1]:  # without U, as large a product as X^T X
-            # By parts, which stay near the processor: a copy of all rows takes longer than its use.
-            s, V = gram_factors(rows - mean for rows in centred.split(2_048))
+            self.mean, G = scatter(X)
+            s, V = gram_factors(G)
             V, _ = fix_signs(V, V)
         else:
+            near = origin(X)
+            centred = moved(X, near)
+            mean = centred.mean(dim=0)
+            self.mean = near + mean  # (d,)
             centred = centred - mean  # (n, d)
             if self.solver == "svd" and n > X.shape[1]:  # R: the same s and V, only d rows
                 centred = torch.linalg.qr(centred, mode="r").R  # (d, d)

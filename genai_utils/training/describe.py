@@ -66,6 +66,18 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict:
     return {"class": type(optimizer).__qualname__, "groups": groups}
 
 
+def describe_code(function) -> dict | None:
+    """A function by its code, without what it reads: of one that looks at a run.
+
+    An object that is called is known by its class. None stays None.
+    """
+    while isinstance(function, functools.partial | types.MethodType):
+        function = function.func if hasattr(function, "func") else function.__func__
+    if not isinstance(function, types.FunctionType):
+        return None if function is None else {"class": type(function).__qualname__}
+    return {"function": function.__qualname__, "code": _code(function)}
+
+
 def fingerprint(tensor: torch.Tensor) -> str:
     """Shape, kind and digest of a tensor's values: "float32 (60000, 784) 3f2a…"."""
     digest = hashlib.blake2b(digest_size=12)
@@ -150,19 +162,25 @@ def _items(mapping, name, above):
 def _function(function, name, above):
     """A function by its name, its code, its defaults and what it takes from around it."""
     code, module = function.__code__, function.__module__ or ""
-    if module.partition(".")[0] in ("genai_utils", "torch", "numpy"):
-        around = {}  # a library's function is known by its name
-    else:
+    library = module.partition(".")[0] in ("genai_utils", "torch", "numpy")
+    around = {}
+    if not library or "<locals>" in function.__qualname__:
         cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
         around = {key: cell.cell_contents for key, cell in cells}
+    if not library:  # a library's function is known by its name, and by what it was made with
         names = {n for each in _codes(code) for n in each.co_names}
         around |= {n: function.__globals__[n] for n in sorted(names & set(function.__globals__))}
     return {
         "function": f"{module}.{function.__qualname__}",
-        "code": _digest([[c.co_code.hex(), _constants(c), c.co_names] for c in _codes(code)]),
+        "code": _code(function),
         "defaults": _describe([function.__defaults__, function.__kwdefaults__], name, above),
         "around": {k: _describe(v, f"{k!r}, used by {name}", above) for k, v in around.items()},
     }
+
+
+def _code(function):
+    codes = _codes(function.__code__)
+    return _digest([[c.co_code.hex(), _constants(c), c.co_names] for c in codes])
 
 
 def _codes(code):

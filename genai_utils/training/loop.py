@@ -25,6 +25,7 @@ from genai_utils.printing import say
 from . import ledger
 from . import options as opt
 from .checkpoint import check_writable, kept_random_state, latest_checkpoint
+from .describe import describe_code
 from .ema import EMA
 from .graphs import GraphStep, can_capture
 from .meter import Bar, Meter, TrainingError
@@ -159,6 +160,7 @@ def fit(
         described = {} if checkpoint is None else opt.describe_run(
             given, batches, made, schedule, steps=steps, lr=lr, warmup=warmup, ema=ema, clip=clip,
             seed=seed, precision=precision, looks=look and looks, best=best,
+            look=describe_code(look),
         )  # fmt: skip
         state = RunState(model, average, made, meter, accelerator, batches, described)
 

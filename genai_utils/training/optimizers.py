@@ -51,11 +51,12 @@ def orthogonal(G: Tensor, steps: int = 5) -> Tensor:
 def muon_groups(model: nn.Module, blocks: nn.Module) -> list[dict]:
     """The groups of `Muon`: the matrices inside `blocks` (a part of the model), and the rest.
 
+    The kernels of two-dimensional convolutions count as matrices, see `Muon`.
     Embeddings and the last layer are matrices too, but their rows are looked up or scored one by
     one; they stay with AdamW, without decay, as do biases and norms.
     Raises ValueError where `blocks` holds no matrix of the model that is trained.
     """
-    inside = {id(p) for p in blocks.parameters() if p.ndim == 2}
+    inside = {id(p) for p in blocks.parameters() if p.ndim in (2, 4)}
     weights = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in weights if id(p) in inside]
     rest = [p for p in weights if id(p) not in inside]
@@ -71,10 +72,11 @@ class Muon(torch.optim.AdamW):
     """Muon for the groups that say so, AdamW for the others; an `optimizer` for `fit`.
 
     The averaged gradient of a matrix is replaced by the nearest orthogonal matrix, so that each
-    direction moves alike, and scaled to the size of AdamW's steps: one lr serves both.
+    direction moves alike, and scaled to the size of AdamW's steps: one lr serves both. A kernel of
+    a convolution (C_out, C_in, k, k) is the matrix (C_out, C_in k²) that multiplies its patches.
 
-    groups: dicts as for any optimiser; those with "muon": True hold matrices only, see
-        `muon_groups`. momentum: of Muon's average of the gradients.
+    groups: dicts as for any optimiser; those with "muon": True hold matrices and kernels only,
+        see `muon_groups`. momentum: of Muon's average of the gradients.
     Raises ValueError for a Muon group with something that is no matrix, or for no such group.
     Source: Jordan et al. 2024; scale: Liu et al. 2025.
     """
@@ -85,7 +87,8 @@ class Muon(torch.optim.AdamW):
         groups = [{"muon": False, "momentum": momentum, **group} for group in groups]
         for group in groups:
             group["params"] = list(group["params"])
-            odd = [tuple(p.shape) for p in group["params"] if group["muon"] and p.ndim != 2]
+            shapes = [tuple(p.shape) for p in group["params"]]
+            odd = [shape for shape in shapes if group["muon"] and len(shape) not in (2, 4)]
             if odd:
                 raise refusal("Muon", "matrices only", f"a weight of shape {odd[0]}")
         if not any(group["muon"] for group in groups):
@@ -111,7 +114,10 @@ class Muon(torch.optim.AdamW):
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov's look ahead
         # Where processes share the rows, each needs the whole matrix: it is not worked row by row.
-        updates = orthogonal(torch.stack([whole(x) for x in ahead]))
-        updates = (updates * (0.2 * max(weights[0].shape) ** 0.5) * group["lr"]).unbind()
+        updates = orthogonal(torch.stack([whole(x).flatten(1) for x in ahead]))
+        updates = (updates * (0.2 * max(updates.shape[1:]) ** 0.5) * group["lr"]).unbind()
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_sub_(weights, [spread(x, p) for x, p in zip(updates, weights, strict=True)])
+        torch._foreach_sub_(
+            weights,
+            [spread(x.reshape(p.shape), p) for x, p in zip(updates, weights, strict=True)],
+        )

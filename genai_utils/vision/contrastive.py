@@ -23,9 +23,9 @@ def unit(x):
 def contrastive_loss(images, sentences, scale):
     """CLIP's loss: of all sentences of the batch each image finds its own, and the other way round.
 
-        S_ij = τ cos(image i, sentence j)
-        loss = ½ mean_i −log softmax over j of S_ij at j = i      image → sentence
-             + ½ mean_j −log softmax over i of S_ij at i = j      sentence → image
+        S_ij = cos(image i, sentence j)
+        loss = ½ mean_i −log softmax over j of τ S_ij at j = i      image → sentence
+             + ½ mean_j −log softmax over i of τ S_ij at i = j      sentence → image
 
     Only differences within a row or a column of S matter: a number added to all changes nothing.
     images, sentences (B, d), of any length, in pairs; scale τ, a number or a tensor, which may be
@@ -37,9 +37,9 @@ def contrastive_loss(images, sentences, scale):
         raise ValueError(
             f"sentences: expected one for each of {len(images)}, got {len(sentences)}."
         )
-    S = scale * F.normalize(images, dim=-1) @ F.normalize(sentences, dim=-1).T  # (B, B)
-    own = torch.arange(len(S), device=S.device)
-    return (F.cross_entropy(S, own) + F.cross_entropy(S.T, own)) / 2
+    S = F.normalize(images, dim=-1) @ F.normalize(sentences, dim=-1).T  # (B, B)
+    logits, own = scale * S, torch.arange(len(S), device=S.device)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
 def identity_loss(cosines):

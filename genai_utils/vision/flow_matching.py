@@ -157,26 +157,29 @@ class OneStep(RectifiedFlow):
     """A student that learned where its teacher's walk ends: noise to image in one step.
 
     teacher: a trained `RectifiedFlow`; the student begins with its weights. Its batches are pairs
-    (noise, image), both (B, C, H, W), see `pairs`. Source: Liu et al. 2023, section 2.3.
+    (noise, image), both (B, C, H, W), and a third, the classes (B,), if the teacher knows any; see
+    `pairs`. Source: Liu et al. 2023, section 2.3.
     """
 
     def __init__(self, teacher):
         net = copy.deepcopy(teacher.net).requires_grad_(True)
-        super().__init__(teacher.size, teacher.channels, net=net)
+        super().__init__(teacher.size, teacher.channels, teacher.classes, net=net)
 
     def batch(self, batch, values=False):
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise inputs.refusal("batch", "a pair (noise, image)", inputs.kind_of(batch))
-        noise, x = batch
-        return (*super().batch(x, values)[:1], inputs.images(
-            noise, "noise", self.size, self.channels, False, self._weight().dtype
-        ))  # fmt: skip
+        """Images, classes (None without) and the noise that they come from."""
+        told = "a pair (noise, image)" if self.classes is None else "(noise, image, class)"
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2 + (self.classes is not None):
+            raise inputs.refusal("batch", told, inputs.kind_of(batch))
+        noise, *given = batch
+        x, y = super().batch(given if len(given) == 2 else given[0], values)
+        dtype = self._weight().dtype
+        return x, y, inputs.images(noise, "noise", self.size, self.channels, False, dtype)
 
     def loss(self, batch):
         """‖x - (ε - v(ε, 1))‖², the mean over all pixels."""
-        x, noise = self.batch(batch)
+        x, y, noise = self.batch(batch)
         one = torch.ones(len(x), device=x.device)
-        loss = F.mse_loss(noise - self.net(noise, SCALE * one).float(), 2 * x - 1)
+        loss = F.mse_loss(noise - self.net(noise, SCALE * one, y).float(), 2 * x - 1)
         return {"loss": loss, "mse": loss}
 
     def sample(self, n, y=None, generator=None, steps=1, **options):
@@ -185,7 +188,14 @@ class OneStep(RectifiedFlow):
 
 
 def pairs(teacher, n, steps=25, generator=None, chunk=2_500):
-    """Noise and where the teacher's walk ends: n pairs, noise and images (n, C, H, W) in [0, 1]."""
-    noise = teacher.noise(inputs.whole(n, "n"), generator)
-    walked = torch.cat([teacher.walk(part, steps, solver=heun) for part in noise.split(chunk)])
-    return noise, (walked + 1).clamp(0, 2) / 2
+    """Noise and where the teacher's walk ends: noise and images (n, C, H, W), these in [0, 1].
+
+    Of a teacher that knows classes there is a third, the classes (n,), each equally likely.
+    """
+    y = teacher.kinds(inputs.whole(n, "n"), None, generator)
+    noise = teacher.noise(n, generator)
+    told = [None] * len(noise.split(chunk)) if y is None else y.split(chunk)
+    parts = zip(noise.split(chunk), told, strict=True)
+    walked = torch.cat([teacher.walk(part, steps, of, solver=heun) for part, of in parts])
+    images = (walked + 1).clamp(0, 2) / 2
+    return (noise, images) if y is None else (noise, images, y)

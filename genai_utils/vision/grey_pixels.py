@@ -28,7 +28,7 @@ def levels_log_prob(x, logits):
         log P(x) = Σ_i log softmax(a_i)_{k_i},   k_i = round((L - 1) x_i)
 
     Shapes: x (B, 1, H, W) with values k / (L - 1); logits a (B, 1, H, W, L) -> (B,).
-    Source: van den Oord et al. 2016, eqs. 1 and section 3.1; lecture item A33.
+    Source: van den Oord et al. 2016, eq. 1 and section 3.1; lecture item A33.
     """
     level = (x * (logits.shape[-1] - 1)).round().long()  # (B, 1, H, W)
     log_p = logits.log_softmax(-1).gather(-1, level[..., None])

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from genai_utils import inputs
+from genai_utils.training import Muon, muon_groups
 from genai_utils.training.graphs import aside, can_capture
 
 
@@ -214,6 +215,21 @@ class PointNet(nn.Module):
         for layer, tell in zip(self.layers, self.tell, strict=True):
             h = h + layer(F.silu(h + tell(condition)))
         return self.last(F.silu(h))
+
+
+# --- Training it ---------------------------------------------------------------------------------
+
+
+def muon(model, lr=6e-3):
+    """Muon for the kernels and matrices inside a model's U-Net, AdamW for the rest; for `fit`.
+
+    The first and the last convolution, and what tells of time and class, are of the rest, which
+    learns at half the rate. Nothing decays. model: a module with one `UNet` in it.
+    """
+    net = next(m for m in model.modules() if isinstance(m, UNet))
+    inside = nn.ModuleList([net.down, net.shrink, net.middle, net.attention, net.grow, net.up])
+    kernels, rest = muon_groups(model, inside)
+    return Muon([kernels, rest | {"lr": lr / 2}], lr=lr, weight_decay=0.0)
 
 
 # --- Asking it a thousand times ------------------------------------------------------------------

@@ -29,16 +29,21 @@ return {
 """
 
 
+def reads(browser):
+    """Height (CSS pixels), share of code, top of the first picture of the page that is open."""
+    browser.js("return document.fonts.ready.then(() => true)")
+    return browser.js(MEASURE)
+
+
 def measure(browser, address, width=1280):
-    """Height (CSS pixels), share of code, top of the first picture, bytes of a first visit."""
+    """The same of the page at this address, and the bytes of a first visit."""
     browser.cdp("Network.enable")
     browser.cdp("Network.clearBrowserCache")
     browser.open(address, width=width)
     browser.wait("return document.readyState === 'complete'")
     browser.wait("return !window.MathJax?.startup || document.querySelector('mjx-container') "
                  "|| !document.querySelector('.math')")  # fmt: skip
-    browser.js("return document.fonts.ready.then(() => true)")
-    found = browser.js(MEASURE)
+    found = reads(browser)
     found["bytes"] = 0
     for entry in browser.driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 import urllib.request
 
 import pytest
@@ -55,3 +56,12 @@ def test_a_page_over_the_bound_is_told_and_an_error(tmp_path, monkeypatch, capsy
     said = capsys.readouterr().out
     assert "999 kB" in said and said.count("OVER 1 MB") == 1
     assert json.loads((tmp_path / "book.json").read_text())["pages"] == visits
+
+
+def test_a_command_is_timed_and_told_beside_its_machine(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(book, "KEPT", tmp_path / "book.json")
+    monkeypatch.setattr(book, "imports", lambda: {"python": book.timed(sys.executable, "-c", "0")})
+    assert book.main(["--import"]) == 0
+    kept = json.loads((tmp_path / "book.json").read_text())["commands"]["python"]
+    assert kept["wall"] > 0 and kept["processor"] >= 0 and kept["machine"] and kept["cores"] >= 1
+    assert f"{kept['processor']:.1f} s of the processor" in capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,98 @@ def test_long_scripts_of_figures_come_later(monkeypatch):
     assert list(files.values()) == [long] and page.count("<script>") == 1
     assert f'data-later="../_static/figures/{next(iter(files))}"></script></figure>' in page
     assert shipping.later(page, "../_static/figures/", files) == page
+
+
+def test_a_heavy_script_tells_its_size(monkeypatch):
+    monkeypatch.setattr(shipping, "_SHORT", 60)
+    monkeypatch.setattr(shipping, "_HEAVY", 60_000)
+    noise = base64.b64encode(random.Random(0).randbytes(90_000)).decode()
+    sizes = []
+    for letters in (noise, "x" * len(noise), noise[:50_000]):  # what counts is what is sent
+        page = shipping.later(f"<script>(() => {{\n{letters}\n}})();</script>", "", {})
+        sizes.append(re.findall(' data-size="([^"]*)"', page))
+    assert sizes == [["0.1 MB"], [], []]
+
+
+HEAVY = """<!doctype html><body>
+<figure><div>still</div><script type="text/plain" data-later="FILE" data-size="0.6 MB"></script>
+</figure><figure><div>still</div><script type="text/plain" data-later="near.js"></script></figure>
+"""
+TOY = """(() => {
+  const figure = document.currentScript.closest("figure");
+  figure.dataset.ready = "yes";
+  figure.append(document.createElement("button"));
+})();"""
+
+
+def test_what_is_heavy_comes_when_the_reader_asks(browser, tmp_path):
+    for name in ("heavy", "near"):
+        (tmp_path / f"{name}.js").write_text(TOY)
+    site = (ASSETS / "site.js").read_text()
+    page = tmp_path / "page.html"
+    page.write_text(HEAVY.replace("FILE", "heavy.js") + f"<script>{site}</script>")
+    browser.open(page)
+    figures = "document.querySelectorAll('figure')"
+    browser.wait(f"return {figures}[1].dataset.ready")
+    assert not any(url.endswith("/heavy.js") for url in browser.requests())
+    button = "document.querySelector('.genai-load')"
+    assert browser.js(f"return {button}.textContent") == "Run it here (loads 0.6 MB)"
+    browser.js(f"{button}.focus(); {button}.click(); {button}.click()")
+    browser.wait(f"return {figures}[0].dataset.ready && !{button}")
+    assert browser.js(f"return document.activeElement === {figures}[0].querySelector('button')")
+    assert (
+        sum(url.endswith("/heavy.js") for url in browser.requests()) == 1 and browser.errors() == []
+    )
+
+
+def test_what_did_not_come_can_be_asked_for_again(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        HEAVY.replace("FILE", "late.js").replace('"near.js"', '"late2.js" data-size="1 MB"')
+        + f"<script>{(ASSETS / 'site.js').read_text()}</script>"
+    )
+    browser.open(page)
+    button = "document.querySelector('.genai-load')"
+    browser.js(f"{button}.click()")
+    browser.wait(f"return {button}.textContent.includes('Try again')")
+    (tmp_path / "late.js").write_text(TOY)
+    browser.js(f"{button}.click()")
+    browser.wait("return document.querySelector('figure').dataset.ready")
+
+
+def test_shown_source_has_the_colours_of_the_page_s_code(browser, tmp_path):
+    from genai_utils.display.source import source_bundle
+    from genai_utils.vision import vae
+
+    css = 'html[data-theme="light"] .highlight { color: #080808 }\n'
+    css += 'html[data-theme="light"] .highlight .c1 { color: #515151 }'
+    alike = shipping.coloured_alike(css)
+    assert shipping.coloured_alike(alike) == alike and alike.count("genai-source") == 1
+    page = tmp_path / "source.html"
+    page.write_text(
+        f'<!doctype html><html data-theme="light"><style>{alike}</style><div class="highlight">'
+        f'<span class="c1">#</span></div>{source_bundle(vae.VAE).html}'
+    )
+    browser.open(page)
+    colours = browser.js(
+        "return [...document.querySelectorAll('.c1')].map(one => getComputedStyle(one).color)"
+    )
+    assert len(colours) > 1 and set(colours) == {"rgb(81, 81, 81)"}
+
+
+CSS = """@charset "UTF-8";/*! Licence */:root{--a:1}.here,.gone{a:b}
+.gone{c:d}a.gone:hover,b .gone{c:d}.here:not(.gone, .lost){e:f}:is(.gone,.here) p{g:h}
+@media (min-width:1px){.gone{i:j}.here{k:l}}@media print{.gone{i:j}}@keyframes gone{0%{m:n}to{o:p}}
+.w\\.5{q:r}[title=".gone"]{s:t}h1,h2{u:v}"""
+LEFT = """@charset "UTF-8";/*! Licence */:root{--a:1}.here{a:b}.here:not(.gone, .lost){e:f}
+:is(.gone,.here) p{g:h}@media (min-width:1px){.here{k:l}}@keyframes gone{0%{m:n}to{o:p}}
+.w\\.5{q:r}[title=".gone"]{s:t}h1,h2{u:v}"""
+
+
+def test_a_style_sheet_keeps_the_rules_that_can_apply():
+    left = shipping.fitting(CSS.replace("\n", ""), {"here"})
+    assert left == LEFT.replace("\n", "") and shipping.fitting(left, {"here"}) == left
+    assert shipping.fitting(CSS, {"here", "gone"}) == CSS
 
 
 def test_the_theme_keeps_its_rules_but_no_fonts_of_icons():
@@ -204,7 +298,9 @@ def test_other_pictures_stay_in_the_page(change):
 PAGE = r"""
 <nav>menu</nav><article><section id="vae"><h1>24 VAE<a class="headerlink">#</a></h1>
 <p>We maximise <span class="math">\(\log P(x)\)</span> with <span class="math">\(\frac12\)</span>.
-</p><style>.a{}</style><div class="highlight"><pre>train_it(mu)</pre></div>
+</p><style>.a{}</style><svg><text>axis</text></svg><div class="highlight"><pre><span
+ class="n">train_it</span><span class="p">(</span><span class="n">mu</span>
+<span class="se">\\n</span><span class="s2">held</span></pre></div>
 <section id="free"><h2>Free <em>bits</em></h2><p>A floor of <code>0.5</code> nats.<br>Next.</p>
 <div class="admonition book-box" id="exercise-24-1"><p class="admonition-title">Exercise 24.1</p>
 <p>Write it.</p></div><p>After.</p></section></section></article>
@@ -214,7 +310,7 @@ PAGE = r"""
 def test_sections_hold_words():
     sections = {anchor: rest for anchor, *rest in searching.Sections(PAGE).found}
     assert list(sections) == ["vae", "free", "exercise-24-1"]
-    assert sections["vae"] == ["24 VAE", "We maximise log P(x) with ….", "train_it"]
+    assert sections["vae"] == ["24 VAE", "We maximise log P(x) with ….", "held train_it"]
     assert sections["free"] == ["Free bits", "A floor of 0.5 nats. Next. After.", ""]
     assert sections["exercise-24-1"] == ["Exercise 24.1", "Write it.", ""]
 

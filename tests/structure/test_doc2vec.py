@@ -32,6 +32,7 @@ def trained():
         "bow": doc2vec.PVDBOW(40, counts, dim=8),
         "mean": doc2vec.PVDM(40, counts, dim=8, window=2),
         "side": doc2vec.PVDM(40, counts, dim=8, window=2, concatenate=True),
+        "shared": doc2vec.PVDBOW(40, counts, dim=8, shared=16),
     }
     for model in models.values():
         batches = TensorBatches(*doc2vec.examples(ids, 2), batch_size=200)
@@ -71,7 +72,7 @@ def test_bad_windows_are_refused(window):
         doc2vec.examples([torch.tensor([1, 2])], window)
 
 
-@pytest.mark.parametrize("name", ["documents", "dim", "negatives"])
+@pytest.mark.parametrize("name", ["documents", "dim", "negatives", "shared"])
 @pytest.mark.parametrize("value", [0, 2.5])
 def test_bad_sizes_are_refused(name, value):
     sizes = {"documents": 3, "dim": 4, "negatives": 5} | {name: value}
@@ -105,19 +106,46 @@ def test_an_untrained_model_loses_log_two_per_decision():
         assert torch.allclose(loss, 6 * torch.tensor(2.0).log())
 
 
-def test_model_losses_are_those_of_the_functions():
+@pytest.mark.parametrize("kind", [doc2vec.PVDBOW, doc2vec.PVDM])
+def test_model_losses_are_those_of_the_functions(kind):
     ids, _, counts = topics()
     batch = doc2vec.examples(ids, 2)
-    model = doc2vec.PVDBOW(40, counts, dim=6, negatives=3)
-    torch.nn.init.normal_(model.output.weight)
-    torch.nn.init.normal_(model.documents.weight)
+    model = kind(40, counts, dim=6, negatives=3)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight)
     torch.manual_seed(3)
     loss = model.loss(batch)
     torch.manual_seed(3)
     drawn = torch.multinomial(model.noise, 3 * len(batch[0]), replacement=True).view(-1, 3)
-    d = model.documents(batch[0])
-    again = doc2vec.pvdbow_loss(d, model.output(batch[2]), model.output(drawn))
-    assert torch.allclose(loss, again)
+    again = doc2vec.pvdbow_loss(
+        model.hidden(*batch[:2]), model.output(batch[2]), model.output(drawn)
+    )
+    torch.testing.assert_close(loss, again)
+
+
+@pytest.mark.parametrize("kind", [doc2vec.PVDBOW, doc2vec.PVDM])
+@pytest.mark.parametrize("words", [1, 63, 64, 150])
+def test_shared_negatives_count_as_if_each_word_of_the_group_had_drawn_them(kind, words):
+    ids, _, counts = topics()
+    batch = [part[:words] for part in doc2vec.examples(ids, 2)]
+    model = kind(40, counts, dim=6, negatives=3, shared=7)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight)
+    torch.manual_seed(3)
+    loss = model.loss(batch)
+    torch.manual_seed(3)
+    groups = -(-words // doc2vec.GROUP)
+    drawn = torch.multinomial(model.noise, groups * 7, replacement=True).view(groups, 7)
+    drawn = drawn[torch.arange(words) // doc2vec.GROUP]  # (words, 7)
+    h, y, noise = model.hidden(*batch[:2]), model.output(batch[2]), model.output(drawn)
+    positive = doc2vec.pvdbow_loss(h, y, noise[:, :0])
+    by_hand = positive + 3 / 7 * (doc2vec.pvdbow_loss(h, y, noise) - positive)
+    torch.testing.assert_close(loss, by_hand)
+    found, expected = (
+        torch.autograd.grad(one, [model.output.weight, model.documents.weight], retain_graph=True)
+        for one in (loss, by_hand)
+    )
+    torch.testing.assert_close(found, expected)
 
 
 def test_hidden_vectors_of_pvdm():
@@ -129,14 +157,22 @@ def test_hidden_vectors_of_pvdm():
     assert beside.tolist() == [[6, 0, 3, 3, 0, 0], [1, 1, 0, 0, 0, 0]]
 
 
-def test_the_models_use_them():
+@pytest.mark.parametrize("concatenate", [False, True])
+def test_the_models_use_them(concatenate):
+    """The same vectors and gradients, without the product by the mask."""
+    function = doc2vec.pvdm_concatenated if concatenate else doc2vec.pvdm_hidden
     ids, _, counts = topics()
     doc, context, _ = doc2vec.examples(ids, 2)
-    for concatenate, function in ((0, doc2vec.pvdm_hidden), (1, doc2vec.pvdm_concatenated)):
-        model = doc2vec.PVDM(40, counts, dim=4, window=2, concatenate=bool(concatenate))
-        x = model.input.weight[context.clamp(min=0)]
-        expected = function(model.documents.weight[doc], x, context >= 0)
-        assert torch.equal(model.hidden(doc, context), expected)
+    model = doc2vec.PVDM(40, counts, dim=4, window=2, concatenate=concatenate).double()
+    found = model.hidden(doc, context)
+    x = model.input.weight[context.clamp(min=0)]
+    expected = function(model.documents.weight[doc], x, context >= 0)
+    torch.testing.assert_close(found, expected)
+    tables = [model.documents.weight, model.input.weight]
+    upstream = torch.randn(found.shape, generator=torch.Generator().manual_seed(0)).double()
+    for one, other in zip(*(torch.autograd.grad(h, tables, upstream) for h in (found, expected)),
+                          strict=True):  # fmt: skip
+        torch.testing.assert_close(one, other)
 
 
 def test_inference_step_follows_the_gradient_that_autograd_finds():
@@ -192,18 +228,19 @@ def test_expected_loss_is_least_at_shifted_pmi():
         assert doc2vec.expected_loss(other, counts, 3) > loss
 
 
-def test_expected_loss_is_the_mean_of_the_sampled_one():
+@pytest.mark.parametrize(("shared", "times"), [(None, 600), (16, 2000)])
+def test_expected_loss_is_the_mean_of_the_sampled_one(shared, times):
     ids, _, counts = topics(documents=4, words=12)
-    model = doc2vec.PVDBOW(4, counts, dim=5, negatives=6)
+    model = doc2vec.PVDBOW(4, counts, dim=5, negatives=6, shared=shared)
     torch.manual_seed(0)
     torch.nn.init.normal_(model.documents.weight, 0, 0.7)
     torch.nn.init.normal_(model.output.weight, 0, 0.7)
     table = torch.stack([torch.bincount(one, minlength=12) for one in ids]).float()
     scores = model.vectors @ model.output.weight.detach().T
     batch = doc2vec.examples(ids, 1)
-    sampled = torch.stack([model.loss(batch).detach() for _ in range(600)])
+    sampled = torch.stack([model.loss(batch).detach() for _ in range(times)])
     exact = doc2vec.expected_loss(scores, table, 6)
-    error = sampled.std() / 600**0.5
+    error = sampled.std() / times**0.5
     assert abs(sampled.mean() - exact) < 4 * error and error < 0.02
 
 

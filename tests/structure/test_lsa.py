@@ -170,6 +170,8 @@ def test_other_bad_input(lee):
         lsa.TfIdf("tf")
     with pytest.raises(ValueError, match="scaling"):
         lsa.LSA(2, "both")
+    with pytest.raises(ValueError, match="solver"):
+        lsa.LSA(2, solver="power")
 
 
 # --- the factorisation
@@ -189,6 +191,28 @@ def test_the_three_routes_agree_with_each_other_and_with_scikit_learn(weighted):
     np.testing.assert_allclose(s, peer.singular_values_, rtol=1e-9)
     cosines = np.abs((V.T.numpy() * peer.components_).sum(1))
     np.testing.assert_allclose(cosines, 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e30])
+@pytest.mark.parametrize("turned", [False, True])
+def test_random_directions_hold_nearly_as_much_and_are_orthonormal(weighted, scale, turned):
+    X = (weighted.T if turned else weighted) * scale
+    U, s, V = lsa.truncated_svd(X, 20, "randomised")
+    best = lsa.truncated_svd(X, 20)[1]
+    assert 0.985 < ((s / best) ** 2).mean() <= 1 + 1e-9 and not torch.allclose(s, best, rtol=1e-9)
+    for part in (U, V):
+        torch.testing.assert_close(part.T @ part, torch.eye(20).double(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(torch.as_tensor(X @ V.numpy()), U * s, rtol=0, atol=1e-9 * scale)
+    assert (lsa.LSA(20, solver="randomised").fit(X).s == s).all()
+
+
+def test_random_directions_are_the_top_ones_where_few_hold_everything():
+    g = torch.Generator().manual_seed(0)
+    X = torch.randn(400, 7, generator=g).double() @ torch.randn(7, 300, generator=g).double()
+    _, s, V = lsa.truncated_svd(X, 5, "randomised")
+    _, wanted, W = pca.thin_svd(X)
+    torch.testing.assert_close(s, wanted[:5], **TIGHT)
+    torch.testing.assert_close(V, W[:, :5], rtol=0, atol=1e-6)
 
 
 def test_every_run_gives_the_same(weighted):

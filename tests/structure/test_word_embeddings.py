@@ -99,6 +99,17 @@ def test_skipgram_loss_and_gradients_equal_a_loop_over_pairs(monkeypatch):
         torch.testing.assert_close(a, b, **TIGHT)
 
 
+def test_rows_are_those_of_an_embedding_and_so_is_the_gradient():
+    g = torch.Generator().manual_seed(0)
+    table = torch.randn(7, 3, generator=g, requires_grad=True)
+    ids = torch.randint(0, 7, (4, 5), generator=g)  # some more than once, some perhaps not at all
+    upstream = torch.randn(4, 5, 3, generator=g)
+    mine, theirs = we.rows(table, ids), F.embedding(ids, table)
+    assert torch.equal(mine, theirs)
+    both = [torch.autograd.grad(found, table, upstream)[0] for found in (mine, theirs)]
+    torch.testing.assert_close(*both)
+
+
 def test_window_is_drawn_from_one_to_the_largest_and_never_sees_padding():
     torch.manual_seed(0)
     model = we.SkipGram(torch.ones(50), dim=2, window=3)

@@ -106,6 +106,10 @@ def test_another_schedule_even_a_lambda(tmp_path):
         return lambda s: factor**s
 
     assert describe(around(0.5)) == describe(around(0.5)) != describe(around(0.6))
+    made = [around(0.5), around(0.6)]
+    for each in made:
+        each.__module__ = "genai_utils.training.schedules"  # as if the package had made it
+    assert describe(made[0]) != describe(made[1])
 
 
 class Own:

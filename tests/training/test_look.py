@@ -1,5 +1,7 @@
 """Looks: when they come, that they leave no trace in the run, and that the best one is kept."""
 
+import functools
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -113,6 +115,9 @@ def test_looks_and_the_best_weights_go_through_a_checkpoint(tmp_path):
     assert finished.looks == again.looks and finished.best_model is not None
     with pytest.raises(CheckpointError, match="looks was 9 and is now 5"):
         toy_fit(tmp_path / "run", look=look, looks=5, best="weight")
+    with pytest.raises(CheckpointError, match="look was .* and is now"):
+        other = functools.partial(lambda key, model, step: {key: step}, "weight")
+        toy_fit(tmp_path / "run", **{**how, "look": other})
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,26 @@ def test_groups_are_the_matrices_of_the_blocks_and_the_rest():
     assert set(rest["params"]) == trained - inside and rest["weight_decay"] == 0
 
 
+def test_a_kernel_moves_as_the_matrix_that_multiplies_patches():
+    g = torch.Generator().manual_seed(2)
+    start, slopes = torch.randn(6, 4, 3, 3, generator=g), torch.randn(2, 6, 4, 3, 3, generator=g)
+    moved = []
+    for shape in ((6, 4, 3, 3), (6, 36)):
+        p = torch.nn.Parameter(start.reshape(shape).clone())
+        optimizer = Muon([{"params": [p], "muon": True}], lr=0.1)
+        for slope in slopes:
+            p.grad = slope.reshape(shape).clone()
+            optimizer.step()
+        moved.append(p.detach().reshape(6, 36))
+    assert torch.equal(*moved) and (moved[0] - start.flatten(1)).norm() > 0.1
+
+
+def test_groups_of_a_network_of_convolutions():
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Conv2d(4, 4, 3))
+    kernels, rest = muon_groups(net, net[1])
+    assert [p.shape for p in kernels["params"]] == [(4, 4, 3, 3)] and len(rest["params"]) == 3
+
+
 def test_groups_that_make_no_sense():
     model, _ = model_and_text()
     with pytest.raises(ValueError, match="blocks: .* got LayerNorm with none; pass model.blocks"):

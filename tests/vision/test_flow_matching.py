@@ -135,3 +135,21 @@ def test_the_student_learns_where_the_teacher_ends():
         student.loss(noise)
     with pytest.raises(ValueError, match="pixels"):
         student.check_batch((noise, noise))
+
+
+def test_a_student_of_a_teacher_that_knows_classes():
+    teacher = small(classes=2)
+    x, y = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1).expand(2, 1, 8, 8), torch.tensor([0, 1])
+    x, y = x.repeat(16, 1, 1, 1), y.repeat(16)
+    fit(teacher, lambda step: (x, y), 60, lr=3e-3, progress=False)
+    noise, ends, kinds = pairs(teacher, 64, 6, torch.Generator().manual_seed(3))
+    assert noise.shape == ends.shape == (64, 1, 8, 8) and 20 < kinds.sum() < 44
+    apart = ends[kinds == 1].mean() - ends[kinds == 0].mean()
+    assert apart > 0.5  # a walk goes where its class says
+    student = OneStep(teacher)
+    fit(student, lambda step: (noise, ends, kinds), 60, lr=3e-3, progress=False)
+    g = torch.Generator().manual_seed(4)
+    black, white = (student.sample(16, kind, generator=g).mean() for kind in (0, 1))
+    assert white - black > 0.4
+    with pytest.raises(ValueError, match="noise, image, class"):
+        student.loss((noise, ends))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from genai_utils.vision.unet import Attention, Block, Norm, PointNet, UNet, time_features
+from genai_utils.vision.diffusion import DDPM
+from genai_utils.vision.unet import Attention, Block, Norm, PointNet, UNet, muon, time_features
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +116,16 @@ def test_bad_sizes_are_told():
         UNet(8, width=10)
     with pytest.raises(TypeError, match="mults"):
         UNet(8, mults=(1, 1.5))
+
+
+def test_muon_takes_the_kernels_inside_and_adamw_the_ends():
+    model = DDPM(8, T=5, width=8, mults=(1, 2), classes=3)
+    optimizer = muon(model, 0.01)
+    inside, rest = ({id(p) for p in group["params"]} for group in optimizer.param_groups)
+    net = model.chain.net
+    assert {id(net.down[0].conv_in.weight), id(net.attention.qkv.weight)} <= inside
+    for part in (net.first, net.last, net.condition):
+        assert {id(p) for p in part.parameters()} <= rest
+    assert len(inside) + len(rest) == len(list(model.parameters()))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.005]
+    assert all(group["weight_decay"] == 0 for group in optimizer.param_groups)

@@ -200,6 +200,11 @@ function ganToy(root, data) {
       for (const row of history) pen.lineTo(4 + (row[0] / last) * (width - 8), height - 5 - ((row[player] - low) / (high - low)) * (height - 10));
       pen.stroke();
     });
+    Object.assign(pen, { fillStyle: theme.muted, font: "11px sans-serif" });
+    pen.fillText(minus(high.toFixed(2)), 5, 13);
+    pen.fillText(minus(low.toFixed(2)), 5, height - 5);
+    pen.textAlign = "right";
+    pen.fillText(`step ${last}`, width - 5, height - 5);
   });
   function update(text) {
     if (centres().length) {
