@@ -90,20 +90,11 @@ WHY = (
     "embedding's gradient, and summed over the window by embedding_bag, in 3.8 ms in place of "
     "5.6 for 4,096 words."
 )
-MORE = {
-    "PV-DM": (
-        " PV-DM's ratio is from before, at the small size. At full size and as many passes as "
-        "ours gensim is 1.2 to 1.3 times as quick now, but its vectors reach 0.21 to 0.24 "
-        "where ours reach 0.44 to 0.50 (three seeds); with one and a half times the passes it "
-        "takes as long as ours and reaches 0.40, and with two or three times as many 0.46 (one "
-        "seed)."
-    ),
-}
 ROWS = [
     Row(
         name.lower(), "06_doc2vec", f"{name}, 50 numbers, 350 news texts, to the same agreement",
         "gensim", "words/s", partial(race, name), "correlation with people", higher=True,
-        slack=SLACK, small="125 steps", why=WHY + MORE.get(name, ""),
+        slack=SLACK, small="125 steps", why=WHY,
     )
     for name in OURS
 ]  # fmt: skip
