@@ -18,7 +18,7 @@ from genai_utils import inputs
 from genai_utils.display.output import Bundle, escape, stylesheet
 
 FOLDED = "the answer, to unfold when you have tried"
-LIGHT, DARK = "friendly", "github-dark"
+LIGHT, DARK = "default", "github-dark"  # comments and names stand out from the ground
 DARK_HOSTS = (
     'html[data-theme="dark"]',
     'html[theme="dark"]',

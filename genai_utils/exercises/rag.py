@@ -677,10 +677,10 @@ PREDICTIONS = (
         "tells something else about the same person, one tells what is asked about somebody else. "
         "What does it say, most of the time?",
         "b",
-        "With three seeds 84.4 % of the answers are from a wrong passage: 64.9 ± 31.3 % the same "
-        "fact of somebody else, 19.5 ± 18.8 % another fact of the person. In 89.3 ± 11.3 % one of "
+        "With three seeds 81.0 % of the answers are from a wrong passage: 29.5 ± 7.6 % the same "
+        "fact of somebody else, 51.5 ± 8.1 % another fact of the person. In 87.4 ± 20.2 % one of "
         "the two is cited. The reader never met passages of which none answers, so it takes what "
-        "fits best, and which that is depends on the seed (section 16.7).",
+        "fits best (section 16.7).",
         choices=(
             "a value that stands in none of the passages: it falls back on a guess",
             "a value out of one of the wrong passages, and it cites that passage",
