@@ -178,7 +178,7 @@ class PVDBOW(nn.Module):
         return rows(self.documents.weight, doc)  # (B,) -> (B, dim)
 
     def made_up(self, count: int, each: int) -> Tensor:
-        """Output vectors of drawn words, (count, each, width)."""
+        """Output vectors of drawn words, (count, each, width); PyTorch's global generator draws."""
         drawn = torch.multinomial(self.noise, count * each, replacement=True)
         return rows(self.output.weight, drawn.view(count, each))
 
