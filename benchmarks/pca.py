@@ -71,10 +71,11 @@ def row(name, what, solver, package, peer, products, floor, why=""):
 
 WHY = (
     "As quick as the peer, within the spread. With blocks of XᵀX by PyTorch, and X looked at four "
-    "times (a round origin, the mean, the difference, the product), it was 0.75. Now NumPy computes "
-    "the symmetric product, and X is looked at once, from a point near its mean. Parts of 1,024 to "
-    "4,096 rows took up to 7 % longer, all rows at once 24 %, blocks halved again and again by "
-    "PyTorch a fifth. The singular values are 200 times as close to the exact ones as the peer's."
+    "times (a round origin, the mean, the difference, the product), it was 0.75. Now NumPy "
+    "computes the symmetric product, and X is looked at once, from a point near its mean. Parts of "
+    "1,024 to 4,096 rows took up to 7 % longer, all rows at once 24 %, blocks halved again and "
+    "again by PyTorch a fifth. The singular values are 200 times as close to the exact ones as the "
+    "peer's."
 )
 # A QR of X takes 2 n d², XᵀX half a product, n d²; the top k at least one pass over X and one back.
 ROWS = [
