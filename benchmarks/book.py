@@ -82,8 +82,8 @@ class Site(SimpleHTTPRequestHandler):
         if not raw:
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
+        self.sent[self.path] = len(body)  # before: who reads the body may ask for it at once
         self.wfile.write(body)
-        self.sent[self.path] = len(body)
 
     def log_message(self, *given):
         pass
