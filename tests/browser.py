@@ -12,6 +12,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -54,6 +55,19 @@ FORCE = """
     .observe(document, {childList: true});
 })(%s);
 """
+
+
+def luminance(colour):
+    """Of a computed style's rgb(…), from 0 to 1, as WCAG 2.2 defines it."""
+    channels = [float(v) / 255 for v in re.findall(r"[\d.]+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    """Of two colours, from 1 to 21; text can be read from 4.5 on (WCAG 2.2, 1.4.3)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
 
 
 class Browser:

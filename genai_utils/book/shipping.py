@@ -193,11 +193,6 @@ def lean_theme(css):
     )
 
 
-def coloured_alike(css):
-    """The colours of code, for shown source too: its own are too pale for some readers' eyes."""
-    return re.sub(r"\.highlight (?=\.\w+ \{)", ":is(.highlight, .genai-source) ", css)
-
-
 _RULE = re.compile(r"([^{}]+)\{((?:[^{}]*\{[^{}]*\})*[^{}]*)\}")
 _HEAD = re.compile(r"(.*(?:;|\*/))?(.*)", re.DOTALL)  # what stands before a rule; its selectors
 
@@ -260,8 +255,6 @@ def ship(app, error):
         if path.name not in used:
             path.unlink()
     theme.write_text(lean_theme(theme.read_text(encoding="utf-8")), encoding="utf-8")
-    colours = out / "_static" / "pygments.css"
-    colours.write_text(coloured_alike(colours.read_text(encoding="utf-8")), encoding="utf-8")
     folders = {folder, out / "_static" / "mathjax"}
     scripts = (path for path in (out / "_static").rglob("*.js") if folders.isdisjoint(path.parents))
     said = [*sections.values(), *(path.read_text(encoding="utf-8") for path in scripts)]

@@ -56,9 +56,9 @@ def thin_svd(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def gram(X: Tensor) -> Tensor:
     """X^T X (d, d), symmetric. NumPy sees that both factors are one matrix and computes half."""
-    if X.device.type != "cpu":
+    if X.requires_grad or X.device.type != "cpu":
         return X.T @ X
-    rows = X.detach().numpy()
+    rows = X.numpy()
     return torch.from_numpy(rows.T @ rows)
 
 

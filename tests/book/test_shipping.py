@@ -138,26 +138,6 @@ def test_what_did_not_come_can_be_asked_for_again(browser, tmp_path):
     browser.wait("return document.querySelector('figure').dataset.ready")
 
 
-def test_shown_source_has_the_colours_of_the_page_s_code(browser, tmp_path):
-    from genai_utils.display.source import source_bundle
-    from genai_utils.vision import vae
-
-    css = 'html[data-theme="light"] .highlight { color: #080808 }\n'
-    css += 'html[data-theme="light"] .highlight .c1 { color: #515151 }'
-    alike = shipping.coloured_alike(css)
-    assert shipping.coloured_alike(alike) == alike and alike.count("genai-source") == 1
-    page = tmp_path / "source.html"
-    page.write_text(
-        f'<!doctype html><html data-theme="light"><style>{alike}</style><div class="highlight">'
-        f'<span class="c1">#</span></div>{source_bundle(vae.VAE).html}'
-    )
-    browser.open(page)
-    colours = browser.js(
-        "return [...document.querySelectorAll('.c1')].map(one => getComputedStyle(one).color)"
-    )
-    assert len(colours) > 1 and set(colours) == {"rgb(81, 81, 81)"}
-
-
 CSS = """@charset "UTF-8";/*! Licence */:root{--a:1}.here,.gone{a:b}
 .gone{c:d}a.gone:hover,b .gone{c:d}.here:not(.gone, .lost){e:f}:is(.gone,.here) p{g:h}
 @media (min-width:1px){.gone{i:j}.here{k:l}}@media print{.gone{i:j}}@keyframes gone{0%{m:n}to{o:p}}

@@ -10,6 +10,7 @@ import pytest
 from genai_utils.display import figures, output, pictures
 from genai_utils.display.output import Bundle
 from genai_utils.display.source import folds, source_bundle, source_of
+from tests.browser import contrast
 
 
 def shown(bundle):
@@ -31,6 +32,27 @@ def test_the_source_is_shown_word_for_word_and_coloured():
         mine = [rule for rule in rules if re.search(rf"\.{kind}\b", rule)]
         assert len(mine) == 2 and 'html[data-theme="dark"]' not in mine[0]  # in light
         assert 'html[data-theme="dark"]' in mine[1]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_colour_can_be_read_on_its_ground(theme, browser, tmp_path):
+    """A contrast of 4.5 at least (WCAG 2.2, 1.4.3), of comments and strings too."""
+    page = tmp_path / "source.html"
+    shown = source_bundle(pictures).html + source_bundle(output).html
+    page.write_text(f'<!doctype html><html data-theme="{theme}"><body>{shown}</body></html>')
+    browser.open(page)
+    pairs = browser.js(
+        """
+        const ground = (e) => {
+          const css = getComputedStyle(e).backgroundColor;
+          return css === "rgba(0, 0, 0, 0)" ? ground(e.parentElement) : css;
+        };
+        return [...document.querySelectorAll("code span[class]")].map((e) =>
+          [e.className, getComputedStyle(e).color, ground(e)]);
+        """
+    )
+    found = {kind: contrast(ink, ground) for kind, ink, ground in pairs}
+    assert len(found) > 10 and min(found.values()) >= 4.5, found
 
 
 def test_methods_lose_their_indentation_and_properties_work():

@@ -1,7 +1,6 @@
 """Coloured tokens: five steps that can be told without colour, in the page and in the still."""
 
 import html.parser
-import re
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from genai_utils.display.tokens import (
     token_bundle,
     token_figure,
 )
+from tests.browser import contrast, luminance
 
 TOKENS = ["The", " <cat>", " sat", "\n", " & $5", "$", "…", "\n"]
 SHARES = [None, 0.003, 0.97, 0.3, 0.1, 0.02, 0.0, 1.0]
@@ -145,16 +145,9 @@ def test_text_can_be_read_on_each_step_and_steps_differ_without_colour(browser, 
         return [c.color, c.backgroundColor, c.textDecorationLine, c.textDecorationStyle,
                 c.textDecorationThickness]})""")
 
-    def luminance(colour):
-        rgb = np.array([float(v) for v in re.findall(r"[\d.]+", colour)[:3]]) / 255
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
     grounds = [luminance(ground) for _, ground, *_ in styles[1:]]
     assert grounds == sorted(grounds, reverse=not dark)  # one direction: it survives grey
-    for (ink, *_), ground in zip(styles[1:], grounds, strict=True):
-        low, high = sorted((luminance(ink), ground))
-        assert (high + 0.05) / (low + 0.05) > 4.5
+    assert all(contrast(ink, ground) > 4.5 for ink, ground, *_ in styles[1:])
     assert len({tuple(style[2:]) for style in styles}) == 5  # and so do the underlines
     assert browser.overflow() == 0 and browser.errors() == []
 
