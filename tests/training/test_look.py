@@ -45,6 +45,8 @@ def test_a_look_leaves_no_trace_in_the_run():
     def look(model, step):
         assert not model.training and not torch.is_grad_enabled()
         torch.rand(7)
+        with torch.enable_grad():  # a norm of the gradient, say
+            sum((-100 * p).sum() for p in model.parameters()).backward()
         return {"one": 1}
 
     alone, watched = toy_fit(None), toy_fit(None, look=look, looks=5)
