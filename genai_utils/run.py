@@ -23,6 +23,15 @@ SEEDS = 2**32  # NumPy's global generator takes no larger seed
 _current = None
 
 
+def processor_seconds():
+    """Seconds that the processors have worked for this process and for those that it has ended.
+
+    Beside other programs a run takes longer than it works; with n threads, up to n times shorter.
+    """
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 @dataclass
 class Run:
     """One run of one notebook. Made by `start`."""
@@ -32,7 +41,7 @@ class Run:
     device: torch.device
     seed: int
     began: float = field(default_factory=time.perf_counter)
-    worked: float = field(default_factory=lambda: processor_seconds())
+    worked: float = field(default_factory=processor_seconds)
     metrics: list = field(default_factory=list)
 
     def pick(self, **sizes):
@@ -91,15 +100,6 @@ def device_name(device):
         return torch.cuda.get_device_name(device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"CPU ({cores} cores)"
-
-
-def processor_seconds():
-    """Seconds that the processors have worked for this process and for those that it has ended.
-
-    Beside other programs a run takes longer than it works; with n threads, up to n times shorter.
-    """
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def peak_memory_gb(device):

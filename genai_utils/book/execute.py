@@ -5,8 +5,8 @@
     python -m genai_utils.book.execute --estimate --profile gpu notebooks/24_vae.ipynb
 
 The run card, in the notebook's metadata under "genai", says what the stored outputs came from:
-profile, device, versions, seconds, processor seconds, peak memory, data sets, what was trained, the recorded metrics,
-and the SHA-256 of the code cells. A notebook that fails is left as it was and named with its cell;
+profile, device, versions, seconds, those that the processors worked, peak memory, data sets, what
+was trained, the recorded metrics, and the SHA-256 of the code cells. A notebook that fails is left as it was and named with its cell;
 the others are run. `--log FILE` and `-v` write a line for each cell while the notebooks run.
 Ctrl-C ends the kernels and all that they began; what is stored by then stays.
 
