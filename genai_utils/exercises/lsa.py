@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import lsa
 
 NOTEBOOK = "04_lsa"
@@ -507,4 +508,21 @@ exercise(
         "vectors[known] has one row per word; the mean over dimension 0 has shape (d,).",
         "If no word is known, torch.zeros_like(vectors[0]) is the answer.",
     ],
+)
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+PREDICTIONS = (
+    Prediction(
+        "page-or-topic",
+        "A page asks with its first paragraph, a dozen words; the right answers are the pages of "
+        "its See Also list. Whose first ten answers hold more of them: those of LSA, trained on "
+        "the whole texts, with 100 numbers for a page, or those of TF-IDF?",
+        "c",
+        "TF-IDF has a recall of 0.56, LSA one of 0.43. Linked pages tend to use the same rare "
+        "words, and these are in the tail that LSA cuts off. For the right topic LSA is the "
+        "better one (section 4.6).",
+        choices=("LSA's, clearly", "both alike", "TF-IDF's, clearly"),
+    ),
 )
