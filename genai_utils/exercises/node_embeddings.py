@@ -217,6 +217,10 @@ exercise(
             lambda before, here, t, p, q: _node2vec(before, here, t, 1 / p, 1 / q, 1.0),
             "You divided the neighbours of t by q. It is the other nodes, those away from t.",
         ),
+        "back and near swapped": (
+            lambda before, here, t, p, q: _node2vec(before, here, t, 1.0, 1 / p, 1 / q),
+            "You divided the neighbours of t by p. It is the way back to t itself that gets 1/p.",
+        ),
         "no way back": (
             lambda before, here, t, p, q: torch.where(before > 0, 1.0, 1 / q) * here,
             "Node t is no neighbour of itself, so you gave it 1/q. The way back to t gets 1/p.",
