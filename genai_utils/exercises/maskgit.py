@@ -378,7 +378,7 @@ exercise(
             lambda confidence, hidden, count: (
                 (
                     confidence.masked_fill(~hidden, -math.inf).argsort(
-                        -1, descending=True, stable=True
+                        dim=-1, descending=True, stable=True
                     )
                     < count
                 )
