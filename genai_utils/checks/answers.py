@@ -217,16 +217,20 @@ def constant_factor(answer: Answer) -> Verdict | None:
         else:
             sentence = f"{_capital(which)} is {in_words(c)} times the expected one, in every case"
         return answer.say(NOT_YET, f"{sentence}{rest}.", answer.smallest_wrong())
-    each = [factor(*pair, rtol) for pair in zip(yours, expected, strict=True)]
-    if all(c is not None for c in each):
-        some = ", ".join(dict.fromkeys(in_words(c) for c in each[:4]))
-        return answer.say(
-            NOT_YET,
-            f"{_capital(which)} is the expected one times a number that changes with the case "
-            f"({some}): do you divide by a size, or forget to?",
-            answer.smallest_wrong(),
-        )
-    return None
+    each = [relations.ratio(*pair, rtol) for pair in zip(yours, expected, strict=True)]
+    if any(c is None for c in each):
+        return None
+    size = relations.size(each, [t.arguments for t in answer.trials], answer.parameters)
+    single = any(sum(e.numel() for e in pair) == 1 for pair in expected)
+    if single and not size:
+        return None  # one number is always the expected one times some number
+    some = ", ".join(dict.fromkeys(in_words(c) for c in each[:4]))
+    return answer.say(
+        NOT_YET,
+        f"{_capital(which)} is the expected one times a number that changes with the case "
+        f"({some}{size}): do you divide by a size, or forget to?",
+        answer.smallest_wrong(),
+    )
 
 
 def related(answer: Answer) -> Verdict | None:

@@ -21,6 +21,7 @@ from genai_utils.checks.verdict import ERROR, NOT_YET, TO_DO, Answer, Verdict
 CURES = {
     "Boolean value of Tensor with more than one": "(if, and, or, not, max(a, b) want one truth "
     "value. For a whole tensor there are torch.where, &, |, ~, torch.maximum.)",
+    r"sort\(\) takes from 1 to 0": "(With stable=True the dimension has to be named: dim=-1.)",
     "same dtype|expected scalar type": "(Two types of numbers meet. Make new tensors in that of "
     "the arguments, as torch.zeros(n, dtype=x.dtype) does for x.)",
 }

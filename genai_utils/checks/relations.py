@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from genai_utils.checks.compare import agree, close
+from genai_utils.checks.compare import agree, close, factor
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -47,6 +47,32 @@ def offset(pairs: Sequence[Pair], rtol: float) -> float | None:
     if c is None or torch.cat([e.flatten() for _, e in pairs]).unique().numel() < 2:
         return None
     return c if c and all(agree(y, e + c, rtol) for y, e in pairs) else None
+
+
+def ratio(yours: list[torch.Tensor], expected: list[torch.Tensor], rtol: float) -> float | None:
+    """The number c with yours = c * expected, of one number as well; None if there is none."""
+    if sum(e.numel() for e in expected) > 1:
+        return factor(yours, expected, rtol)
+    y, e = (torch.cat([part.flatten() for part in parts]) for parts in (yours, expected))
+    return (y / e).item() if y.numel() and y.isfinite() and e.isfinite() and e != 0 else None
+
+
+def size(ratios: Sequence[float], arguments: Sequence[tuple], names: Sequence[str]) -> str:
+    """Which size of an argument the ratios of all cases are, or one over which; or nothing."""
+    for place, name in enumerate(names):
+        given = [case[place] if place < len(case) else None for case in arguments]
+        if not all(isinstance(each, torch.Tensor) for each in given):
+            continue
+        for dim in range(min(each.dim() for each in given)):
+            sizes = [each.shape[dim] for each in given]
+            of = f"size of dimension {dim} of {name}"
+            if len(set(sizes)) < 2:
+                continue
+            if all(abs(c - n) <= 1e-3 * n for c, n in zip(ratios, sizes, strict=True)):
+                return f", the {of}"
+            if all(abs(c * n - 1) <= 1e-3 for c, n in zip(ratios, sizes, strict=True)):
+                return f", 1 over the {of}"
+    return ""
 
 
 def moved(pairs: Sequence[Pair], rtol: float) -> str:

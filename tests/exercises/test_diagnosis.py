@@ -181,7 +181,21 @@ NOT_YET = {
     "twice": (NORMS, lambda x: 2 * x.norm(dim=1), "is 2 times the expected one"),
     "third": (NORMS, lambda x: x.norm(dim=1) / 3, "is 1/3 times the expected one"),
     "sign": (NORMS, lambda x: -x.norm(dim=1), "wrong sign"),
-    "by size": (NORMS, lambda x: x.norm(dim=1) / x.shape[1], "(1/5, 1/4, 1/2)"),
+    "by size": (
+        NORMS,
+        lambda x: x.norm(dim=1) / x.shape[1],
+        "(1/5, 1/4, 1/2, 1 over the size of dimension 1 of x): do",
+    ),
+    "one number by size": (
+        Exercise(lambda x: x.sum(), cases=matrices),
+        lambda x: len(x) * x.sum(),
+        "(3, 7, 4, the size of dimension 0 of x): do you divide by a size",
+    ),
+    "one number by no size": (
+        Exercise(lambda x: x.square().sum(), cases=matrices),
+        lambda x: x.square().sum() ** 2,
+        "is the square of the expected one",
+    ),
     "constant": (NORMS, lambda x: 0 * x.sum(1) + 1, "differs"),
     "unused": (SHIFT, lambda x, by: x, "never uses its argument by"),
     "random": (VALUES, lambda x: torch.rand(len(x)), "draws random numbers of its own"),
@@ -232,6 +246,7 @@ def fails_when_wide(x):
 
 ERRORS = {
     "if of a tensor": (lambda x: x if x > 0 else -x, "there are torch.where"),
+    "stable": (lambda x: x.argsort(-1, descending=True, stable=True), "has to be named: dim=-1.)"),
     "import": (lambda x: F.normalize(x), "torch.nn.functional as F stands in a cell above"),  # noqa: F821
     "two types": (lambda x: x @ torch.ones(x.shape[1]).double(), "torch.zeros(n, dtype=x.dtype)"),
     "exception": (lambda x: x @ x, "raised RuntimeError: mat1 and mat2 shapes"),

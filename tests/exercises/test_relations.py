@@ -59,6 +59,26 @@ def test_the_order_of_the_parts():
     assert relations.order([[x]], [[y]], 1e-4) is None
 
 
+def test_a_size_is_named_where_it_is_the_ratio_in_every_case():
+    cases = [(e, 2.0) for e in EXPECTED]  # (3, 4), (5, 2)
+    assert relations.size([3, 5], cases, ["x", "by"]) == ", the size of dimension 0 of x"
+    assert (
+        relations.size([1 / 4, 1 / 2], cases, ["x", "by"])
+        == ", 1 over the size of dimension 1 of x"
+    )
+    assert relations.size([3, 4], cases, ["x", "by"]) == ""
+    alike = [(torch.zeros(3, 2), 2.0), (torch.zeros(3, 4), 2.0)]
+    assert relations.size([3, 3], alike, ["x", "by"]) == ""  # it may be any 3
+
+
+def test_the_ratio_of_one_number_and_of_several():
+    two = torch.tensor([1.0, 2.0])
+    assert relations.ratio([3 * two], [two], 1e-4) == 3
+    assert relations.ratio([two.flip(0)], [two], 1e-4) is None
+    assert relations.ratio([torch.tensor(3.0)], [torch.tensor(2.0)], 1e-4) == 1.5
+    assert relations.ratio([torch.tensor(3.0)], [torch.tensor(0.0)], 1e-4) is None
+
+
 def test_where_the_first_wrong_number_stands():
     x = EXPECTED[0]
     wrong = x.clone()
