@@ -150,7 +150,8 @@ exercise(
         ),
         "larger is better": (
             lambda v: scoreboard.rank_range(-v),
-            "You put the largest first. Here smaller is better.",
+            "Your order is turned round. Smaller is better: the smallest values come first. "
+            "Are the axes of your two sums exchanged?",
         ),
         "best seed against best seed": (
             lambda v: _ranked(v.amin(1)[:, None] < v.amin(1)),
@@ -446,6 +447,12 @@ exercise(
             ),
             "The pace is over all readings from 1 to the last: one stretch alone is measured less "
             "exactly.",
+        ),
+        "not rounded": (
+            lambda seconds, done, clock: max(
+                1.0, float(done[1] + (seconds - clock[1]) / _pace(clock, done))
+            ),
+            "A training has a whole number of steps: round down.",
         ),
     },
     clauses={
