@@ -157,6 +157,8 @@ NOT_YET = {
         first_row_forgotten,
         "2 of 8 numbers are wrong, the first of them",
     ),
+    "list of tensors": (NORMS, lambda x: [r.norm() for r in x], "torch.stack(…) makes one of the"),
+    "list of numbers": (NORMS, lambda x: x.norm(dim=1).tolist(), "torch.tensor(…) makes one of it"),
     "string": (NORMS, lambda x: "done", "returned a str"),
     "long string": (NORMS, lambda x: "x" * 10**7, "returned a str"),
     "generator": (NORMS, lambda x: (y.norm() for y in x), "returned a generator"),
