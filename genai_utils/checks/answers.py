@@ -116,8 +116,8 @@ def shape_and_finite(answer: Answer) -> Verdict | None:
                     return answer.say(
                         NOT_YET,
                         f"{which} holds {word} in {count} of {yours.numel()} places. Look for "
-                        "a logarithm of zero, a division by zero, or an exponential that is "
-                        "too large or too small.",
+                        "a logarithm of zero, a division by zero, a root, power or logarithm of "
+                        "a negative number, or an exponential that is too large or too small.",
                         trial,
                     )
     return None
