@@ -179,12 +179,18 @@ class Recorded:
 
 @contextmanager
 def aside():
-    """Work on a stream of its own, as PyTorch asks for before a recording."""
+    """Work on a stream of its own, as PyTorch asks for before a recording.
+
+    What comes after waits for it, also after an error: half a step may still be under way there
+    when weights and buffers are put back.
+    """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream().wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        torch.cuda.current_stream().wait_stream(stream)
 
 
 @contextmanager
