@@ -14,6 +14,20 @@
   });
 })();
 
+// Paper is white: a page that is read in the dark is printed in the light.
+(() => {
+  const root = document.documentElement;
+  let theme = null;
+  window.addEventListener("beforeprint", () => {
+    theme ??= root.dataset.theme;
+    root.dataset.theme = "light";
+  });
+  window.addEventListener("afterprint", () => {
+    root.dataset.theme = theme;
+    theme = null;
+  });
+})();
+
 // What is wider than its box scrolls there. Its edge fades where there is more, and a formula first
 // shrinks a little; where that is not enough, its number moves below it.
 (() => {

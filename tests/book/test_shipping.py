@@ -202,6 +202,17 @@ def test_the_tab_key_reaches_what_scrolls_and_no_fold_is_opened_for_it(browser, 
     browser.wait(stops.replace("return", "return String(") + ") === '-1,0,-1,-1,0'")
 
 
+def test_what_is_read_in_the_dark_is_printed_in_the_light(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><body><script>{(ASSETS / 'site.js').read_text()}</script>")
+    browser.open(page)
+    send = "window.dispatchEvent(new Event('{}')); return document.documentElement.dataset.theme"
+    browser.js("document.documentElement.dataset.theme = 'dark'")
+    assert browser.js(send.format("beforeprint")) == "light"
+    assert browser.js(send.format("beforeprint")) == "light"  # once more, before it is over
+    assert browser.js(send.format("afterprint")) == "dark"
+
+
 # ---- dark mode -----------------------------------------------------------------------------------
 
 
