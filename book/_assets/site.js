@@ -31,7 +31,7 @@
 // What is wider than its box scrolls there. Its edge fades where there is more, and a formula first
 // shrinks a little; where that is not enough, its number moves below it.
 (() => {
-  const BOXES = "div.math, .genai-table, .pst-scrollable-table-container";
+  const BOXES = "div.math, .genai-table, .pst-scrollable-table-container, .output.stream pre";
   const LEAST = 0.75; // of a formula's size
 
   function edges(boxes) {
@@ -81,7 +81,7 @@
 
   function fit() {
     shrink();
-    edges([...document.querySelectorAll(BOXES)]);
+    edges([...document.querySelectorAll(BOXES)].filter((box) => !box.closest("details:not([open])")));
   }
   document.addEventListener("scroll", (event) => event.target.matches?.(BOXES) && edges([event.target]), true);
   window.addEventListener("load", () => {
