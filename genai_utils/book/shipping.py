@@ -71,7 +71,27 @@ def lean(html, icons):
     html = _THEBE.sub("", _LOADED.sub(load, html))
     if "togglebutton.js" not in html:
         html = _TOGGLE.sub("", html)
-    return once(icons.place(ahead(html)))
+    return once(icons.place(ahead(coloured(html))))
+
+
+# The theme knows its colours when all scripts have run, which takes a slow telephone seconds.
+_THEME = 'dataset.theme = localStorage.getItem("theme") || "auto"'
+_AT_ONCE = (
+    "dataset.theme = { light: 'light', dark: 'dark' }[localStorage.getItem('mode')]"
+    " ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')"
+)
+_WITHOUT = (
+    "<noscript><p><em>Without JavaScript formulas stand as TeX, and figures do not move."
+    "</em></p></noscript>"
+)
+
+
+def coloured(html):
+    """The page with its colours from the beginning, and without JavaScript too, which it tells."""
+    html = html.replace(_THEME, _AT_ONCE, 1)
+    html = re.sub(r'(<html\b[^>]*\bdata-theme=)"auto"', r'\1"light"', html, count=1)
+    needs = re.search(r'data-explorer="|class="[^"]*\bmath\b', html) and _WITHOUT not in html
+    return re.sub(r"<article\b[^>]*>", rf"\g<0>{_WITHOUT}", html, count=1) if needs else html
 
 
 def ahead(html):

@@ -66,6 +66,33 @@ def test_a_page_loads_what_it_needs(icons):
     assert shipping.lean(lean, icons) == lean
 
 
+PAINTED = (
+    '<html data-theme="auto"><script>document.documentElement.dataset.theme = '
+    'localStorage.getItem("theme") || "auto";</script><article class="a">{}</article></html>'
+)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_page_has_its_colours_before_the_script_of_the_theme(browser, tmp_path, dark):
+    page = tmp_path / "page.html"
+    page.write_text(shipping.coloured(PAINTED.format("text")))
+    browser.open(page, dark=dark)
+    theme = "return document.documentElement.dataset.theme"
+    assert browser.js(theme) == ("dark" if dark else "light")
+    browser.js("localStorage.setItem('mode', arguments[0])", "light" if dark else "dark")
+    browser.js("location.reload()")
+    browser.wait(theme + f" === '{'light' if dark else 'dark'}'")
+    browser.js("localStorage.clear()")
+
+
+def test_what_does_not_work_without_scripts_is_told_where_it_is_missed():
+    plain, formula = PAINTED.format("text"), PAINTED.format('<span class="math">x</span>')
+    assert "noscript" not in shipping.coloured(plain)
+    told = shipping.coloured(formula)
+    assert told.startswith('<html data-theme="light">') and told.count("<noscript>") == 1
+    assert '<article class="a"><noscript>' in told and shipping.coloured(told) == told
+
+
 def test_equal_style_sheets_stand_once():
     html = "<style>a</style>1<style>b</style>2<style>a</style>3"
     assert shipping.once(html) == "<style>a</style>1<style>b</style>23"
