@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import clustering
 
 NOTEBOOK = "01_clustering"
@@ -267,6 +268,11 @@ exercise(
             lambda distances: _shares(distances.amin(1).sqrt()),
             "You took a square root. The distances come squared already, and k-means++ uses the "
             "squares.",
+        ),
+        "squared again": (
+            lambda distances: _shares(distances.amin(1) ** 2),
+            "You squared the distances once more. They come squared already: take them as they "
+            "are.",
         ),
         "softmax": (
             lambda distances: distances.amin(1).softmax(0),
@@ -534,3 +540,20 @@ exercise(
         "centres).",
     ],
 )  # fmt: skip
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+PREDICTIONS = (
+    Prediction(
+        "separated-blobs",
+        "25 round blobs of points lie far apart, and K-means gets 25 centres: it starts at 25 "
+        "points drawn at random. In how many of 50 such runs does every blob end with a centre "
+        "of its own?",
+        "c",
+        "No random start out of fifty comes within 1 % of the best, and the typical one is more "
+        "than four times as high. Two centres share one blob, two blobs share one centre, and no "
+        "half-step can mend that, however clear the groups are (section 1.3).",
+        choices=("in nearly all of them", "in about half of them", "in none or hardly any"),
+    ),
+)

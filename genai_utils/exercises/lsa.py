@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import lsa
 
 NOTEBOOK = "04_lsa"
@@ -65,6 +66,15 @@ exercise(
             lambda document_frequency, n: (1 + n) / (1 + document_frequency) + 1,
             "You left out the logarithm: a word of one document in a million would outweigh all "
             "others.",
+        ),
+        "as in many books": (
+            lambda document_frequency, n: torch.log(n / document_frequency),
+            "This is the plain ln(n / df) of many books. Here a 1 is added to n, to the document "
+            "frequency and to the logarithm.",
+        ),
+        "base ten": (
+            lambda document_frequency, n: torch.log10((1 + n) / (1 + document_frequency)) + 1,
+            "You took the logarithm to base 10: the natural one, torch.log, is asked for.",
         ),
         "base two": (
             lambda document_frequency, n: torch.log2((1 + n) / (1 + document_frequency)) + 1,
@@ -459,6 +469,11 @@ exercise(
             "You used -1 as an index, which picks the last word of the vocabulary: leave the "
             "unknown words out first.",
         ),
+        "unknown words counted as word 0": (
+            lambda ids, vectors: vectors[ids.clamp(min=0)].mean(dim=0),
+            "You turned -1 into 0, which is the number of a word like any other: leave the unknown "
+            "words out first.",
+        ),
         "unknown words in the count": (
             lambda ids, vectors: vectors[_known(ids)].sum(dim=0) / len(ids),
             "You divided by the number of all words: q counts only those that are known.",
@@ -507,4 +522,21 @@ exercise(
         "vectors[known] has one row per word; the mean over dimension 0 has shape (d,).",
         "If no word is known, torch.zeros_like(vectors[0]) is the answer.",
     ],
+)
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+PREDICTIONS = (
+    Prediction(
+        "page-or-topic",
+        "A page asks with its first paragraph, a dozen words; the right answers are the pages of "
+        "its See Also list. Whose first ten answers hold more of them: those of LSA, trained on "
+        "the whole texts, with 100 numbers for a page, or those of TF-IDF?",
+        "c",
+        "TF-IDF has a recall of 0.56, LSA one of 0.43. Linked pages tend to use the same rare "
+        "words, and these are in the tail that LSA cuts off. For the right topic LSA is the "
+        "better one (section 4.6).",
+        choices=("LSA's, clearly", "both alike", "TF-IDF's, clearly"),
+    ),
 )

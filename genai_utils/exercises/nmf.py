@@ -3,6 +3,7 @@
 import torch
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import nmf
 
 NOTEBOOK = "03_nmf"
@@ -594,4 +595,24 @@ exercise(
         "H[:, mask] is (k, m), x[mask] is (m,). Start from torch.ones(k).",
         "In the loop: above H_m @ x_m + pull * prior, below H_m @ (w @ H_m) + pull * w + 1e-12.",
     ],
+)
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+PREDICTIONS = (
+    Prediction(
+        "stars-or-lists",
+        "Each user gets a list of ten films. Which list holds most of the films that the user "
+        "will choose and like?",
+        "c",
+        "The lists of zero-filled factors hold 20 % of them, popularity 12.5 %, and the factors "
+        "that predict stars best fewer than 4 %. What a user watches at all stands in the pattern "
+        "of missing ratings, which the mask throws away (section 3.9).",
+        choices=(
+            "the ten with the most stars by the factors with mask and pull, 0.85 stars off",
+            "the ten films that most people liked, the same for everybody",
+            "the ten largest entries of the factors that took every gap for a zero, 2.9 stars off",
+        ),
+    ),
 )

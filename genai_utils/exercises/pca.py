@@ -3,6 +3,7 @@
 import torch
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import pca
 
 NOTEBOOK = "02_pca"
@@ -456,4 +457,23 @@ exercise(
         "X have to become columns.",
         "Then decode with the whole V: mean + V z gives all d pixels of a row.",
     ],
+)
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+PREDICTIONS = (
+    Prediction(
+        "tied-columns",
+        "The tied autoencoder has the loss of (2.1) with W for W₁ and its transpose for W₂. "
+        "Nothing in it asks for orthonormal columns. What is WᵀW after the training?",
+        "b",
+        "The identity, to seven decimals. Of all matrices with the right span, only a projection "
+        "rebuilds what it encodes (section 2.6).",
+        choices=(
+            "some invertible matrix: only the span of W is determined",
+            "the identity: the columns become orthonormal by themselves",
+            "diagonal, with the variances of the components",
+        ),
+    ),
 )
