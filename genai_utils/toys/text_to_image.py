@@ -246,7 +246,7 @@ def bundle_of(model, record):
     made = _source(model.coder.decode(end)[0])
     behind = _source(model.coder.decode(early)[0])
     latent = _source(latent_tile(end[0]))
-    name = f"made of “{OPENING}”"
+    name = f"“{OPENING}”"
     after = f"after {STEPS // 3 + 1} of {STEPS} steps"
     numbers = f"its latent, {' × '.join(map(str, end[0].shape))}"
     body = (
