@@ -23,6 +23,15 @@ SEEDS = 2**32  # NumPy's global generator takes no larger seed
 _current = None
 
 
+def processor_seconds():
+    """Seconds that the processors have worked for this process and for those that it has ended.
+
+    Beside other programs a run takes longer than it works; with n threads, up to n times shorter.
+    """
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 @dataclass
 class Run:
     """One run of one notebook. Made by `start`."""
@@ -32,6 +41,7 @@ class Run:
     device: torch.device
     seed: int
     began: float = field(default_factory=time.perf_counter)
+    worked: float = field(default_factory=processor_seconds)
     metrics: list = field(default_factory=list)
 
     def pick(self, **sizes):
@@ -120,6 +130,8 @@ def report():
             "profile": _current.profile,
             "device": device_name(_current.device),
             "seconds": round(time.perf_counter() - _current.began, 1),
+            "processor_seconds": round(processor_seconds() - _current.worked, 1),
+            "threads": torch.get_num_threads(),
             "peak_memory_gb": round(peak_memory_gb(_current.device), 2),
             "data": list(data.used()),
             "training": ledger.total(),

@@ -5,10 +5,11 @@
     python -m genai_utils.book.execute --estimate --profile gpu notebooks/24_vae.ipynb
 
 The run card, in the notebook's metadata under "genai", says what the stored outputs came from:
-profile, device, versions, seconds, peak memory, data sets, what was trained, the recorded metrics,
-and the SHA-256 of the code cells. A notebook that fails is left as it was and named with its cell;
-the others are run. `--log FILE` and `-v` write a line for each cell while the notebooks run.
-Ctrl-C ends the kernels and all that they began; what is stored by then stays.
+profile, device, versions, seconds, those that the processors worked, peak memory, data sets, what
+was trained, the recorded metrics, and the SHA-256 of the code cells. A notebook that fails is left
+as it was and named with its cell; the others are run. `--log FILE` and `-v` write a line for each
+cell while the notebooks run. Ctrl-C ends the kernels and all that they began; what is stored by
+then stays.
 
 `--estimate` needs no graphics card. It runs the notebooks with each training cut to two steps and
 prints models, steps, FLOPs and the minutes of training on several cards (`genai_utils.book.cards`

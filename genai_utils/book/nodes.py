@@ -96,6 +96,17 @@ def where(card):
     return f"{duration(card['seconds'])} and {card['peak_memory_gb']:.1f} GB on {card['device']}"
 
 
+def worked(card):
+    """ "5 min 10 s in 1 thread"; empty on a graphics card and on an older run card.
+
+    What the run would take on a quiet machine: its time holds what other programs took, too.
+    """
+    if "processor_seconds" not in card or not card["device"].startswith("CPU"):
+        return ""
+    threads = "1 thread" if card["threads"] == 1 else f"{card['threads']} threads"
+    return f"{duration(card['processor_seconds'])} in {threads}"
+
+
 class BookDirective(Directive):
     """What the directives share: the book, and a note that the page depends on it."""
 

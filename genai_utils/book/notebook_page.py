@@ -8,7 +8,7 @@ from sphinx.transforms import SphinxTransform
 
 from genai_utils.book import chapters, estimate, states
 from genai_utils.book.cards import on_card, trained
-from genai_utils.book.nodes import duration, link, paragraph, table, where
+from genai_utils.book.nodes import duration, link, paragraph, table, where, worked
 from genai_utils.book.results import metrics
 from genai_utils.book.slides import erratum_note
 
@@ -139,6 +139,7 @@ class NotebookPage(SphinxTransform):
             ("Profile", card["profile"]),
             ("Device", card["device"]),
             ("Time", duration(card["seconds"])),
+            ("Processor time", worked(card)),
             ("Peak memory", f"{card['peak_memory_gb']:.1f} GB"),
             ("Trained", trained(card.get("training"))),
             ("Data", ", ".join(card["data"]) or "none"),

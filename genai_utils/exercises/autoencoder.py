@@ -283,6 +283,20 @@ def _corner(y, down, right):
     return torch.stack(rows, -2).flatten(-3, -2)
 
 
+def _in_one_plane(y, switches):
+    b, c, h, w = y.shape
+    plane = [0.0] * (4 * b * c * h * w)
+    for place, value in zip(switches.flatten().tolist(), y.flatten().tolist(), strict=True):
+        plane[place] = value
+    return torch.tensor(plane, dtype=y.dtype).reshape(b, c, 2 * h, 2 * w)
+
+
+def _by_columns(y, switches):
+    b, c, h, w = y.shape
+    plane = y.new_zeros(b, c, 4 * h * w).scatter(2, switches.flatten(2), y.flatten(2))
+    return plane.reshape(b, c, 2 * w, 2 * h).transpose(2, 3)
+
+
 exercise(
     autoencoder.unpool,
     cases=_pooled,
@@ -301,6 +315,16 @@ exercise(
             lambda y, switches: _corner(y, 1, 1),
             "You put each value into the lower right place of its four. The switches say where "
             "the maximum was.",
+        ),
+        "read by columns": (
+            _by_columns,
+            "You read the places column by column. They are counted row by row: place = row · 2w + "
+            "column.",
+        ),
+        "all in the first plane": (
+            _in_one_plane,
+            "All values are in the first plane, one over the other. A switch counts in the plane "
+            "of its own image and channel: flatten the last two dimensions only.",
         ),
         "spread over four places": (
             lambda y, switches: y.repeat_interleave(2, -1).repeat_interleave(2, -2) / 4,

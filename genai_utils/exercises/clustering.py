@@ -269,6 +269,11 @@ exercise(
             "You took a square root. The distances come squared already, and k-means++ uses the "
             "squares.",
         ),
+        "squared again": (
+            lambda distances: _shares(distances.amin(1) ** 2),
+            "You squared the distances once more. They come squared already: take them as they "
+            "are.",
+        ),
         "softmax": (
             lambda distances: distances.amin(1).softmax(0),
             "A softmax gives even a centre itself a chance. Divide by the sum instead.",

@@ -176,6 +176,11 @@ exercise(
             lambda z: (z.mean((0, 2, 3)), _spread(z, (0, 2, 3))[1] ** 2),
             "You return the variance. The latent is divided by its square root.",
         ),
+        "one less below the line": (
+            lambda z: (z.mean((0, 2, 3)), z.std((0, 2, 3))),
+            "You divide by n - 1, as torch.std does by itself. s is the root of a mean: divide by "
+            "n, with correction=0.",
+        ),
         "each place": (
             lambda z: (z.mean((0, 2, 3)), z.std(0, correction=0).mean((1, 2))),
             "You took the deviation at each place and then the mean of these. All numbers of a "
@@ -260,6 +265,11 @@ exercise(
             lambda q, k, v, heads: _attend(q, k, v, heads, dim=-2),
             "Your softmax is over the places: the places share out each word. Each place has to "
             "share its attention out among the words.",
+        ),
+        "over the heads": (
+            lambda q, k, v, heads: _attend(q, k, v, heads, dim=1),
+            "Your softmax is over the heads. Each head is on its own: in each a place shares its "
+            "attention out among the words, the last dimension of the scores.",
         ),
         "no root": (
             lambda q, k, v, heads: _attend(q, k, v, heads, scale=1.0),

@@ -67,6 +67,15 @@ exercise(
             "You left out the logarithm: a word of one document in a million would outweigh all "
             "others.",
         ),
+        "as in many books": (
+            lambda document_frequency, n: torch.log(n / document_frequency),
+            "This is the plain ln(n / df) of many books. Here a 1 is added to n, to the document "
+            "frequency and to the logarithm.",
+        ),
+        "base ten": (
+            lambda document_frequency, n: torch.log10((1 + n) / (1 + document_frequency)) + 1,
+            "You took the logarithm to base 10: the natural one, torch.log, is asked for.",
+        ),
         "base two": (
             lambda document_frequency, n: torch.log2((1 + n) / (1 + document_frequency)) + 1,
             "You took the logarithm to base 2: the natural one, torch.log, is asked for.",
@@ -459,6 +468,11 @@ exercise(
             lambda ids, vectors: vectors[ids].mean(dim=0),
             "You used -1 as an index, which picks the last word of the vocabulary: leave the "
             "unknown words out first.",
+        ),
+        "unknown words counted as word 0": (
+            lambda ids, vectors: vectors[ids.clamp(min=0)].mean(dim=0),
+            "You turned -1 into 0, which is the number of a word like any other: leave the unknown "
+            "words out first.",
         ),
         "unknown words in the count": (
             lambda ids, vectors: vectors[_known(ids)].sum(dim=0) / len(ids),

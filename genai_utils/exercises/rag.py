@@ -7,6 +7,7 @@ from genai_utils.checks import Clause, exercise
 from genai_utils.checks.experiments import Experiment
 from genai_utils.checks.predictions import Prediction
 from genai_utils.language import bi_encoder, retrieval
+from genai_utils.structure import lsa
 
 NOTEBOOK = "16_rag"
 
@@ -77,6 +78,10 @@ def _log_odds(counts):
     return torch.log((len(counts) - df + 0.5) / (df + 0.5))
 
 
+def _plain_idf(counts):
+    return (len(counts) / (counts > 0).sum(0).double().clamp(min=1)).log()
+
+
 def _unclamped(counts, query, k1=1.5, b=0.75):
     df = (counts > 0).sum(0).double()
     idf = torch.log(1 + (len(counts) - df + 0.5) / (df + 0.5))
@@ -104,6 +109,31 @@ exercise(
             ),
             "You left out the 1 + in the logarithm. A word of more than half of the passages would "
             "count against a passage that has it.",
+        ),
+        "plain idf": (
+            lambda counts, query, k1=1.5, b=0.75: _bm25(
+                counts, query, k1, b, idf=_plain_idf(counts)
+            ),
+            "Your idf is ln(n / df). BM25 compares the passages without the word with those that "
+            "have it: ln(1 + (n - df + ½) / (df + ½)).",
+        ),
+        "idf of chapter 4": (
+            lambda counts, query, k1=1.5, b=0.75: _bm25(
+                counts, query, k1, b, idf=lsa.idf((counts > 0).sum(0).double(), len(counts))
+            ),
+            "This is chapter 4's idf, ln((1 + n) / (1 + df)) + 1. BM25 has one of its own: "
+            "ln(1 + (n - df + ½) / (df + ½)).",
+        ),
+        "different words": (
+            lambda counts, query, k1=1.5, b=0.75: _bm25(
+                counts,
+                query,
+                k1,
+                b,
+                length=(counts > 0).sum(1, keepdim=True) / (counts > 0).sum(1).double().mean(),
+            ),
+            "Your length counts different words. A word that stands in a passage three times makes "
+            "it longer by three: counts.sum(1).",
         ),
         "length not divided": (
             lambda counts, query, k1=1.5, b=0.75: _bm25(

@@ -246,6 +246,7 @@ def test_the_cost_line_and_the_run_card_come_from_the_card(small):
     assert "6 min 52 s and 1.9 GB on CPU (2 cores), in the cpu profile." in pages["02_pca"]
     assert 'id="run-card"' in pages["02_pca"] and "-89.30" in pages["02_pca"]
     assert "Trained</p>" not in pages["02_pca"]  # a card from before trainings were counted
+    assert "Processor time" not in pages["02_pca"]
     assert "6 min 52 s" in pages["index"] and "figures of the gpu profile" in pages["index"]
 
 
@@ -291,6 +292,13 @@ def test_an_estimate_stands_in_the_cost_line_while_it_is_fresh(root, stale, card
     page = (html / "notebooks/02_pca.html").read_text()
     told = "In the gpu profile a free T4 trains for about 12 minutes, estimated."
     assert (told in page) == (not stale)
+
+
+def test_processor_time_is_told_of_runs_without_a_graphics_card():
+    card = CARD | {"processor_seconds": 310.4, "threads": 1}
+    assert book.worked(card) == "5 min 10 s in 1 thread"
+    assert book.worked(card | {"threads": 2}) == "5 min 10 s in 2 threads"
+    assert book.worked(CARD) == book.worked(card | {"device": "NVIDIA T4"}) == ""
 
 
 def test_an_estimate_says_how_sure_it_is():

@@ -1,6 +1,7 @@
 """The start of a notebook: profile, seed, sizes and recorded numbers."""
 
 import json
+import os
 import random
 
 import numpy as np
@@ -114,6 +115,15 @@ def test_recorded_numbers_reach_the_report():
     assert report["versions"]["torch"] == torch.__version__.split("+")[0]
     with pytest.raises(ValueError, match="finite"):
         run.record("loss", float("nan"))
+
+
+def test_a_run_counts_the_seconds_of_all_its_threads_and_ended_processes(monkeypatch):
+    times = iter([(1, 2, 3, 4, 50), (2, 4, 6, 8.5, 51)])  # user, system, those of children, clock
+    monkeypatch.setattr(runs.os, "times", lambda: os.times_result(next(times)))
+    session.start("24_vae")
+    report = json.loads(runs.report())
+    assert report["processor_seconds"] == 10.5
+    assert report["threads"] == torch.get_num_threads()
 
 
 def test_no_report_without_a_start():
