@@ -22,11 +22,10 @@ from genai_utils.structure import word_embeddings as we
 from genai_utils.training import fit
 
 DIM, WINDOW, NEGATIVES, SAMPLE, SLACK = 100, 5, 5, 1e-3, 0.1
-# Of a mean over 256 blocks a word's share is a quarter of that in the notebook's 64; its square,
-# which Adagrad sums, is a sixteenth, and so is what the sum starts from.
+# Of a mean over 256 blocks a word's share is a quarter of that over 64; its square, which Adagrad
+# sums, is a sixteenth, and so is what the sum starts from.
 ADAGRAD = partial(torch.optim.Adagrad, initial_accumulator_value=1e-7 / 16, fused=True)
-# name -> (our model, its settings, blocks in a batch, how it is trained): skip-gram as in the
-# notebook, CBOW with batches four times as large and half as many negatives for a block
+# name -> (our model, its settings, blocks in a batch, how it is trained), as in the notebook
 OURS = {
     "skip-gram": (we.SkipGram, {}, 128, {"lr": 0.007}),
     "CBOW": (we.CBOW, {"shared": 16}, 256, {"lr": 0.2, "optimizer": ADAGRAD}),

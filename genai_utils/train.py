@@ -4,8 +4,8 @@
     accelerate launch -m genai_utils.train 24_vae --profile gpu --out runs/vae
     accelerate launch -m genai_utils.train vae --steps 20000 --out runs/vae
 
-The second form uses every GPU that `accelerate config` names, or the file that `--config_file` of
-`accelerate launch` does; with "distributed_type: FSDP" the processes share the weights. A chapter,
+`accelerate launch` uses every GPU that `accelerate config` names, or the file that its
+`--config_file` does; with "distributed_type: FSDP" the processes share the weights. A chapter,
 such as 24_vae, is trained by the code of its notebook: of its cells those statements are run that
 its main training needs, and nothing is shown. Each training among them has a folder of its own in
 `--out`. A model, such as vae, is trained as its module says: the function `recipe()` returns
@@ -264,6 +264,9 @@ def main(argv: list[str] | None = None) -> int:
     except (CheckpointError, TrainingError, ValueError, TypeError, OSError) as error:
         say(f"train: {error}", sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        say(f"train: stopped; the same command goes on with what {arguments.out} has.", sys.stderr)
+        return 130
     return 0
 
 

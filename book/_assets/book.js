@@ -1,11 +1,13 @@
 // Gives a formula inside a line a scroll box of its own where it is wider than that line.
 (() => {
   const mark = () => {
-    for (const formula of document.querySelectorAll("span.math mjx-container")) {
-      formula.classList.remove("wide");
+    const formulas = [...document.querySelectorAll("span.math mjx-container")];
+    formulas.forEach((formula) => formula.classList.remove("wide"));
+    const wide = formulas.filter((formula) => {
       const line = formula.closest("p, li, td, dd, h1, h2, h3, figcaption");
-      if (line && formula.getBoundingClientRect().width > line.clientWidth) formula.classList.add("wide");
-    }
+      return line && formula.getBoundingClientRect().width > line.clientWidth;
+    });
+    wide.forEach((formula) => formula.classList.add("wide"));
   };
   window.addEventListener("load", () => {
     if (!window.MathJax?.startup) return;
@@ -18,9 +20,11 @@
 (() => {
   const most = 32 * 16; // CSS pixels; what is a little longer stays whole
   window.addEventListener("load", () => {
-    for (const source of document.querySelectorAll(".bd-article .genai-source")) {
+    const long = [...document.querySelectorAll(".bd-article .genai-source")].filter(
       // What is folded already, such as a solution, is whole once it is unfolded.
-      if (source.closest("details") || source.getBoundingClientRect().height < most) continue;
+      source => !source.closest("details") && source.getBoundingClientRect().height >= most
+    );
+    for (const source of long) {
       const texts = [...source.querySelectorAll("pre")].map(e => e.textContent.trimEnd());
       const lines = texts.join("\n").split("\n").length;
       const button = document.createElement("button");

@@ -66,7 +66,8 @@ class LectureMap(BookDirective):
         return paragraph(
             nodes.strong("", f"{shown} of {len(book.items)} items are shown"),
             f", in {len(book.chapters)} of {len(book.plan)} chapters: {', '.join(said)}, and "
-            f"{count['fails']} do not hold as the slide says. The others are planned.",
+            f"{count['fails']} do not hold as the slide says.",
+            " The others are planned." if shown < len(book.items) else "",
         )
 
     def chapter(self, plan):
@@ -121,7 +122,8 @@ class ErrataList(BookDirective):
                     f"{deck['author']}, ",
                     nodes.emphasis("", deck["title"]),
                     f", {deck['place']}. Notes: {len(real)}, of which {count[True]} are proved by "
-                    f"a cell, {count[False]} told in prose, {count[None]} planned.",
+                    f"a cell and {count[False]} told in prose",
+                    f"; {count[None]} are planned." if count[None] else ".",
                 ),
                 *(self.entry(e) for e in real),
             ]

@@ -4,8 +4,9 @@ When all pages are written, each is read once more (`lean`). Its icons become sm
 page, out of the theme's own file of two thousand, which then is left out of pages and output.
 Scripts and style sheets of functions that the page does not have go. What several outputs of a
 notebook bring, each in a copy of its own, is kept once. Pictures, and the frames and weights of
-explorers, come when the reader comes near them: they are nearly all of a chapter. What is heavy
-comes when the reader asks for it. Plots are marked for dark mode (`dark`), and the text of the
+explorers, come when the reader comes near them: they are nearly all of a chapter. What the first
+figure needs comes at once, before the rest of the page is read. What is heavy comes when the reader
+asks for it. Plots are marked for dark mode (`dark`), and the text of the
 sections is written down for the search (`searching`). The theme's style sheets keep the rules of
 which a page can have the classes.
 """
@@ -70,7 +71,27 @@ def lean(html, icons):
     html = _THEBE.sub("", _LOADED.sub(load, html))
     if "togglebutton.js" not in html:
         html = _TOGGLE.sub("", html)
-    return once(icons.place(ahead(html)))
+    return once(icons.place(ahead(coloured(html))))
+
+
+# The theme knows its colours when all scripts have run, which takes a slow telephone seconds.
+_THEME = 'dataset.theme = localStorage.getItem("theme") || "auto"'
+_AT_ONCE = (
+    "dataset.theme = { light: 'light', dark: 'dark' }[localStorage.getItem('mode')]"
+    " ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')"
+)
+_WITHOUT = (
+    "<noscript><p><em>Without JavaScript formulas stand as TeX, and figures do not move."
+    "</em></p></noscript>"
+)
+
+
+def coloured(html):
+    """The page with its colours from the beginning, and without JavaScript too, which it tells."""
+    html = html.replace(_THEME, _AT_ONCE, 1)
+    html = re.sub(r'(<html\b[^>]*\bdata-theme=)"auto"', r'\1"light"', html, count=1)
+    needs = re.search(r'data-explorer="|class="[^"]*\bmath\b', html) and _WITHOUT not in html
+    return re.sub(r"<article\b[^>]*>", rf"\g<0>{_WITHOUT}", html, count=1) if needs else html
 
 
 def ahead(html):
@@ -78,7 +99,8 @@ def ahead(html):
     found = _STARTUP.search(html)
     if not found or f'{found[1]}core.js"' in html:
         return html
-    links = (f'<link rel="preload" as="script" href="{found[1]}{part}.js" />' for part in _MATHJAX)
+    attributes = 'rel="preload" as="script" fetchpriority="low"'  # behind the first figure
+    links = (f'<link {attributes} href="{found[1]}{part}.js" />' for part in _MATHJAX)
     return html.replace(found[0], "\n".join([*links, found[0]]), 1)
 
 
@@ -99,8 +121,11 @@ def later(html, path, files):
 
     site.js loads one when the reader comes near the figure, by a script element in the same place:
     it finds its figure as before, and from a folder as well. Before a heavy one it asks, in a
-    button that tells its size. files: name -> text, added to.
+    button that tells its size. That of the first figure is loaded at once: a slow telephone works
+    at the rest of a chapter for many seconds, and the toy at its top need not wait for that.
+    files: name -> text, added to.
     """
+    first = re.search(r'<figure class="genai\b.*?</figure>', html, re.DOTALL)
 
     def move(found):
         if len(found[1]) < _SHORT:
@@ -110,6 +135,8 @@ def later(html, path, files):
         size = ""
         if len(found[1]) > _HEAVY and (packed := len(gzip.compress(found[1].encode(), 6))) > _HEAVY:
             size = f' data-size="{packed / 1e6:.1f} MB"'
+        if first and first.start() < found.start() < first.end() and not size:
+            return f'<script async fetchpriority="high" src="{path}{name}"></script>'
         return f'<script type="text/plain" data-later="{path}{name}"{size}></script>'
 
     return _SCRIPT.sub(move, html)
@@ -193,6 +220,19 @@ def lean_theme(css):
     )
 
 
+# The theme asks box after box whether it scrolls and writes after each question, so that the page
+# is laid out again each time, what is folded too. site.js asks all of them first.
+_STOPS = re.compile(
+    r'(document\.querySelectorAll\(\["pre",[^\]]*\]\.join\(", "\)\))'
+    r"\.forEach\(e=>\{e\.tabIndex=[^{}]*\}\)"
+)
+
+
+def lean_script(js):
+    """The theme's script with the question which boxes scroll left to site.js."""
+    return _STOPS.sub(r"window.genaiTabStops?.(\1)", js)
+
+
 _RULE = re.compile(r"([^{}]+)\{((?:[^{}]*\{[^{}]*\})*[^{}]*)\}")
 _HEAD = re.compile(r"(.*(?:;|\*/))?(.*)", re.DOTALL)  # what stands before a rule; its selectors
 
@@ -255,6 +295,8 @@ def ship(app, error):
         if path.name not in used:
             path.unlink()
     theme.write_text(lean_theme(theme.read_text(encoding="utf-8")), encoding="utf-8")
+    tabs = theme.parents[1] / "scripts" / "pydata-sphinx-theme.js"
+    tabs.write_text(lean_script(tabs.read_text(encoding="utf-8")), encoding="utf-8")
     folders = {folder, out / "_static" / "mathjax"}
     scripts = (path for path in (out / "_static").rglob("*.js") if folders.isdisjoint(path.parents))
     said = [*sections.values(), *(path.read_text(encoding="utf-8") for path in scripts)]

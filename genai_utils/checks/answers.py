@@ -9,6 +9,7 @@ import time
 
 import torch
 
+from genai_utils.checks import relations
 from genai_utils.checks.clues import (
     brief_text,
     in_words,
@@ -34,12 +35,34 @@ def kind_of_result(answer: Answer) -> Verdict | None:
     for trial in answer.trials:
         value = trial.outcome.value
         if value is None:
-            return answer.say(NOT_YET, "Your function returned None. Is its return missing?")
+            sentence = "Your function returned None. Is its return missing?"
+            if trial.outcome.printed.strip():
+                sentence += " What it prints is seen and gone: return gives a result back."
+            always = all(each.outcome.value is None for each in answer.trials)
+            return answer.say(NOT_YET, sentence, None if always else trial)
         try:
             trial.yours = read(value, trial.expected)
         except WrongType as problem:
             return answer.say(NOT_YET, str(problem), trial)
     return None
+
+
+def order_of_parts(answer: Answer) -> Verdict | None:
+    """Are the parts of the result right, and in another order?"""
+    if not answer.wrong() or answer.exercise.canonical is not None:
+        return None
+    found = relations.order(
+        [trial.yours.tensors for trial in answer.trials],
+        [trial.expected.tensors for trial in answer.trials],
+        answer.exercise.rtol,
+    )
+    if found is None:
+        return None
+    sentence = "The two parts of your result are right, but exchanged."
+    if len(found) > 2:
+        places = ", ".join(map(str, found))
+        sentence = f"The parts of your result are right, but their order should be {places}."
+    return answer.say(NOT_YET, sentence, answer.smallest_wrong())
 
 
 def kind_of_numbers(answer: Answer) -> Verdict | None:
@@ -48,7 +71,7 @@ def kind_of_numbers(answer: Answer) -> Verdict | None:
         pairs = zip(trial.yours.kinds, trial.expected.kinds, strict=False)
         for number, (yours, expected) in enumerate(pairs, start=1):
             if yours != expected and yours and expected:
-                which = f"Tensor {number} of your result" if number > 1 else "Your result"
+                which = f"Tensor {number} of your result" if trial.yours.several else "Your result"
                 sentence = f"{which} holds {KINDS[yours]}; {KINDS[expected]} are expected."
                 return answer.say(NOT_YET, f"{sentence} {CURES[expected]}", trial)
     return None
@@ -93,8 +116,8 @@ def shape_and_finite(answer: Answer) -> Verdict | None:
                     return answer.say(
                         NOT_YET,
                         f"{which} holds {word} in {count} of {yours.numel()} places. Look for "
-                        "a logarithm of zero, a division by zero, or an exponential that is "
-                        "too large or too small.",
+                        "a logarithm of zero, a division by zero, a root, power or logarithm of "
+                        "a negative number, or an exponential that is too large or too small.",
                         trial,
                     )
     return None
@@ -117,11 +140,12 @@ def gradient(answer: Answer) -> Verdict | None:
                 trial,
             )
         if made.failure:
+            text = brief_text(text_of(made.error), 2)
+            why = f"{type(made.error).__name__}: {text}"
+            if "numpy() on" in text:  # torch advises .detach() here, which is the next mistake
+                why = "NumPy keeps no gradients. Use the functions of torch."
             return answer.say(
-                NOT_YET,
-                "It returns values, but fails when gradients are asked for: "
-                f"{type(made.error).__name__}: {brief_text(text_of(made.error), 2)}",
-                trial,
+                NOT_YET, f"It returns values, but fails when gradients are asked for: {why}", trial
             )
         rows = zip(answer.parameters, trial.gradients, made.value, strict=False)
         for place, (name, expected, yours) in enumerate(rows):
@@ -158,7 +182,7 @@ def _one_gradient(answer, trial, name, yours, expected, right) -> Verdict | None
         return answer.say(
             NOT_YET,
             f"{values} gradient flows back to {name}: something like .detach(), "
-            ".item(), .numpy(), torch.tensor(...) or torch.no_grad() cuts it off.",
+            ".item(), .numpy(), math.exp, torch.tensor(...) or torch.no_grad() cuts it off.",
             trial,
         )
     if not right or agree(yours, expected, max(answer.exercise.rtol, 1e-3)):
@@ -182,26 +206,51 @@ def constant_factor(answer: Answer) -> Verdict | None:
     """Is it the expected result times a number?"""
     if not answer.wrong() or answer.exercise.canonical is not None:
         return None
-    trials, rtol = answer.trials, answer.exercise.rtol
-    yours = [t for trial in trials for t in trial.yours.tensors]
-    expected = [t for trial in trials for t in trial.expected.tensors]
-    c = factor(yours, expected, rtol)
+    which, parts, rest = _wrong_parts(answer)
+    yours = [[t.yours.tensors[i] for i in parts] for t in answer.trials]
+    expected = [[t.expected.tensors[i] for i in parts] for t in answer.trials]
+    rtol = answer.exercise.rtol
+    c = factor(sum(yours, []), sum(expected, []), rtol)
     if c is not None:
         if abs(c + 1) < 1e-3:
-            sentence = "Every number has the wrong sign."
+            sentence = f"Every number {'has' if not rest else f'of {which} has'} the wrong sign"
         else:
-            sentence = f"Your result is {in_words(c)} times the expected one, in every case."
-        return answer.say(NOT_YET, sentence, answer.smallest_wrong())
-    each = [factor(t.yours.tensors, t.expected.tensors, rtol) for t in trials]
-    if all(c is not None for c in each):
-        some = ", ".join(dict.fromkeys(in_words(c) for c in each[:4]))
-        return answer.say(
-            NOT_YET,
-            f"Your result is the expected one times a number that changes with the case "
-            f"({some}): do you divide by a size, or forget to?",
-            answer.smallest_wrong(),
-        )
-    return None
+            sentence = f"{_capital(which)} is {in_words(c)} times the expected one, in every case"
+        return answer.say(NOT_YET, f"{sentence}{rest}.", answer.smallest_wrong())
+    each = [relations.ratio(*pair, rtol) for pair in zip(yours, expected, strict=True)]
+    if any(c is None for c in each):
+        return None
+    size = relations.size(each, [t.arguments for t in answer.trials], answer.parameters)
+    single = any(sum(e.numel() for e in pair) == 1 for pair in expected)
+    if single and not size:
+        return None  # one number is always the expected one times some number
+    some = ", ".join(dict.fromkeys(in_words(c) for c in each[:4]))
+    return answer.say(
+        NOT_YET,
+        f"{_capital(which)} is the expected one times a number that changes with the case "
+        f"({some}{size}): do you divide by a size, or forget to?",
+        answer.smallest_wrong(),
+    )
+
+
+def related(answer: Answer) -> Verdict | None:
+    """Is every number a simple function of the expected one, or in another place?"""
+    if not answer.wrong() or answer.exercise.canonical is not None:
+        return None
+    which, parts, rest = _wrong_parts(answer)
+    if len(parts) > 1:
+        return None
+    pairs = [(t.yours.tensors[parts[0]], t.expected.tensors[parts[0]]) for t in answer.trials]
+    rtol = answer.exercise.rtol
+    sentence = ""
+    if words := relations.form(pairs, rtol):
+        sentence = f"Each number of {which} is {words}"
+    elif c := relations.offset(pairs, rtol):
+        size = f"{abs(c):.4g} too {'large' if c > 0 else 'small'}"
+        sentence = f"Each number of {which} is {size}, in every case"
+    elif words := relations.moved(pairs, rtol):
+        sentence = f"The numbers of {which} are right, but stand {words}"
+    return answer.say(NOT_YET, f"{sentence}{rest}.", answer.smallest_wrong()) if sentence else None
 
 
 def differs(answer: Answer) -> Verdict | None:
@@ -209,7 +258,13 @@ def differs(answer: Answer) -> Verdict | None:
     wrong = answer.wrong()
     if not wrong:
         return None
+    which, parts, rest = _wrong_parts(answer)
+    shown = answer.smallest_wrong()
     clues = []
+    if len(parts) == 1 and answer.exercise.canonical is None:
+        pair = shown.yours.tensors[parts[0]], shown.expected.tensors[parts[0]]
+        if place := relations.first_wrong(*pair, answer.exercise.rtol):
+            clues.append(f"In the case below {place}.")
     unused = unused_parameters(answer.own)
     if unused:
         clues.append(f"It never uses its argument {', '.join(unused)}.")
@@ -221,5 +276,33 @@ def differs(answer: Answer) -> Verdict | None:
     if len(wrong) < len(answer.trials):
         right = len(answer.trials) - len(wrong)
         clues.append(f"It is right in {right} of {len(answer.trials)} cases.")
-    sentence = " ".join(["Your result differs from the expected one.", *clues])
-    return answer.say(NOT_YET, sentence, answer.smallest_wrong())
+    sentence = " ".join([f"{_capital(which)} differs from the expected one{rest}.", *clues])
+    return answer.say(NOT_YET, sentence, shown)
+
+
+def _wrong_parts(answer: Answer) -> tuple[str, list[int], str]:
+    """Which tensors of a result are wrong: in words, by number, and what is said of the others."""
+    count, rtol = len(answer.trials[0].expected.tensors), answer.exercise.rtol
+    wrong = list(range(count))
+    if count > 1 and answer.exercise.canonical is None:
+        wrong = [
+            i
+            for i in wrong
+            if not all(
+                agree(t.yours.tensors[i], t.expected.tensors[i], rtol) for t in answer.trials
+            )
+        ]
+    if len(wrong) in (0, count):  # none: large whole numbers, of which each counts
+        return "your result", list(range(count)), ""
+    right = [i for i in range(count) if i not in wrong]
+    rest = f"; {_tensors(right)} {'are' if len(right) > 1 else 'is'} right"
+    return f"{_tensors(wrong)} of your result", wrong, rest
+
+
+def _tensors(places: list[int]) -> str:
+    """ "tensor 1", "tensors 1 and 3": from 1, as everywhere in what is said."""
+    return f"tensor{'s' if len(places) > 1 else ''} {' and '.join(str(i + 1) for i in places)}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -6,15 +6,25 @@ Each takes an answer and returns a verdict, or None: ask on. `run` fills in the 
 from __future__ import annotations
 
 import inspect
+import re
 import time
 
 from genai_utils.checks import sandbox
 from genai_utils.checks.clues import brief_text, is_stub, text_of
 from genai_utils.checks.compare import unchanged
 from genai_utils.checks.results import brief
-from genai_utils.checks.stubs import is_planted
+from genai_utils.checks.stubs import NAMES, is_planted
 from genai_utils.checks.trials import Trial
 from genai_utils.checks.verdict import ERROR, NOT_YET, TO_DO, Answer, Verdict
+
+# What errors of torch mean that do not say it: a pattern in the message, and the cure.
+CURES = {
+    "Boolean value of Tensor with more than one": "(if, and, or, not, max(a, b) want one truth "
+    "value. For a whole tensor there are torch.where, &, |, ~, torch.maximum.)",
+    r"sort\(\) takes from 1 to 0": "(With stable=True the dimension has to be named: dim=-1.)",
+    "same dtype|expected scalar type": "(Two types of numbers meet. Make new tensors in that of "
+    "the arguments, as torch.zeros(n, dtype=x.dtype) does for x.)",
+}
 
 # --- the signature ------------------------------------------------------------------------------
 
@@ -172,7 +182,19 @@ def _failure(answer, trial) -> Verdict | None:
     message = brief_text(text, 3)
     where = [("where", outcome.line)] if outcome.line else []
     sentence = f"Your function raised {type(error).__name__}" + (f": {message}" if message else ".")
+    sentence += _cure(text)
     return answer.say(ERROR, sentence, trial, details=where)
+
+
+def _cure(text: str) -> str:
+    """What to do about an error whose message does not say it; nothing for the others."""
+    for pattern, cure in CURES.items():
+        if re.search(pattern, text):
+            return f" {cure}"
+    name = re.match("name '(\\w+)' is not defined", text)
+    if name and name[1] in NAMES:
+        return f" ({NAMES[name[1]]} stands in a cell above: run it, also after a restart.)"
+    return ""
 
 
 def changed_input(answer: Answer) -> Verdict | None:
@@ -198,12 +220,16 @@ def promised_error(answer: Answer) -> Verdict | None:
         trial.outcome = answer.called(trial.number, end - time.monotonic())
         kind = trial.raises.__name__
         if trial.outcome.failure is None:
-            return answer.say(NOT_YET, f"It returned a result; {kind} is expected.", trial)
+            sentence = f"It returned a result; {kind} is expected."
+            if isinstance(trial.outcome.value, trial.raises):
+                sentence = f"It returned {kind}: write raise in place of return."
+            return answer.say(NOT_YET, sentence, trial)
         error = trial.outcome.error
         raised = trial.outcome.failure == "raised"
         # By name, too: grading hears of the errors of another process by their names.
         names = {base.__name__ for base in type(error).__mro__}
         if not raised or not (isinstance(error, trial.raises) or kind in names):
             told = _failure(answer, trial)
-            return answer.say(NOT_YET, f"{told.sentence} {kind} is expected.", trial)
+            said = told.sentence if told.sentence[-1] in ".)" else f"{told.sentence}."
+            return answer.say(NOT_YET, f"{said} {kind} is expected.", trial)
     return None

@@ -125,7 +125,7 @@ def hint(function, n=None):
     notes = []
     if number > shown:
         _hints_shown[key] = number
-        notes = records.Records().change(*key, hints=number - shown)
+        notes = records.Records().change(*key, hints=number)
     after = f' This is the last one; solution("{found.name}") shows the answer.'
     text = " ".join([found.hints[number - 1], *notes]) + (after if number == total else "")
     _box("?", f"{found.name}: hint {number} of {total}", text)

@@ -10,21 +10,19 @@ import torch
 from genai_utils.checks.results import Values
 
 
+def close(a: torch.Tensor, b: torch.Tensor, rtol: float) -> torch.Tensor:
+    """Which numbers of a are those of b, of the same shape; NaN and infinity must be in place."""
+    finite = torch.isfinite(b)
+    alike = (torch.isfinite(a) == finite) & (a.nan_to_num(0.5) == b.nan_to_num(0.5))
+    # The small absolute part forgives rounding where large terms cancel to nearly zero.
+    scale = b[finite].abs().max().item() if finite.any() else 0.0
+    near = (a - b).abs() <= rtol * b.abs() + 0.01 * rtol * scale + 1e-12
+    return torch.where(finite, torch.isfinite(a) & near, alike)
+
+
 def agree(a: torch.Tensor, b: torch.Tensor, rtol: float) -> bool:
     """Are the numbers of a those of b? Relative tolerance; NaN and infinity must be in place."""
-    if a.shape != b.shape:
-        return False
-    finite = torch.isfinite(b)
-    if not torch.equal(torch.isfinite(a), finite):
-        return False
-    if not torch.equal(a[~finite].nan_to_num(0.5), b[~finite].nan_to_num(0.5)):
-        return False
-    a, b = a[finite], b[finite]
-    if not b.numel():
-        return True
-    # The small absolute part forgives rounding where large terms cancel to nearly zero.
-    scale = b.abs().max().item()
-    return bool(((a - b).abs() <= rtol * b.abs() + 0.01 * rtol * scale + 1e-12).all())
+    return a.shape == b.shape and bool(close(a, b, rtol).all())
 
 
 def same(a: Values, b: Values, rtol: float) -> bool:

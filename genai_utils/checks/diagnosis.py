@@ -1,7 +1,8 @@
 """Finds out what is wrong with a student's function, in the order that helps most.
 
-Signature; still to do; changed its input; a named mistake; None, type, kind of numbers, shape,
-NaN, gradient; a constant factor; and only then "differs". When all ordinary cases are right, each
+Signature; still to do; changed its input; None, type; a named mistake; the order of its parts, the
+kind of numbers, shape, NaN, gradient; a constant factor or another simple relation; and only then
+"differs", with where it does. When all ordinary cases are right, each
 clause of the docstring is asked in turn, and a breach gets the sentence of its clause. The
 library's results and those of the known mistakes are computed before the student's function runs,
 so that it cannot change them. The questions stand in `calling` (how the function is called) and
@@ -25,10 +26,12 @@ QUESTIONS = (
     calling.changed_input,
     answers.kind_of_result,
     answers.named_mistake,
+    answers.order_of_parts,
     answers.kind_of_numbers,
     answers.shape_and_finite,
     answers.gradient,
     answers.constant_factor,
+    answers.related,
     answers.differs,
 )
 

@@ -93,8 +93,9 @@ class Records:
         self.notes.append(f"Your progress file could not be read. It is kept as {aside}.")
 
     def change(self, notebook: str, name: str, **changes) -> list[str]:
-        """Merge changes into one record, and return notes. Numbers are added, the rest replaced.
+        """Merge changes into one record, and return notes. Tries are added, the rest replaced.
 
+        Of the hints the highest number that was seen stays, also after a restart of the kernel.
         Once it is solved, a further check is no further try, and only other code that is correct
         takes the place of the code that solved it.
         """
@@ -105,9 +106,9 @@ class Records:
                 changes.pop("tries", None)
                 if changes.get("state", "correct") != "correct":
                     changes.pop("code", None)
+            together = {"tries": int.__add__, "hints": max}
             for key, value in changes.items():
-                add = FIELDS[key] is int
-                record[key] = record[key] + value if add else value
+                record[key] = together[key](record[key], value) if key in together else value
             record["last"] = _now()
             if record["state"] == "correct" and not record["solved"]:
                 record["solved"] = record["last"]

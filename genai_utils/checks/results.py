@@ -197,6 +197,10 @@ def _require_size(shape, like) -> None:
 def _refusal(value, like, what="", cure="") -> WrongType:
     kind = article(value)
     cure = cure or CURES.get(kind, "")
+    if not cure and type(value) is list and value and like is not None and not like.several:
+        cure = "torch.tensor(…) makes one of it, if it holds numbers"
+        if issubclass(type(value[0]), torch.Tensor):  # torch.tensor would cut off their gradient
+            cure = "torch.stack(…) makes one of the tensors in it"
     if not cure and issubclass(type(value), tuple) and tuple.__len__(value) == 1:
         cure = "is there a comma behind the result"
     said = f"You returned {' '.join([kind, what]).strip()}; {_wanted(like)} expected"

@@ -174,9 +174,11 @@ def _is_empty(function: ast.FunctionDef) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Print the stubs of the notebooks named on the command line."""
-    if not arguments:
-        say("usage: python -m genai_utils.checks.stubs NOTEBOOK …", sys.stderr)
-        return 2
+    asked = bool({"-h", "--help"} & set(arguments))
+    if asked or not arguments:
+        usage = "usage: python -m genai_utils.checks.stubs NOTEBOOK …, such as 24_vae"
+        say(usage, sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     try:
         shelves = [register.load(name) for name in arguments]
     except register.UnknownExercise as problem:

@@ -17,6 +17,7 @@ from .entries import (
     used,
 )
 from .films import movielens
+from .folders import Pictures, pictures
 from .graphs import Citations, cora, graph
 from .images import Images, digits, mnist, photographs
 from .ratings import Ratings
@@ -34,6 +35,7 @@ __all__ = [
     "File",
     "Images",
     "Lee",
+    "Pictures",
     "Ratings",
     "Reviews",
     "Vocabulary",
@@ -52,6 +54,7 @@ __all__ = [
     "mnist",
     "movielens",
     "photographs",
+    "pictures",
     "read_bytes",
     "reviews",
     "shakespeare",

@@ -31,6 +31,7 @@ class File:
 
     @property
     def name(self):
+        """The file's name without its folders."""
         return self.path.rsplit("/", 1)[-1]
 
 

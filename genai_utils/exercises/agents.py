@@ -35,6 +35,8 @@ def _quotes(page, m, g):
     wrong[-1] = 40
     rows += [wrong, page[: m + 1][torch.arange(m + 1) != 1], page[2 : m + 2].flip(0)]
     rows.append(F.pad(page[2:5], (0, m - 3), value=-1))
+    if m > 4:
+        rows.append(F.pad(page[4:8], (0, m - 4), value=-1))
     return torch.stack([row[:m] for row in rows])
 
 
@@ -63,6 +65,18 @@ def _long(seed):
         page = torch.randperm(30, generator=g)[:T]
         rows = [F.pad(page, (0, m - T), value=-1), F.pad(page, (0, m - T), value=35)]
         rows += [F.pad(page[1:], (0, m - T + 1), value=-1), F.pad(page[:3], (0, m - 3), value=-1)]
+        cases.append((torch.stack(rows), page))
+    return cases
+
+
+def _digits(seed):
+    """Words whose numbers, written one behind the other, have the digits of other words."""
+    g, cases = _generator(seed), []
+    for m, T in ((3, 9), (4, 11)):
+        page = torch.randint(30, 90, (T,), generator=g)
+        page[2:5] = torch.tensor([12, 3, 45])
+        row = torch.tensor([1, 23, 45])
+        rows = [F.pad(r, (0, m - 3), value=-1) for r in (row, page[2:5], page[:3])]
         cases.append((torch.stack(rows), page))
     return cases
 
@@ -127,6 +141,15 @@ exercise(
             ),
             "You let one word be another. Every word has to be right.",
         ),
+        "more than least": (
+            lambda quotes, page, least=3: _looked(quotes, page, least + 1),
+            "A quotation of exactly `least` words is one: fewer than that are too few.",
+        ),
+        "its beginning": (
+            lambda quotes, page, least=3: _looked(quotes[:, :least], page, least),
+            "You compare the first `least` words of a quotation only. All of them must stand on "
+            "the page.",
+        ),
     },
     clauses={
         "too short": Clause(
@@ -139,6 +162,17 @@ exercise(
             _other_least,
             "How many words a quotation has at least is an argument.",
             lambda quotes, page, least=3: _looked(quotes, page, 3),
+        ),
+        "digits": Clause(
+            _digits,
+            "Joined as text without a gap, the words 1, 23 look like 12, 3. Compare numbers, or "
+            "put something between them.",
+            lambda quotes, page, least=3: torch.tensor(
+                [
+                    len(q) >= least and "".join(map(str, q)) in "".join(map(str, page.tolist()))
+                    for q in ([i for i in row if i >= 0] for row in quotes.tolist())
+                ]
+            ),
         ),
         "longer than the page": Clause(
             _long,
@@ -222,6 +256,14 @@ exercise(
         "the share": (
             lambda right, k: right.float().mean(1),
             "That is one try. Of k tries one has to be right.",
+        ),
+        "all k": (
+            lambda right, k: 1 - web_practice.pass_at_k(~right, k),
+            "That is the probability that all k are right. One right try is enough.",
+        ),
+        "k shares": (
+            lambda right, k: (k * right.float().mean(1)).clamp(max=1),
+            "You add up k shares. A choice with two right tries counts twice then.",
         ),
     },
     clauses={

@@ -238,6 +238,11 @@ def _from_the_front(a, b, length):
     return _packed(a, b, length)
 
 
+def _cut_at_the_end(a, b, length):
+    whole = _packed(a, b, max(length, len(a) + len(b) + 3))
+    return tuple(part[:length] for part in whole)
+
+
 def _halves(a, b, length):
     if len(a) + len(b) + 3 > length:
         a, b = a[: (length - 3 + 1) // 2], b[: (length - 3) // 2]
@@ -300,6 +305,11 @@ exercise(
             _halves,
             "You gave each text half of the room. A short one does not need its half: take tokens "
             "off the longer one only.",
+        ),
+        "cut at the end": (
+            _cut_at_the_end,
+            "You cut the finished row at its end: the last [SEP] is lost, and b pays for all. "
+            "Shorten the texts first, the longer one each time, and put the marks in afterwards.",
         ),
         "first tokens lost": (
             _from_the_front,
@@ -618,6 +628,12 @@ def _pooled(x, w_q, w_k, w_v, real, hide=None, scale=None, weights=None, count=N
     return torch.einsum("bt,btd->bd", each.to(x.dtype), seen) / total.view(-1, 1)
 
 
+def _scores_of_zero(x, w_q, w_k, w_v, real):
+    scores = (x @ w_q) @ (x @ w_k).mT / x.shape[-1] ** 0.5
+    seen = scores.masked_fill(~real[:, None], 0.0).softmax(-1) @ (x @ w_v)
+    return (seen * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+
 def _padded(*sizes, padding=1.0):
     """Texts of different lengths in one batch; what stands in the padding is no zero."""
 
@@ -654,6 +670,11 @@ exercise(
                 x, w_q, w_k, w_v, real, count=torch.full((len(x),), x.shape[1])
             ),
             "You divide by all T places. The mean is over the real tokens of each text.",
+        ),
+        "a score of 0": (
+            _scores_of_zero,
+            "A score of 0 hides nothing: it is a score like any other, and gets the weight e⁰ = 1 "
+            "before the division. What is hidden needs the lowest number there is.",
         ),
         "the wrong ones hidden": (
             lambda x, w_q, w_k, w_v, real: _pooled(

@@ -118,6 +118,25 @@ exercise(
             "The scale is left out. Cosines lie between -1 and 1: a softmax of them is nearly "
             "even.",
         ),
+        "softmax twice": (
+            lambda images, sentences, scale: (
+                lambda S: (_rows(S.softmax(1)) + _rows(S.T.softmax(1))) / 2
+            )(_table(images, sentences, scale)),
+            "F.cross_entropy takes logits, and the softmax itself. You gave it probabilities, so "
+            "that there are two.",
+        ),
+        "scale as a logarithm": (
+            lambda images, sentences, scale: _both(
+                _table(images, sentences, torch.as_tensor(scale).exp())
+            ),
+            "You took exp of the scale. What comes in is τ itself.",
+        ),
+        "columns of length 1": (
+            lambda images, sentences, scale: _both(
+                scale * F.normalize(images, dim=0) @ F.normalize(sentences, dim=0).T
+            ),
+            "You brought the columns to length 1. Each vector, a row, gets length 1: dim=-1.",
+        ),
     },
     clauses={
         "a large scale": Clause(
@@ -229,6 +248,11 @@ exercise(
             ).mean(0),
             "You classify with each prompt and average the probabilities. CLIP averages the "
             "vectors: one for each class, which can be kept.",
+        ),
+        "the first prompt": (
+            lambda images, prompts, scale=100.0: _fit(images, prompts[:, :1], scale),
+            "You use one prompt for each class. The vector of a class is the mean over all of its "
+            "prompts.",
         ),
     },
     clauses={

@@ -59,6 +59,11 @@ exercise(
             "The data have their root, the noise has not: its factor is a standard deviation, "
             "√(1 - ᾱ).",
         ),
+        "one less the root": (
+            lambda x, bar, eps: _each(bar.sqrt(), x) * x + _each(1 - bar.sqrt(), x) * eps,
+            "The factor of the noise is √(1 - ᾱ), and you have 1 - √ᾱ. It is the squares of both "
+            "factors that add up to 1, not the factors.",
+        ),
         "turned round": (
             lambda x, bar, eps: _each(1 - bar, x).sqrt() * x + _each(bar, x).sqrt() * eps,
             "You gave the share ᾱ to the noise. ᾱ says how much of the data is left: it is 1 at "
@@ -172,6 +177,13 @@ exercise(
             lambda x, x_t, bar, before: _parts(x, x_t, bar, before, variance=lambda a: 1 - a),
             "Your variance is β_t, that of the step forward. Knowing x_0 leaves less: "
             "(1 - ᾱ_{t-1}) / (1 - ᾱ_t) times that.",
+        ),
+        "variance without β": (
+            lambda x, x_t, bar, before: _parts(
+                x, x_t, bar, before, variance=lambda a: (1 - before) / (1 - bar)
+            ),
+            "Your variance is (1 - ᾱ_{t-1}) / (1 - ᾱ_t). That is a share, the one of β_t that is "
+            "left: multiply by β_t = 1 - α_t.",
         ),
         "standard deviation": (
             lambda x, x_t, bar, before: _parts(

@@ -121,6 +121,14 @@ exercise(
             "You took the absolute differences. Terms where q is larger than p count negatively; "
             "only their sum is never below 0.",
         ),
+        "both directions": (
+            lambda log_p, log_q: ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1),
+            "You added both directions. Here it is the forward divergence alone.",
+        ),
+        "logarithms as weights": (
+            lambda log_p, log_q: (log_p * (log_p - log_q)).sum(-1),
+            "You weighed by log p. What comes in are logarithms; the weights are p = log_p.exp().",
+        ),
     },
     clauses={
         "zero times infinity": Clause(
@@ -247,6 +255,12 @@ exercise(
             "You took the divergences of M from P and from Q, with M as the weights. Here P and Q "
             "are the weights: D(P || M) and D(Q || M).",
         ),
+        "mixture without logarithm": (
+            lambda p, q: (
+                0.5 * sum((a.exp() * (a - (p.exp() + q.exp()) / 2)).sum(-1) for a in (p, q))
+            ),
+            "You subtracted the probabilities of M from logarithms. Take log M.",
+        ),
     },
     clauses={
         "no overlap": Clause(
@@ -368,6 +382,14 @@ exercise(
             ),
             "You added alpha p and (1 - alpha) q. The text multiplies powers: in the log domain "
             "that is alpha log p + (1 - alpha) log q, before the exponential.",
+        ),
+        "a bracket": (
+            lambda p, q, alpha: 1 - _overlap(p, q, alpha) / (alpha * (1 - alpha)),
+            "Only the overlap is divided in yours. One minus the overlap, in brackets, is.",
+        ),
+        "logarithm of the overlap": (
+            lambda p, q, alpha: (1 - _overlap(p, q, alpha).log()) / (alpha * (1 - alpha)),
+            "logsumexp is the logarithm of the sum: .exp() is missing.",
         ),
     },
     clauses={
@@ -558,6 +580,21 @@ exercise(
             ),
             "You divided the white pixels of each component by the number of all images. Divide "
             "by what that component has seen, 2a + n_k.",
+        ),
+        "prior in the numerator only": (
+            lambda x, weights, means, prior: (
+                _responsibilities(x, weights, means).mean(0),
+                (_responsibilities(x, weights, means).T @ x + prior)
+                / _responsibilities(x, weights, means).sum(0)[:, None],
+            ),
+            "The prior is missing below: each component has seen n_k images and 2a pixels of the "
+            "prior.",
+        ),
+        "weights without logarithm": (
+            lambda x, weights, means, prior: _from(
+                (weights + x @ means.log().T + (1 - x) @ (1 - means).log().T).softmax(-1), x, prior
+            ),
+            "You added the weights to logarithms. Add log w_k.",
         ),
     },
     clauses={

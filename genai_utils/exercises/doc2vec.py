@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import doc2vec
 
 NOTEBOOK = "06_doc2vec"
@@ -417,3 +418,20 @@ exercise(
         "Sum over the K negatives, mean over the n words, and step against the gradient.",
     ],
 )  # fmt: skip
+
+PREDICTIONS = (
+    Prediction(
+        "reverse-document",
+        "The side-by-side form of PV-DM hears the order of words. How alike are its vectors of the "
+        "documents “a likes b” and “b likes a”?",
+        "d",
+        "Their cosine is 0.9977, where two other documents have 0.1133 on average. The order that "
+        "the model knows sits in its words' vectors (section 6.5).",
+        choices=(
+            "opposite: a cosine below 0",
+            "as alike as any two documents",
+            "half way between these and equal",
+            "nearly equal: a cosine above 0.99",
+        ),
+    ),
+)

@@ -383,7 +383,8 @@ exercise(
 
 
 def _tables(*sizes):
-    """Accuracies in %: the validation's best rate is not the test's."""
+    """Accuracies in %: the best rate by the mean of the trials is not the test's, nor one of
+    those that were lucky in a single trial."""
 
     def cases(seed):
         g = _generator(seed)
@@ -396,6 +397,9 @@ def _tables(*sizes):
             test[order[1]] += 20
             validation[order[2]] += 16  # good in both: the best by the sum of the two
             test[order[2]] += 16
+            if N > 1:  # lucky in one trial
+                validation[order[3], 0] += 26
+                validation[order[4], -1] += 32
             found.append((validation, test))
         return found
 
@@ -404,7 +408,7 @@ def _tables(*sizes):
 
 def _ties(seed):
     """Two rates are equally good on the validation texts."""
-    cases = _tables((4, 2, 3), (5, 3, 4), (6, 1, 2))(seed)
+    cases = _tables((5, 2, 3), (6, 3, 4), (7, 1, 2))(seed)
     for validation, _ in cases:
         validation[[1, -1]] = 90.0
     return cases
@@ -428,7 +432,7 @@ def _chosen(validation, test, by=None, last=False, correction=1, alone=0.0):
 
 exercise(
     finetuning.chosen_by_validation,
-    cases=_tables((4, 2, 3), (5, 3, 4), (6, 1, 2)),
+    cases=_tables((5, 2, 3), (6, 3, 4), (7, 1, 2)),
     planted=_planted,
     symptom="Take labels from a coin: nothing can be learnt, and any method should come out at "
     "50 %. By this function it comes out above, and the more rates were tried, the further above.",
@@ -449,6 +453,16 @@ exercise(
             lambda validation, test: _chosen(validation, test, by=-validation.mean(1)),
             "You chose the rate with the lowest validation accuracy.",
         ),
+        "the first trial": (
+            lambda validation, test: _chosen(validation, test, by=validation[:, 0]),
+            "You chose by the first trial seed alone. A rate may have been lucky there: take the "
+            "mean over the trial seeds.",
+        ),
+        "the luckiest trial": (
+            lambda validation, test: _chosen(validation, test, by=validation.amax(1)),
+            "You chose the rate of the single best trial. One trial may be lucky: take the mean "
+            "over the trial seeds first.",
+        ),
         "the mean over rates": (
             lambda validation, test: (test.mean(), test.mean(0).std()),
             "You averaged over all rates. One is chosen, and its seeds are averaged.",
@@ -467,7 +481,7 @@ exercise(
             lambda validation, test: _chosen(validation, test, last=True),
         ),
         "one seed": Clause(
-            _tables((4, 2, 1), (5, 3, 1)),
+            _tables((5, 2, 1), (6, 3, 1)),
             "With one seed there is no spread to be seen, and it is 0: the standard deviation of "
             "one number is NaN.",
             lambda validation, test: _chosen(validation, test, alone=math.nan),

@@ -92,6 +92,26 @@ exercise(
             ),
             "The bias b is missing.",
         ),
+        "alpha over m": (
+            lambda x, weight, bias, A, B, alpha: (
+                F.linear(x, weight, bias) + alpha / len(B) * _sum(x, A, B)
+            ),
+            "You divide by the number of B's rows, which is that of the outputs. The rank is the "
+            "number of A's rows.",
+        ),
+        "whole division": (
+            lambda x, weight, bias, A, B, alpha: (
+                F.linear(x, weight, bias) + alpha // len(A) * _sum(x, A, B)
+            ),
+            "You divide with //, which cuts off what is behind the point. The factor is α / r.",
+        ),
+        "a function between": (
+            lambda x, weight, bias, A, B, alpha: (
+                F.linear(x, weight, bias) + alpha / len(A) * F.linear(F.linear(x, A).relu(), B)
+            ),
+            "You put a ReLU between A and B. The sum must stay linear, so that B A can be added to "
+            "W in the end.",
+        ),
     },
     clauses={
         "no bias": Clause(
@@ -235,6 +255,29 @@ exercise(
             ),
             "Your blocks run down the columns. The weights are taken row by row.",
         ),
+        "the weights again": (
+            lambda w, table, block: (
+                table[quantization.quantize_blocks(w, table, block)[0].long()]
+                * quantization.quantize_blocks(w, table, block)[1]
+                .repeat_interleave(block)[: w.numel()]
+                .view(w.shape),
+                quantization.quantize_blocks(w, table, block)[1],
+            ),
+            "These are the weights again, rounded. The codes are asked for: the places of the "
+            "levels in the table.",
+        ),
+        "not divided": (
+            lambda w, table, block: (
+                (w[..., None] - table).abs().argmin(-1),
+                quantization.quantize_blocks(w, table, block)[1],
+            ),
+            "You compare the weights as they are with the table. Divide each by the scale of its "
+            "block first.",
+        ),
+        "so many blocks": (
+            lambda w, table, block: quantization.quantize_blocks(w, table, -(-w.numel() // block)),
+            "You cut the row into `block` blocks. Each block holds `block` weights.",
+        ),
     },
     clauses={
         "the last block": Clause(
@@ -320,6 +363,11 @@ exercise(
         "over all places": (
             lambda p, q: torch.minimum(p, q).sum(-1).mean(),
             "Each place has a chance of its own; you averaged over them.",
+        ),
+        "over the axis 1": (
+            lambda p, q: torch.minimum(p, q).sum(1),
+            "You sum over axis 1. There may be several axes of places; the tokens are on the last "
+            "one, -1.",
         ),
     },
     clauses={

@@ -73,6 +73,11 @@ exercise(
             "You divided n - 1 by the sum. That estimate is unbiased; the one of maximum "
             "likelihood, which is asked for, has n.",
         ),
+        "logarithm of the mean": (
+            lambda r: 1 / torch.log((r[:, 1] / r[:, 0]).mean()),
+            "You took the mean of the ratios and then its logarithm. First the logarithm of each "
+            "ratio, then the mean.",
+        ),
     },
     clauses={
         "neighbours equally near": Clause(

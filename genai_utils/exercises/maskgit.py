@@ -105,6 +105,20 @@ exercise(
             lambda z, codebook: (z[..., None, :] - codebook).abs().sum(-1).argmin(-1),
             "You added up absolute differences. The distance of the text squares them.",
         ),
+        "product once": (
+            lambda z, codebook: (codebook.pow(2).sum(1) - z @ codebook.T).argmin(-1),
+            "The product of z and e counts twice in the squared distance.",
+        ),
+        "differences not squared": (
+            lambda z, codebook: (z[..., None, :] - codebook).sum(-1).argmin(-1),
+            "You added the differences as they are, so that they cancel. Square each of them "
+            "first.",
+        ),
+        "distance instead of number": (
+            lambda z, codebook: _squares(z, codebook).min(-1).values,
+            "This is the smallest distance. The number of the entry that has it is asked for: "
+            "argmin, not min.",
+        ),
     },
     clauses={
         "any leading dimensions": Clause(
@@ -360,6 +374,25 @@ exercise(
             ),
             "You ranked the tokens of all rows together. Each row keeps its own `count` surest.",
         ),
+        "order instead of rank": (
+            lambda confidence, hidden, count: (
+                (
+                    confidence.masked_fill(~hidden, -math.inf).argsort(
+                        dim=-1, descending=True, stable=True
+                    )
+                    < count
+                )
+                & hidden
+            ),
+            "argsort gives the place of the k-th surest, not the rank of each place. Apply argsort "
+            "once more to what it gives.",
+        ),
+        "one too few": (
+            lambda confidence, hidden, count: (
+                (_ranked(confidence.masked_fill(~hidden, -math.inf)) + 1 < count) & hidden
+            ),
+            "You kept one too few: ranks count from 0, so rank < count.",
+        ),
     },
     clauses={
         "fewer hidden than asked for": Clause(
@@ -471,6 +504,15 @@ exercise(
         "one share for all rows": (
             lambda noise, share: _ranks(noise) < share.mean() * noise.shape[1],
             "You hid as many places in every row. Each row has its own share.",
+        ),
+        "the first places": (
+            lambda noise, share: torch.arange(noise.shape[1]) < share[:, None] * noise.shape[1],
+            "You hid the first places of each row. Those with the least noise are to be hidden: "
+            "compare their ranks.",
+        ),
+        "ranks down the columns": (
+            lambda noise, share: noise.argsort(0).argsort(0) < share[:, None] * noise.shape[1],
+            "Your ranks are those within a column. Each row has ranks of its own: dim=-1.",
         ),
     },
     clauses={

@@ -87,6 +87,20 @@ exercise(
             lambda logits, k: logits.softmax(-1),
             "You gave every expert its share. All but the k best should get 0.",
         ),
+        "one too few": (
+            lambda logits, k: (
+                torch.where(_keep(logits, k - 1), logits, -torch.inf).softmax(-1)
+                if k > 1
+                else torch.full_like(logits, torch.nan)
+            ),
+            "You kept k - 1 of them. The k-th best belongs to the k best: ≥ it, not > it.",
+        ),
+        "shares of the tokens": (
+            lambda logits, k: torch.zeros_like(logits).scatter(
+                -1, logits.topk(k, dim=-1).indices, logits.topk(k, dim=-1).values.softmax(0)
+            ),
+            "Your softmax runs over the tokens. The gates of one token sum to 1: dim=-1.",
+        ),
     },
     clauses={
         "all experts": Clause(
@@ -284,6 +298,10 @@ exercise(
             lambda chosen, experts: _count(chosen.flatten(), experts),
             "The numbers are right, in one row. Return the shape of `chosen`, (N, k).",
         ),
+        "anew for each token": (
+            lambda chosen, experts: torch.stack([_count(row, experts) for row in chosen]),
+            "You begin to count anew with each token. A queue holds those of all earlier tokens.",
+        ),
     },
     clauses={
         "one choice each": Clause(
@@ -359,6 +377,13 @@ exercise(
             ),
             "Now the gates are those of the experts that the router likes best, which need not be "
             "those that were chosen.",
+        ),
+        "softmax": (
+            lambda p, k, bias=None: (
+                p.gather(-1, moe.choose(p, k, bias)[1]).softmax(-1),
+                moe.choose(p, k, bias)[1],
+            ),
+            "Now you take a softmax of what are probabilities already. Divide by their sum.",
         ),
     },
     clauses={

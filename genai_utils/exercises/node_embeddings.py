@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import node_embeddings as ne
 
 NOTEBOOK = "07_node_embeddings"
@@ -215,6 +216,10 @@ exercise(
         "near and away swapped": (
             lambda before, here, t, p, q: _node2vec(before, here, t, 1 / p, 1 / q, 1.0),
             "You divided the neighbours of t by q. It is the other nodes, those away from t.",
+        ),
+        "back and near swapped": (
+            lambda before, here, t, p, q: _node2vec(before, here, t, 1.0, 1 / p, 1 / q),
+            "You divided the neighbours of t by p. It is the way back to t itself that gets 1/p.",
         ),
         "no way back": (
             lambda before, here, t, p, q: torch.where(before > 0, 1.0, 1 / q) * here,
@@ -556,4 +561,35 @@ exercise(
         "F.logsigmoid(x) is log sigmoid(x), and it does not underflow.",
     ],
     grad=["vectors"],
+)
+
+PREDICTIONS = (
+    Prediction(
+        "barbell-roles",
+        "On the barbell, the two mirror images of a node have the same role. With which setting of "
+        "node2vec does the cosine tell such pairs best?",
+        "d",
+        "Walking away has 0.61, q = 1/2 has 0.54 and q = 2, the paper's setting for roles, 0.37, "
+        "less than the 0.43 of DeepWalk (section 7.6).",
+        choices=(
+            "q = 2, as the paper has it",
+            "q = 1/2",
+            "p = q = 1, which is DeepWalk",
+            "p = 10, q = 1/10, which walks away",
+        ),
+    ),
+    Prediction(
+        "labels-without-vectors",
+        "Half of the papers have a label. Label spreading hands labels along the citations and "
+        "has no vectors. Against a classifier on DeepWalk's vectors, how does it do?",
+        "a",
+        "Label spreading names the subject of 85.0 % of the other papers, DeepWalk's vectors that "
+        "of 81.9 % (section 7.7).",
+        choices=(
+            "better, by more than a point",
+            "within a point",
+            "worse, by one to five points",
+            "worse, by more than five points",
+        ),
+    ),
 )

@@ -87,6 +87,16 @@ exercise(
             "You counted the pixels that are 1 only. A pixel that is 0 has the probability "
             "1 - sigmoid(a), and counts as well.",
         ),
+        "probabilities multiplied": (
+            lambda x, a: _log_p(x, a).flatten(1).cumsum(1).exp(),
+            "These are the probabilities of the beginnings, a running product. Their logarithms "
+            "are asked for: a running sum.",
+        ),
+        "mean over all": (
+            lambda x, a: -F.binary_cross_entropy_with_logits(a, x),
+            "F.binary_cross_entropy_with_logits takes the mean over all pixels, unless it is told "
+            "reduction='none'.",
+        ),
     },
     clauses={
         "sure of the wrong colour": Clause(
@@ -211,6 +221,16 @@ exercise(
             ),
             "You exchanged height and width: the centre is in row kh // 2 and column kw // 2.",
         ),
+        "the mask itself": (
+            lambda weight, kind: _right_mask(torch.ones_like(weight), kind),
+            "This is the mask. Multiply the weights by it.",
+        ),
+        "rows below kept": (
+            lambda weight, kind: _masked(
+                weight, lambda r, c, i, j: (r != i) | (c < j) | ((c == j) & (kind == "B"))
+            ),
+            "You hid what is right of the centre, and kept the rows below. They come later, too.",
+        ),
     },
     clauses={
         "one row": Clause(
@@ -298,6 +318,11 @@ exercise(
         "softmax": (
             lambda a: a.chunk(2, 1)[0].tanh() * a.chunk(2, 1)[1].softmax(1),
             "Your gates share one opening (softmax). Each channel has a gate of its own: sigmoid.",
+        ),
+        "tanh of both": (
+            lambda a: F.glu(a.tanh(), dim=1),
+            "Both halves go through a tanh in yours. The second one goes into the sigmoid as it "
+            "is.",
         ),
     },
     clauses={

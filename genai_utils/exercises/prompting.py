@@ -219,6 +219,12 @@ def _share(ids, weights, looks=None, counted=None):
     return share.sum((0, 2)) / counted.sum().clamp(min=1)
 
 
+def _labels_like_the_key(ids, weights):
+    same = (ids[:, 1::2, None] == ids[:, None, 2::2]).tril(-1)
+    share = (weights[:, :, 1::2, 2::2] * same[:, None]).sum((0, 2, 3))
+    return share / same.any(-1).sum().clamp(min=1)
+
+
 def _latest_only(ids, weights):
     same = _same_key(ids)
     order = torch.arange(same.shape[-1]) * same
@@ -239,12 +245,17 @@ exercise(
         "mean over all keys": (
             lambda ids, weights: _share(ids, weights, counted=torch.ones_like(ids[:, 1::2])),
             "You divide by all keys. A key that is new has nothing to copy: count those alone that "
-            "stood in the stream before.",
+            "stood in the stream before. (No key is its own earlier occurrence: tril(-1).)",
         ),
         "the latest alone": (
             _latest_only,
             "You look at the latest occurrence alone. If a key stood there several times, its "
             "labels are added up.",
+        ),
+        "labels like the key": (
+            _labels_like_the_key,
+            "You look for labels that are the same letter as the key. Look for the same letter "
+            "among the earlier keys; the label after it may be any.",
         ),
         "who is looked at by whom": (
             lambda ids, weights: _share(ids, weights, weights.mT[:, :, 1::2, 2::2]),

@@ -362,6 +362,14 @@ exercise(
             ),
             "These are the δ alone. Add what the later ones say, discounted by γ λ.",
         ),
+        "the mask only at the end": (
+            lambda rewards, values, mask, gamma=1.0, lam=0.95: (
+                _backwards(rewards, values, mask, gamma, lam, keep=False) * mask
+            ),
+            "You blank the places outside of the answer only in the result. By then what stands "
+            "after the answer has been added to its tokens: blank A at each step on the way back, "
+            "and V outside of the mask.",
+        ),
     },
     clauses={
         "outside of the mask": Clause(
@@ -582,6 +590,13 @@ exercise(
                 score, log_p, ref_log_p, mask, beta, F.pad(_last(mask)[:, 1:], (0, 1))
             ),
             "Now the score comes one token too early.",
+        ),
+        "the price is a gift": (
+            lambda score, log_p, ref_log_p, mask, beta: _priced(
+                score, log_p, ref_log_p, mask, beta, _last(mask), sign=1.0
+            ),
+            "The price has the wrong sign now: a token that the policy likes better than the "
+            "reference does costs β times the difference.",
         ),
     },
     clauses={

@@ -87,6 +87,16 @@ exercise(
             "You counted a table for the head. In GPT-2 the table of tokens is the head too: "
             "once, unless tied is False.",
         ),
+        "one norm in a block": (
+            _with(block=lambda d: 12 * d**2 + 11 * d),
+            "Each block has two norms, one before the attention and one before the MLP: 4 d.",
+        ),
+        "biases of one block": (
+            lambda layers, dim, vocabulary, context, tied=True: (
+                _count(layers, dim, vocabulary, context, tied) - (layers - 1) * 13 * dim
+            ),
+            "You counted the biases and norms of one block only. Each of the L blocks has 13 d.",
+        ),
     },
     hints=[
         "One block: queries, keys, values and the output are 4 d², the MLP is 2 · 4 d². Then the "
@@ -207,6 +217,38 @@ exercise(
             ).sum(),
             "You exchanged α and β: α belongs to the size N, β to the tokens D.",
         ),
+        "signs": (
+            lambda p, N, D, loss, delta=1e-3: (
+                lambda r: torch.where(r <= delta, r.square() / 2, delta * (r - delta / 2))
+            )(_residual(p, N, D, loss)).sum(),
+            "You compare the error with its sign: a negative one is never above δ, however large "
+            "it is. Huber's loss looks at |r|.",
+        ),
+        "squares not halved": (
+            lambda p, N, D, loss, delta=1e-3: (
+                lambda r: torch.where(r <= delta, r.square(), delta * (r - delta / 2))
+            )(_residual(p, N, D, loss).abs()).sum(),
+            "Where |r| ≤ δ it is half of the square. As you have it, the loss jumps at δ.",
+        ),
+        "pieces that do not meet": (
+            lambda p, N, D, loss, delta=1e-3: (
+                lambda r: torch.where(r <= delta, r.square() / 2, delta * (r - delta))
+            )(_residual(p, N, D, loss).abs()).sum(),
+            "Your two pieces do not meet at |r| = δ: the square is δ²/2 there, and yours is 0. "
+            "Only δ/2 is taken off.",
+        ),
+        "divided by δ": (
+            lambda p, N, D, loss, delta=1e-3: (
+                _huber(_residual(p, N, D, loss), delta) / delta
+            ).sum(),
+            "Yours is divided by δ, as F.smooth_l1_loss is. Huber's loss is not.",
+        ),
+        "e first": (
+            lambda p, N, D, loss, delta=1e-3: _huber(
+                _residual(p[[1, 2, 0, 3, 4]], N, D, loss), delta
+            ).sum(),
+            "You read the five numbers in another order. They come as a, b, e, α, β.",
+        ),
     },
     hints=[
         "The logarithm of a sum of exponentials of three terms: e, a - α log N, b - β log D. "
@@ -294,6 +336,14 @@ exercise(
             lambda C, A, B, alpha, beta: _best(C, A, B, alpha, beta)[::-1],
             "You returned D and N: the size comes first.",
         ),
+        "G in both": (
+            lambda C, A, B, alpha, beta: (
+                _best(C, A, B, alpha, beta)[0],
+                _best(C, A, B, alpha, beta, power=alpha / (alpha + beta))[0],
+            ),
+            "Your D has G as a factor, too, so that 6 N D is no longer C. D is what N leaves: "
+            "(C/6) / N.",
+        ),
     },
     hints=[
         "Put D = C/(6 N) into A/N^α + B/D^β and set the derivative by N to zero.",
@@ -374,6 +424,14 @@ exercise(
             lambda said, truth: ((said == truth).sum(), (said == truth).all(1).sum()),
             "You returned counts: divide by the number of tokens, and by that of answers.",
         ),
+        "down the columns": (
+            lambda predicted, answers: (
+                (predicted == answers).float().mean(),
+                (predicted == answers).all(dim=0).float().mean(),
+            ),
+            "Your second score asks of each place whether all answers are right there. Ask of each "
+            "answer whether all its places are: dim=1.",
+        ),
     },
     hints=[
         "(predicted == answers) is a table of right and wrong. Where answers is -100 nothing is "
@@ -451,6 +509,16 @@ exercise(
         "mean size": (
             lambda x, gain, eps=1e-6: gain * x / (x.abs().mean(-1, keepdim=True) + eps),
             "You divide by the mean size. Square, take the mean, then the root.",
+        ),
+        "times the root": (
+            lambda x, gain, eps=1e-6: (
+                gain * x * x.square().mean(dim=-1, keepdim=True).add(eps).sqrt()
+            ),
+            "Now you multiply by the root of the mean square. Divide by it: rsqrt.",
+        ),
+        "the square root forgotten": (
+            lambda x, gain, eps=1e-6: gain * x / x.square().mean(dim=-1, keepdim=True).add(eps),
+            "Now you divide by the mean square. Its root is missing.",
         ),
     },
     clauses={

@@ -68,6 +68,21 @@ exercise(
             lambda x, a: a.log_softmax(-1).amax(-1).flatten(1).sum(1),
             "You take the likeliest level of each pixel, whatever the image says. Take that of x.",
         ),
+        "times L": (
+            lambda x, logits: (
+                logits.log_softmax(-1)
+                .gather(
+                    -1,
+                    (x * logits.shape[-1])
+                    .round()
+                    .long()
+                    .clamp(max=logits.shape[-1] - 1)[..., None],
+                )
+                .flatten(1)
+                .sum(1)
+            ),
+            "The largest of L levels is L - 1: multiply x by L - 1 to get the level.",
+        ),
     },
     clauses={
         "levels that are not met exactly": Clause(
@@ -135,7 +150,8 @@ exercise(
         ),
         "larger is better": (
             lambda v: scoreboard.rank_range(-v),
-            "You put the largest first. Here smaller is better.",
+            "Your order is turned round. Smaller is better: the smallest values come first. "
+            "Are the axes of your two sums exchanged?",
         ),
         "best seed against best seed": (
             lambda v: _ranked(v.amin(1)[:, None] < v.amin(1)),
@@ -161,6 +177,10 @@ exercise(
             ),
             "Your second column counts those that are behind i. The worst rank is E less their "
             "number.",
+        ),
+        "worst rank from 0": (
+            lambda values: _ranked(values.amax(1)[:, None] < values.amin(1)) - torch.tensor([0, 1]),
+            "Your worst rank is one too small: who is ahead of nobody has the rank E.",
         ),
     },
     clauses={
@@ -417,6 +437,22 @@ exercise(
                 1, int(done[1] + (seconds - clock[1]) * _pace(clock, done))
             ),
             "The pace is in seconds for a step: the seconds are divided by it.",
+        ),
+        "last stretch only": (
+            lambda seconds, done, clock: max(
+                1,
+                int(
+                    done[1] + (seconds - clock[1]) * (done[-1] - done[-2]) / (clock[-1] - clock[-2])
+                ),
+            ),
+            "The pace is over all readings from 1 to the last: one stretch alone is measured less "
+            "exactly.",
+        ),
+        "not rounded": (
+            lambda seconds, done, clock: max(
+                1.0, float(done[1] + (seconds - clock[1]) / _pace(clock, done))
+            ),
+            "A training has a whole number of steps: round down.",
         ),
     },
     clauses={

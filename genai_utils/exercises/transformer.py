@@ -145,6 +145,11 @@ exercise(
             lambda q, k, v, mask=None: _attention(q, k, v, mask, scale=q.shape[-1]),
             "You divided by d_k: divide by its square root.",
         ),
+        "divided by the root of d_v": (
+            lambda q, k, v, mask=None: _attention(q, k, v, mask, scale=math.sqrt(v.shape[-1])),
+            "You divided by the root of the values' width. It is the products of queries and keys "
+            "that grow: divide by √d_k, the width of the keys.",
+        ),
         "softmax over the queries": (
             lambda q, k, v, mask=None: _attention(q, k, v, mask, dim=-2),
             "Your softmax runs over the queries: each query shares out its own 100 % over the "
@@ -163,6 +168,10 @@ exercise(
             lambda q, k, v, mask=None: _attention(
                 q, k, v, None if mask is None else ~mask | ~(~mask).any(-1, keepdim=True)
             ),
+            "You hid what may be seen: the mask is True where a query MAY look.",
+        ),
+        "mask turned round, by a large number": (
+            lambda q, k, v, mask=None: _spread_out(q, k, v, None if mask is None else ~mask),
             "You hid what may be seen: the mask is True where a query MAY look.",
         ),
     },
@@ -292,6 +301,11 @@ exercise(
             lambda x, positions: _turn(x, positions, halves=True),
             "You paired number i with number i + d/2 (some programs do). Here the pairs are "
             "neighbours: x[..., 0::2] with x[..., 1::2].",
+        ),
+        "turned, but not put back": (
+            lambda x, positions: _turn(x, positions).unflatten(-1, (-1, 2)).mT.flatten(-2),
+            "You put all first numbers in front and all second ones behind. Each pair goes back to "
+            "where it was: torch.stack([first, second], -1).flatten(-2).",
         ),
         "one rate for all": (
             lambda x, positions: _turn(x, positions, rate=torch.ones(x.shape[-1] // 2)),

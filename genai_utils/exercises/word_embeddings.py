@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from genai_utils.checks import Clause, exercise
+from genai_utils.checks.predictions import Prediction
 from genai_utils.structure import word_embeddings
 
 NOTEBOOK = "05_word_embeddings"
@@ -128,6 +129,13 @@ exercise(
         "one direction": (
             lambda blocks, size, window, weighting="flat": _loop(blocks, size, window, both=False),
             "You counted only the words that come later. Each pair counts in both directions, so "
+            "M is symmetric: M[i, j] = M[j, i].",
+        ),
+        "the other direction": (
+            lambda blocks, size, window, weighting="flat": (
+                _loop(blocks, size, window, both=False).T
+            ),
+            "You counted only the words that come before. Each pair counts in both directions, so "
             "M is symmetric: M[i, j] = M[j, i].",
         ),
         "across texts": (
@@ -530,6 +538,12 @@ exercise(
             ),
             "You compared the score with the count: compare it with the logarithm of the count.",
         ),
+        "logarithm of x + 1": (
+            lambda score, count, most=100.0, alpha=0.75: (
+                (count / most).clamp(max=1) ** alpha * (score - count.log1p()).square()
+            ).mean(),
+            "You took log(1 + x). GloVe fits log x; that of 0 is kept out by the weight 0.",
+        ),
         "straight weight": (
             lambda score, count, most=100.0, alpha=0.75: _glove(score, count, most, 1.0),
             "Your weight is x / most: raise it to the power alpha.",
@@ -663,4 +677,17 @@ exercise(
         "First the frequencies f = counts / counts.sum(), then the ratio t / f.",
         "(ratio.sqrt() + ratio).clamp(max=1)",
     ],
+)
+
+PREDICTIONS = (
+    Prediction(
+        "antonyms-closer",
+        "Take a pair of synonyms (large, big) and a pair of opposites (left, right) at random. How "
+        "often are skip-gram's vectors of the opposites the closer pair?",
+        67,
+        "The opposites are closer in 67 % of the cases with skip-gram, and in 73 % with the SVD of "
+        "PPMI (section 5.10).",
+        unit="%",
+        within=10,
+    ),
 )

@@ -160,6 +160,7 @@ class Policy(nn.Module):
         return log_p.gather(-1, ids[..., None])[..., 0], x
 
     def mask(self, ids):
+        """Which tokens of ids (B, T) are of the answer, see `answer_mask`."""
         return answer_mask(ids, self.start, self.end)
 
     def check_batch(self, batch):
@@ -218,10 +219,12 @@ class GRPO(Policy):
 
     @torch.no_grad()
     def experience(self, ids, score, ref_log_p):
+        """Texts (B, T), their scores (B,) and log π_ref (B, T) -> what `loss` takes."""
         advantage = group_advantage(score.view(-1, self.group)).flatten()
         return ids, self(ids)[0], ref_log_p, advantage
 
     def loss(self, batch):
+        """`grpo_loss`, a scalar; batch: what `experience` gave."""
         ids, old_log_p, ref_log_p, advantage = batch
         log_p, mask = self(ids)[0], self.mask(ids)
         return grpo_loss(log_p, old_log_p, ref_log_p, advantage, mask, self.clip, self.beta)
@@ -235,9 +238,11 @@ class DPO(Policy):
     """
 
     def answer_log_p(self, ids):
+        """log π of whole answers, in nats: ids (B, T) -> (B,)."""
         return torch.where(self.mask(ids), self(ids)[0], 0.0).sum(1)
 
     def loss(self, batch):
+        """`dpo_loss`, nats a pair; batch: (better, worse, ref_better, ref_worse), see the class."""
         better, worse, *ref = batch
         log_p = self.answer_log_p(torch.cat([better, worse])).chunk(2)
         return dpo_loss(*log_p, *ref, beta=self.beta)

@@ -77,6 +77,7 @@ class Rollouts:
         return told | {f"held {i}": each for i, each in enumerate(self.held)}
 
     def load_state_dict(self, state):
+        """Go on with what `state_dict` kept."""
         self.held = tuple(state[f"held {i}"] for i in range(len(state) - len(self.history)))
         self.history = {name: state[name].tolist() for name in self.history}
 

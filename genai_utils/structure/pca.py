@@ -255,6 +255,7 @@ class PCA:
         self.solver = one_of(solver, "solver", ("svd", "gram", "subspace", "krylov"))
 
     def fit(self, X: Tensor) -> "PCA":
+        """Learn mean, V and s of the rows of X (n, d), n >= 2, k <= min(n, d). Returns itself."""
         X = matrix(X, "X", rows=2)  # one row has no variance
         n, _ = X.shape[0], whole(self.k, "k", 1, min(X.shape))
         if self.solver == "gram" and n >= X.shape[1]:  # without U, as large a product as X^T X

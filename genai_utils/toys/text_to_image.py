@@ -246,12 +246,14 @@ def bundle_of(model, record):
     made = _source(model.coder.decode(end)[0])
     behind = _source(model.coder.decode(early)[0])
     latent = _source(latent_tile(end[0]))
+    name = f"“{OPENING}”"
+    after = f"after {STEPS // 3 + 1} of {STEPS} steps"
     numbers = f"its latent, {' × '.join(map(str, end[0].shape))}"
     body = (
         f'<div class="genai-toyrow genai-text-to-image">'
-        f"{part('picture', 'the picture', f'A picture made of the words {OPENING}.', made)}"
+        f"{part('picture', name, f'A picture made of the words {OPENING}.', made)}"
         f"{part('latent', numbers, 'Grey maps.', latent)}"
-        f"{part('past', 'after so many steps', 'An earlier picture.', behind)}</div>"
+        f"{part('past', after, 'An earlier picture.', behind)}</div>"
     )
     return toy_figure(
         "text_to_image", body, caption_of(model, record), data, "textToImage", SCRIPTS, STYLES, ALT,

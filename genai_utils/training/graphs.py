@@ -6,6 +6,9 @@ one. A graph is the list of all kernels of a step, launched at once. What it nee
 - The batch lies where the recording found it: each step copies its batch into static tensors.
 - The learning rate, and how far the average moves, are tensors on the card, filled before a step.
 - The optimiser keeps its counter on the card (`capturable`).
+- Gradients are None when the recording begins, so that the backward pass makes them in the graph's
+  own memory. The step frees them there, and the average may use the place again; outside they stay
+  None, and a replay needs none.
 - Nothing waits for the card. A loss that reads a value (`.item()`, `if tensor`) breaks the
   recording, and after it the random numbers of the whole process; so a step is tried first with
   PyTorch's own alarm for waiting, and what waits trains eagerly.
@@ -179,12 +182,18 @@ class Recorded:
 
 @contextmanager
 def aside():
-    """Work on a stream of its own, as PyTorch asks for before a recording."""
+    """Work on a stream of its own, as PyTorch asks for before a recording.
+
+    What comes after waits for it, also after an error: half a step may still be under way there
+    when weights and buffers are put back.
+    """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream().wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        torch.cuda.current_stream().wait_stream(stream)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ nothing had happened.
 """
 
 import copy
+import math
 import os
 import time
 from collections.abc import Callable
@@ -47,7 +48,8 @@ class FitResult(NamedTuple):
     seconds: of training, those before an interruption included, those of looks not.
     looks: lists of equal length: "step", "seconds" (of training until then) and each number that
         `look` returned; {} without `look`.
-    best_model: a copy with the weights of the best look, in eval mode, or None.
+    best_model: a copy with the weights of the best look, in eval mode; None without `best`, or
+        where each look found NaN.
     """
 
     model: nn.Module
@@ -108,7 +110,7 @@ def fit(
         step that cannot be recorded trains as usual, and a line says why. See `GraphStep`.
     look, looks: `look(model, step)` returns a dict of numbers. It is called `looks` times: before
         the first step, after the last and evenly between, in eval mode and without gradients.
-    best: the name of a number of `look`; the weights are kept where it is smallest.
+    best: the name of a number of `look`; the weights are kept where it is smallest. NaN is never.
     clock: what seconds are read from. `time.process_time` counts those that the processor spent on
         this process, summed over its threads, whatever else runs on the machine.
     progress, title: a live bar where somebody watches, and one line at the end; False: neither.
@@ -181,7 +183,7 @@ def fit(
                 return
             if best not in row:
                 raise ValueError(f"best is {best!r}, but look returned {sorted(row)}.")
-            if row[best] <= min(meter.looks[best]):
+            if row[best] <= min(v for v in (*meter.looks[best], math.inf) if not math.isnan(v)):
                 state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
 
         bar = Bar(title, start, steps, progress and accelerator.is_main_process)

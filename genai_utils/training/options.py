@@ -87,6 +87,11 @@ def make_optimizer(optimizer, model: nn.Module, lr: float) -> torch.optim.Optimi
             "optimizer", "None, a torch optimiser, or a function such as torch.optim.AdamW",
             kind_of(optimizer), "it is called as optimizer(parameters, lr=lr)", kind=TypeError,
         )  # fmt: skip
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise refusal(
+            "optimizer", "one that takes a step from one gradient", "LBFGS",
+            "it computes the loss several times a step: call it yourself, on all data at once",
+        )  # fmt: skip
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not held & {id(p) for p in parameters}:
         raise refusal("optimizer", "weights of the model", "none of them")

@@ -13,6 +13,9 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
+from genai_utils import inputs
+from genai_utils.inputs import refusal
+
 Note = Callable[[tuple[str, ...], Tensor], None]
 
 
@@ -20,12 +23,21 @@ def kind_of(batch: Any) -> Hashable:
     """What tells one kind of batch from another: its nesting, its shapes, and all but its tensors.
 
     A batch may carry a word that selects a part of the loss, `(x, "critic")`; each kind has its
-    own names in the loss dict, and its own graph.
+    own names in the loss dict, and its own graph. Raises TypeError for an array of NumPy in it, or
+    anything else by which no kind can be known.
     """
     leaves, nesting = tree_flatten(batch)
     told = tuple(
         (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves
     )
+    for leaf in told:
+        try:
+            hash(leaf)
+        except TypeError:
+            raise refusal(
+                "batches", "tensors, beside them words and numbers", inputs.kind_of(leaf),
+                "torch.as_tensor makes a tensor of an array", kind=TypeError,
+            ) from None  # fmt: skip
     return str(nesting), told
 
 

@@ -221,7 +221,7 @@ def _for_each(value, name, scales):
 
 
 def recipe():
-    """What `python -m genai_utils.train flow` trains: chapter 25's Glow on MNIST, for a card."""
+    """What `python -m genai_utils.train glow` trains: chapter 25's Glow on MNIST, for a card."""
     images = data.mnist("train").x
     batches = TensorBatches(images, batch_size=128)
     options = {"steps": 5_600, "lr": 2e-3, "warmup": 280, "ema": 0.998, "clip": 1.0}

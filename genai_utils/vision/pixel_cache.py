@@ -17,6 +17,7 @@ class Naive:
         self.model, self.x, self.y = model, x, y
 
     def start(self, row):
+        """Nothing is prepared."""
         pass
 
     def logit(self, row, column):

@@ -130,6 +130,7 @@ class VQAutoencoder(ImageModel):
 
     @torch.no_grad()
     def encode(self, x):
+        """The tokens of images: x (B, C, H, W) in [0, 1] -> (B, T) int64."""
         return self.tokens(self.images(x))
 
     @torch.no_grad()
@@ -143,6 +144,7 @@ class VQAutoencoder(ImageModel):
 
     @torch.no_grad()
     def decode(self, tokens):
+        """The images of tokens: (B, T) -> (B, C, H, W) in [0, 1]."""
         tokens = inputs.tokens(tokens, "tokens", self.entries)
         if tokens.dim() != 2 or tokens.shape[1] != self.side**2:
             shape = f"the shape (B, {self.side**2})"

@@ -230,7 +230,7 @@ def test_the_summary_counts_the_states(pages):
 def test_the_errata_page_tells_proofs_from_prose_and_plans(pages):
     page = pages["errata"]
     assert "told in prose in <a" in page and "proved in" not in page
-    assert "Notes: 1, of which 0 are proved by a cell, 1 told in prose, 0 planned." in page
+    assert "Notes: 1, of which 0 are proved by a cell and 1 told in prose." in page
     assert ">planned: 3 NMF</span>" in page
     lost = page[page.index('id="n02"') :]
     assert ">in no chapter</span>" in lost  # its chapter is written, and does not tell it

@@ -6,6 +6,7 @@ import random
 import re
 from pathlib import Path
 
+import pydata_sphinx_theme
 import pytest
 from PIL import Image, ImageDraw
 
@@ -59,10 +60,38 @@ def test_a_page_loads_what_it_needs(icons):
     html = HEAD + '<div class="highlight"></div><span class="math">x</span>'
     lean = shipping.lean(html, icons)
     assert "copybutton.css" in lean and "fontawesome" not in lean and "searchindex" not in lean
-    assert lean.index('<link rel="preload" as="script" href="../_static/mathjax/core.js"') < (
+    assert lean.index('as="script" fetchpriority="low" href="../_static/mathjax/core.js"') < (
         lean.index("startup.js")
     )
     assert shipping.lean(lean, icons) == lean
+
+
+PAINTED = (
+    '<html data-theme="auto"><script>document.documentElement.dataset.theme = '
+    'localStorage.getItem("theme") || "auto";</script><article class="a">{}</article></html>'
+)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_page_has_its_colours_before_the_script_of_the_theme(browser, tmp_path, dark):
+    page = tmp_path / "page.html"
+    page.write_text(shipping.coloured(PAINTED.format("text")))
+    browser.open(page, dark=dark)
+    theme = "return document.documentElement.dataset.theme"
+    assert browser.js(theme) == ("dark" if dark else "light")
+    browser.js("localStorage.setItem('mode', arguments[0])", "light" if dark else "dark")
+    browser.open(page, dark=dark)
+    chosen = browser.js(theme)
+    browser.js("localStorage.clear()")
+    assert chosen == ("light" if dark else "dark")
+
+
+def test_what_does_not_work_without_scripts_is_told_where_it_is_missed():
+    plain, formula = PAINTED.format("text"), PAINTED.format('<span class="math">x</span>')
+    assert "noscript" not in shipping.coloured(plain)
+    told = shipping.coloured(formula)
+    assert told.startswith('<html data-theme="light">') and told.count("<noscript>") == 1
+    assert '<article class="a"><noscript>' in told and shipping.coloured(told) == told
 
 
 def test_equal_style_sheets_stand_once():
@@ -79,6 +108,22 @@ def test_long_scripts_of_figures_come_later(monkeypatch):
     assert list(files.values()) == [long] and page.count("<script>") == 1
     assert f'data-later="../_static/figures/{next(iter(files))}"></script></figure>' in page
     assert shipping.later(page, "../_static/figures/", files) == page
+
+
+def test_the_script_of_the_first_figure_comes_with_the_page(monkeypatch):
+    monkeypatch.setattr(shipping, "_SHORT", 60)
+    script = "<script>(() => {{\n{}\n}})();</script>"
+    figures = [
+        f'<figure class="genai genai-toy">{script.format(letter * 60)}</figure>' for letter in "abc"
+    ]
+    still = '<figure class="genai"><img></figure>'
+    later, at_once = '<script type="text/plain" data-later=', "<script async "
+    page = shipping.later("".join(figures), "figures/", {})
+    assert page.count(later) == 2 and page.index(at_once) < page.index(later)
+    page = shipping.later(still + "".join(figures), "figures/", {})
+    assert page.count(later) == 3 and at_once not in page
+    monkeypatch.setattr(shipping, "_HEAVY", 20)  # what is heavy waits, wherever it stands
+    assert at_once not in shipping.later("".join(figures), "figures/", {})
 
 
 def test_a_heavy_script_tells_its_size(monkeypatch):
@@ -161,6 +206,39 @@ def test_the_theme_keeps_its_rules_but_no_fonts_of_icons():
     assert shipping.lean_theme(css) == (
         ".a{b:c}.fa-lg{font-size:1.25em}@font-face{font-family:Other}"
     )
+
+
+THEME = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static/scripts"
+SCROLLING = """<!doctype html><body><style>pre {{ width: 200px; overflow: auto }}</style>
+<div id="main-content"><pre>short</pre><pre>{long}</pre><pre tabindex="0">no longer long</pre>
+<details><summary>more</summary><pre>short</pre><pre>{long}</pre></details></div>"""
+
+
+def test_the_tab_key_reaches_what_scrolls_and_no_fold_is_opened_for_it(browser, tmp_path):
+    theme = (THEME / "pydata-sphinx-theme.js").read_text(encoding="utf-8")
+    ours = shipping.lean_script(theme)
+    assert "e.clientHeight?0:-1" in theme and "genaiTabStops" in ours
+    assert "e.clientHeight?0:-1" not in ours
+    asked = re.search(r"window\.genaiTabStops\?\.\(.*?\.join\(\", \"\)\)\)", ours)[0]
+    page = tmp_path / "page.html"
+    site = (ASSETS / "site.js").read_text()
+    page.write_text(SCROLLING.format(long="long " * 90) + f"<script>{site}\n{asked}</script>")
+    browser.open(page)
+    stops = "return [...document.querySelectorAll('pre')].map((pre) => pre.tabIndex)"
+    assert browser.js(stops) == [-1, 0, -1, -1, -1]
+    browser.js("document.querySelector('details').open = true")
+    browser.wait(stops.replace("return", "return String(") + ") === '-1,0,-1,-1,0'")
+
+
+def test_what_is_read_in_the_dark_is_printed_in_the_light(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><body><script>{(ASSETS / 'site.js').read_text()}</script>")
+    browser.open(page)
+    send = "window.dispatchEvent(new Event('{}')); return document.documentElement.dataset.theme"
+    browser.js("document.documentElement.dataset.theme = 'dark'")
+    assert browser.js(send.format("beforeprint")) == "light"
+    assert browser.js(send.format("beforeprint")) == "light"  # once more, before it is over
+    assert browser.js(send.format("afterprint")) == "dark"
 
 
 # ---- dark mode -----------------------------------------------------------------------------------

@@ -197,6 +197,13 @@ def test_hints_come_one_after_the_other(capsys, fresh):
     assert stored(fresh)["toys"]["row_norms"]["hints"] == 2  # seen twice, counted once
 
 
+def test_hints_that_are_seen_again_after_a_restart_are_not_counted_again(fresh, monkeypatch):
+    hint("row_norms"), hint("row_norms")
+    monkeypatch.setattr(checking, "_hints_shown", {})
+    hint("row_norms")
+    assert stored(fresh)["toys"]["row_norms"]["hints"] == 2
+
+
 @pytest.mark.parametrize("n", [0, 3, -1, "1", 1.5, True])
 def test_a_hint_that_is_not_there(n, capsys):
     hint("row_norms", n)

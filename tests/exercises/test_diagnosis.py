@@ -101,6 +101,26 @@ def part_detached(x):
     return x.norm(dim=1) + 0.5 * (x.sum(1) - x.detach().sum(1))
 
 
+def prints(x):
+    print(x.norm(dim=1))
+
+
+def prints_when_wide(x):
+    return x.norm(dim=1) if x.shape[1] > x.shape[0] else None
+
+
+def one_place_too_late(x):
+    return x.norm(dim=1).roll(1)
+
+
+def first_row_forgotten(x, by):
+    return torch.cat([x[:1], x[1:] + by])
+
+
+def by_numpy(x):
+    return torch.as_tensor(np.linalg.norm(x.numpy(), axis=1))
+
+
 NOT_YET = {
     "swapped": (SHIFT, lambda by, x: x + by, "order (by, x); it should be shift(x, by)"),
     "too few": (SHIFT, lambda x: x, "called as shift(x, by); yours takes (x)"),
@@ -110,6 +130,35 @@ NOT_YET = {
     "squared twice": (NORMS, lambda x: 2 * (x**2).sum(1), "differs"),
     "None": (NORMS, forgets_return, "return missing"),
     "list": (NORMS, lambda x: x.norm(dim=1).tolist(), "returned a list; a tensor of shape (3,)"),
+    "printed": (NORMS, prints, "What it prints is seen and gone: return"),
+    "NumPy": (NORMS, by_numpy, "asked for: NumPy keeps no gradients. Use the functions of torch."),
+    "exchanged": (
+        PAIR,
+        lambda x: (x.mean(0), x - x.mean(0)),
+        "parts of your result are right, but",
+    ),
+    "half right": (
+        PAIR,
+        lambda x: (x - x.mean(0), x.mean(0) ** 3),
+        "Tensor 2 of your result differs from the expected one; tensor 1 is right.",
+    ),
+    "half by a factor": (
+        PAIR,
+        lambda x: (x.mean(0) - x, x.mean(0)),
+        "Every number of tensor 1 of your result has the wrong sign; tensor 2 is right.",
+    ),
+    "one over": (VALUES, lambda x: 1 / x.norm(dim=1), "is 1 over the expected one"),
+    "complement": (VALUES, lambda x: 1 - x.norm(dim=1), "is 1 minus the expected one"),
+    "too large": (VALUES, lambda x: x.norm(dim=1) + 1, "is 1 too large, in every case"),
+    "too late": (VALUES, one_place_too_late, "right, but stand one place too late along dim"),
+    "reversed": (VALUES, lambda x: x.norm(dim=1).flip(0), "reversed order along dimension 0"),
+    "some places": (
+        SHIFT,
+        first_row_forgotten,
+        "2 of 8 numbers are wrong, the first of them",
+    ),
+    "list of tensors": (NORMS, lambda x: [r.norm() for r in x], "torch.stack(…) makes one of the"),
+    "list of numbers": (NORMS, lambda x: x.norm(dim=1).tolist(), "torch.tensor(…) makes one of it"),
     "string": (NORMS, lambda x: "done", "returned a str"),
     "long string": (NORMS, lambda x: "x" * 10**7, "returned a str"),
     "generator": (NORMS, lambda x: (y.norm() for y in x), "returned a generator"),
@@ -134,7 +183,21 @@ NOT_YET = {
     "twice": (NORMS, lambda x: 2 * x.norm(dim=1), "is 2 times the expected one"),
     "third": (NORMS, lambda x: x.norm(dim=1) / 3, "is 1/3 times the expected one"),
     "sign": (NORMS, lambda x: -x.norm(dim=1), "wrong sign"),
-    "by size": (NORMS, lambda x: x.norm(dim=1) / x.shape[1], "(1/5, 1/4, 1/2)"),
+    "by size": (
+        NORMS,
+        lambda x: x.norm(dim=1) / x.shape[1],
+        "(1/5, 1/4, 1/2, 1 over the size of dimension 1 of x): do",
+    ),
+    "one number by size": (
+        Exercise(lambda x: x.sum(), cases=matrices),
+        lambda x: len(x) * x.sum(),
+        "(3, 7, 4, the size of dimension 0 of x): do you divide by a size",
+    ),
+    "one number by no size": (
+        Exercise(lambda x: x.square().sum(), cases=matrices),
+        lambda x: x.square().sum() ** 2,
+        "is the square of the expected one",
+    ),
     "constant": (NORMS, lambda x: 0 * x.sum(1) + 1, "differs"),
     "unused": (SHIFT, lambda x, by: x, "never uses its argument by"),
     "random": (VALUES, lambda x: torch.rand(len(x)), "draws random numbers of its own"),
@@ -184,6 +247,10 @@ def fails_when_wide(x):
 
 
 ERRORS = {
+    "if of a tensor": (lambda x: x if x > 0 else -x, "there are torch.where"),
+    "stable": (lambda x: x.argsort(-1, descending=True, stable=True), "has to be named: dim=-1.)"),
+    "import": (lambda x: F.normalize(x), "torch.nn.functional as F stands in a cell above"),  # noqa: F821
+    "two types": (lambda x: x @ torch.ones(x.shape[1]).double(), "torch.zeros(n, dtype=x.dtype)"),
     "exception": (lambda x: x @ x, "raised RuntimeError: mat1 and mat2 shapes"),
     "name": (lambda x: unknown(x), "raised NameError: name 'unknown'"),  # noqa: F821
     "exit": (lambda x: sys.exit(1), "tried to leave Python"),
@@ -211,6 +278,11 @@ def test_not_implemented_by_torch_is_an_error_by_the_student_is_to_do():
 
     assert diagnose(NORMS, torch_cannot).state == "error"
     assert diagnose(NORMS, asks).state == "error"
+
+
+def test_a_result_that_is_missing_in_some_cases_is_shown_with_such_a_case():
+    assert "inputs" not in dict(diagnose(NORMS, prints).details)
+    assert dict(diagnose(NORMS, prints_when_wide).details)["inputs"].startswith("x: shape (7, 4)")
 
 
 def test_error_names_the_line():

@@ -110,6 +110,7 @@ def test_command_line_prints_every_stub_of_a_notebook(toys, capsys):
     names = {}
     exec(capsys.readouterr().out, names)
     assert is_stub(names["row_norms"]) and is_stub(names["shift"])
+    assert stubs.main(["--help"]) == 0 and "usage" in capsys.readouterr().out
     assert stubs.main([]) == 2 and stubs.main(["99_none"]) == 2
     error = capsys.readouterr().err
     assert "usage:" in error and "'99_none'" in error

@@ -293,10 +293,14 @@ def test_the_page_walks_where_the_model_walks(page, model, guidance):
 def test_one_types_a_sentence_and_a_picture_comes_step_by_step(page, model, width):
     browser = page(width)
     assert state(browser)["left"] is None  # calm readers start it themselves
+    stored = "return document.querySelectorAll('.genai-part > img').length"
+    label = "return document.querySelector('.genai-picture span').textContent"
+    assert browser.js(stored) == 3 and browser.js(label) == "“a purple heart”"
     field(browser).clear()
     field(browser).send_keys("a blue ring", Keys.ENTER)
     after = finished(browser, 1)
     assert after["left"] == 0 and after["said"] == "a blue ring"
+    assert browser.js(stored) == 0 and browser.js(label) == "the picture"
     assert "done in 20 steps; the denoiser was asked 40 times" in browser.js(SAYS)
     noise = torch.tensor(after["noise"]).reshape(1, 8, 8, 8)
     expected = model.walk(noise, scenes.encode(["a blue ring"]), 20, 2.0)

@@ -295,6 +295,18 @@ def test_arguments_of_the_wrong_kind():
             ValueError,
             "weights of the model, got none of them",
         ),
+        (
+            (Point(), data, 5),
+            {"optimizer": torch.optim.LBFGS},
+            ValueError,
+            "one that takes a step from one gradient, got LBFGS",
+        ),
+        (
+            (Point(), lambda step: np.zeros((3, 2)), 5),
+            {},
+            TypeError,
+            "batches: expected tensors, .* got a NumPy array of float64; torch.as_tensor",
+        ),
     ]
     for arguments, options, error, message in wrong:
         with pytest.raises(error, match=message):

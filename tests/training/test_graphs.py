@@ -123,6 +123,25 @@ def test_what_cannot_be_a_graph_trains_as_usual_and_says_why(pretended, capsys, 
     same(result.ema_model, run(False).ema_model, rtol=1e-5, atol=1e-6)
 
 
+def test_what_comes_after_waits_for_the_stream_also_after_an_error(monkeypatch):
+    done = []
+
+    class Stream:
+        def __init__(self, name="aside"):
+            self.name = name
+
+        def wait_stream(self, other):
+            done.append(f"{self.name} waits for {other.name}")
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("main"))
+    with pytest.raises(RuntimeError, match="half a step"), graphs.aside():
+        done.append("work")
+        raise RuntimeError("half a step")
+    assert done == ["aside waits for main", "work", "main waits for aside"]
+
+
 def test_other_errors_of_a_first_step_are_not_swallowed(pretended, capsys):
     class Wrong(Plain):
         def loss(self, x):

@@ -55,6 +55,16 @@ def test_a_look_leaves_no_trace_in_the_run():
         assert torch.equal(a, b)
 
 
+def test_a_look_that_finds_nan_is_never_the_best():
+    def look(model, step):
+        return {"far": float("nan") if step in (0, 10) else model.at.item()}
+
+    found = fit(Point(), zeros, 10, look=look, looks=3, best="far", lr=0.1, progress=False)
+    assert found.best_model.at.item() == found.looks["far"][1] > found.model.at.item()
+    never = {"look": lambda model, step: {"far": float("nan")}, "best": "far", "looks": 2}
+    assert fit(Point(), zeros, 2, progress=False, **never).best_model is None
+
+
 def test_seconds_of_looks_are_not_training():
     clock = [0.0]
 

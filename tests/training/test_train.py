@@ -52,6 +52,16 @@ def test_trains_writes_and_resumes(models, tmp_path, capsys):
     assert "steps was 20 and is now 30" in capsys.readouterr().err
 
 
+def test_a_run_that_is_stopped_by_hand_says_how_to_go_on(models, tmp_path, capsys, monkeypatch):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "fit", stopped)
+    assert train.main(["toy_recipe", "--steps", "2", "--out", str(tmp_path / "runs")]) == 130
+    err = capsys.readouterr().err
+    assert err.startswith("train: stopped; the same command goes on") and err.count("\n") == 1
+
+
 def test_a_wave_in_out_is_the_home_folder(models, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

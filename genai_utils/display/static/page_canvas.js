@@ -61,9 +61,14 @@ function plane([x0, x1, y0, y1], width, height) {
   };
 }
 
-// Calls start() once, when half of the figure is seen; never for readers who asked for less motion.
+// Calls start() once, when half of the figure is seen and the page has loaded, which a toy that runs
+// would delay; never for readers who asked for less motion.
 function whenSeen(root, start) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  if (document.readyState !== "complete") {
+    window.addEventListener("load", () => whenSeen(root, start), { once: true });
+    return;
+  }
   const observer = new IntersectionObserver(([entry]) => {
     if (!entry.isIntersecting) return;
     observer.disconnect();

@@ -72,16 +72,28 @@ function layerNorm(x, weight, bias, eps = 1e-5, into = new Float32Array(x.length
 }
 
 // a (n, k) times b (k, m) -> (n, m). turnA: a lies as (k, n); turnB: b lies as (m, k), as the weight
-// of a linear layer does.
+// of a linear layer does. Where rows are wide,
+// four terms at a time: to read and write the sums takes longer than to add.
 function matmul(a, b, n, k, m, { turnA = false, turnB = false, into = new Float32Array(n * m) } = {}) {
   const [downA, alongA] = turnA ? [1, n] : [k, 1];
   const [downB, alongB] = turnB ? [1, k] : [m, 1];
-  for (let i = 0; i < n; i++)
+  const sums = new Float64Array(m);
+  for (let i = 0; i < n; i++) {
+    const row = i * downA;
+    const wide = m < 4 ? 0 : k - (k % 4);
+    sums.fill(0);
+    for (let t = 0; t < wide; t += 4) {
+      const [a0, a1] = [a[row + t * alongA], a[row + (t + 1) * alongA]];
+      const [a2, a3] = [a[row + (t + 2) * alongA], a[row + (t + 3) * alongA]];
+      for (let j = 0, at = t * downB; j < m; j++, at += alongB)
+        sums[j] = sums[j] + a0 * b[at] + a1 * b[at + downB] + a2 * b[at + 2 * downB] + a3 * b[at + 3 * downB];
+    }
     for (let j = 0; j < m; j++) {
-      let sum = 0;
-      for (let t = 0; t < k; t++) sum += a[i * downA + t * alongA] * b[t * downB + j * alongB];
+      let sum = sums[j];
+      for (let t = wide; t < k; t++) sum += a[row + t * alongA] * b[t * downB + j * alongB];
       into[i * m + j] = sum;
     }
+  }
   return into;
 }
 
@@ -109,22 +121,29 @@ function joined(small, large, step, ky, kx, visit) {
 // kh, kw), of a transposed one (in, out, kh, kw); bias (out), or null.
 function convolve(x, step, weight, bias) {
   const transposed = step.op === "convT";
-  const [channelsIn, h, w] = step.from;
-  const [channelsOut, H, W] = step.to;
+  const [small, large] = transposed ? [step.from, step.to] : [step.to, step.from];
+  const [places, pixels] = [small[1] * small[2], large[1] * large[2]];
   const [kh, kw] = step.kernel;
-  const out = new Float32Array(channelsOut * H * W);
-  for (let o = 0; o < channelsOut; o++) {
-    if (bias) out.fill(bias[o], o * H * W, (o + 1) * H * W);
-    for (let i = 0; i < channelsIn; i++)
-      for (let ky = 0; ky < kh; ky++)
-        for (let kx = 0; kx < kw; kx++) {
-          const pair = transposed ? i * channelsOut + o : o * channelsIn + i;
-          const value = weight[(pair * kh + ky) * kw + kx];
-          const [into, from] = [o * H * W, i * h * w];
-          // a convolution gathers from the large side, its transpose scatters to it
-          if (transposed) joined(step.from, step.to, step, ky, kx, (s, l) => (out[into + l] += value * x[from + s]));
-          else joined(step.to, step.from, step, ky, kx, (s, l) => (out[into + s] += value * x[from + l]));
-        }
+  const rows = large[0] * kh * kw; // one for each channel of the large side and each tap
+  const meetings = Array.from({ length: kh * kw }, (_, tap) => {
+    const found = [];
+    joined(small, large, step, Math.floor(tap / kw), tap % kw, (s, l) => found.push(s, l));
+    return Int32Array.from(found);
+  });
+  // Copies x to where the taps see it, (rows, places), or adds what they give to where it belongs.
+  function carry(from, into, back) {
+    for (let row = 0; row < rows; row++) {
+      const meeting = meetings[row % meetings.length];
+      const [first, start] = [row * places, Math.floor(row / meetings.length) * pixels];
+      if (back) for (let i = 0; i < meeting.length; i += 2) into[start + meeting[i + 1]] += from[first + meeting[i]];
+      else for (let i = 0; i < meeting.length; i += 2) into[first + meeting[i]] = from[start + meeting[i + 1]];
+    }
+    return into;
   }
+  const out = transposed
+    ? carry(matmul(weight, x, rows, small[0], places, { turnA: true }), new Float32Array(large[0] * pixels), true)
+    : matmul(weight, carry(x, new Float32Array(rows * places), false), small[0], rows, places);
+  const size = step.to[1] * step.to[2];
+  if (bias) for (let i = 0; i < out.length; i++) out[i] += bias[Math.floor(i / size)];
   return out;
 }

@@ -41,10 +41,14 @@ function textToImage(root, data) {
   const across = Math.ceil(Math.sqrt(channels));
   const [wide, high] = [across, Math.ceil(channels / across)].map((maps) => maps * (side + 1) - 1);
   const latent = canvas(wide, high, `The latent now: ${channels} maps of ${side} by ${side} numbers.`, "");
-  part("picture").querySelector("img").replaceWith(picture);
-  part("latent").querySelector("img").replaceWith(latent);
   const trail = element("div", { className: "genai-trail" });
-  part("past").querySelector("img").replaceWith(trail);
+  // Until a walk begins, the stored pictures stay: whoever wants no motion begins none.
+  function begin() {
+    for (const [name, said, shown] of [["picture", "the picture", picture], ["latent", "", latent], ["past", "after so many steps", trail]]) {
+      part(name).querySelector("img")?.replaceWith(shown);
+      if (said) part(name).querySelector("span").textContent = said;
+    }
+  }
   const status = element("div", { className: "genai-status", role: "status" });
 
   // The maps side by side, grey from -2.5 to 2.5, with a line between them.
@@ -99,6 +103,7 @@ function textToImage(root, data) {
       return;
     }
     field.removeAttribute("aria-invalid");
+    begin();
     trail.replaceChildren();
     const mine = turn;
     const next = () => {
