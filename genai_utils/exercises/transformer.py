@@ -24,6 +24,7 @@ def queries_keys_values(seed):
         q, k, v = (torch.randn(*size, generator=g) for size in ((T, d_k), (S, d_k), (S, d_v)))
         mask = torch.rand(T, S, generator=g) < 0.6
         mask[torch.arange(T), torch.randint(S, (T,), generator=g)] = True  # nobody sees nothing
+        mask[-1] = True  # who sees all sees nothing where the mask is turned round
         cases.append((q, k, v, mask))
     return cases
 
@@ -172,7 +173,8 @@ exercise(
         ),
         "mask turned round, by a large number": (
             lambda q, k, v, mask=None: _spread_out(q, k, v, None if mask is None else ~mask),
-            "You hid what may be seen: the mask is True where a query MAY look.",
+            "You hid what may be seen, by a large negative number: the mask is True where a query "
+            "MAY look.",
         ),
     },
     hints=[

@@ -173,7 +173,7 @@ RESULTS = {
     "half a sign": (lambda x: "\udc80", "a str"),
     "dict": (lambda x: {"norm": x}, "a dict"),
     "set": (lambda x: {1, 2}, "a set"),
-    "list": (lambda x: x.norm(dim=1).tolist(), f"a list; {A_TENSOR}."),
+    "list": (lambda x: x.norm(dim=1).tolist(), f"a list; {A_TENSOR}: torch.tensor(…) makes one"),
     "comma": (lambda x: (x.norm(dim=1),), f"a tuple; {A_TENSOR}: is there a comma behind"),
     "pair": (lambda x: Pair(x, x), "a Pair"),
     "max": (lambda x: x.max(1), "the tuple torch.return_types.max (values, indices); a tensor"),
