@@ -40,7 +40,7 @@ CHANGES = ("steps", "lr", "seed", "every", "precision")
 # The main training of a chapter: the name that its statement binds, the how manieth such statement.
 MAIN = {
     "02_pca": ("by_batches", 1),
-    "04_lsa": ("skip_gram", 1),
+    "04_lsa": ("skip_grams", 1),
     "05_word_embeddings": ("models", 1),
     "06_doc2vec": ("bow", 1),
     "07_node_embeddings": ("vectors", 1),
