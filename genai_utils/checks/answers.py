@@ -54,7 +54,7 @@ def order_of_parts(answer: Answer) -> Verdict | None:
     found = relations.order(
         [trial.yours.tensors for trial in answer.trials],
         [trial.expected.tensors for trial in answer.trials],
-        answer.exercise.rtol,
+        answer.rtol,
     )
     if found is None:
         return None
@@ -241,7 +241,7 @@ def related(answer: Answer) -> Verdict | None:
     if len(parts) > 1:
         return None
     pairs = [(t.yours.tensors[parts[0]], t.expected.tensors[parts[0]]) for t in answer.trials]
-    rtol = answer.exercise.rtol
+    rtol = answer.rtol
     sentence = ""
     if words := relations.form(pairs, rtol):
         sentence = f"Each number of {which} is {words}"
@@ -263,7 +263,7 @@ def differs(answer: Answer) -> Verdict | None:
     clues = []
     if len(parts) == 1 and answer.exercise.canonical is None:
         pair = shown.yours.tensors[parts[0]], shown.expected.tensors[parts[0]]
-        if place := relations.first_wrong(*pair, answer.exercise.rtol):
+        if place := relations.first_wrong(*pair, answer.rtol):
             clues.append(f"In the case below {place}.")
     unused = unused_parameters(answer.own)
     if unused:
@@ -282,7 +282,7 @@ def differs(answer: Answer) -> Verdict | None:
 
 def _wrong_parts(answer: Answer) -> tuple[str, list[int], str]:
     """Which tensors of a result are wrong: in words, by number, and what is said of the others."""
-    count, rtol = len(answer.trials[0].expected.tensors), answer.exercise.rtol
+    count, rtol = len(answer.trials[0].expected.tensors), answer.rtol
     wrong = list(range(count))
     if count > 1 and answer.exercise.canonical is None:
         wrong = [
@@ -292,8 +292,8 @@ def _wrong_parts(answer: Answer) -> tuple[str, list[int], str]:
                 agree(t.yours.tensors[i], t.expected.tensors[i], rtol) for t in answer.trials
             )
         ]
-    if len(wrong) in (0, count):  # none: large whole numbers, of which each counts
-        return "your result", list(range(count)), ""
+    if len(wrong) == count:
+        return "your result", wrong, ""
     right = [i for i in range(count) if i not in wrong]
     rest = f"; {_tensors(right)} {'are' if len(right) > 1 else 'is'} right"
     return f"{_tensors(wrong)} of your result", wrong, rest

@@ -25,11 +25,16 @@ def agree(a: torch.Tensor, b: torch.Tensor, rtol: float) -> bool:
     return a.shape == b.shape and bool(close(a, b, rtol).all())
 
 
+def tolerance(a: Values, b: Values, rtol: float) -> float:
+    """The relative tolerance between two results: none between whole numbers, each counts."""
+    return 0.0 if a.whole and b.whole else rtol
+
+
 def same(a: Values, b: Values, rtol: float) -> bool:
     """Are two results equal in number, shapes and numbers?"""
-    tolerance = 0.0 if b.whole and a.whole else rtol
+    rtol = tolerance(a, b, rtol)
     pairs = zip(a.tensors, b.tensors, strict=False)
-    return len(a.tensors) == len(b.tensors) and all(agree(x, y, tolerance) for x, y in pairs)
+    return len(a.tensors) == len(b.tensors) and all(agree(x, y, rtol) for x, y in pairs)
 
 
 def unchanged(a, b) -> bool:
@@ -61,13 +66,16 @@ def _unchanged(a, b) -> bool:
 
 
 def factor(yours: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], rtol: float):
-    """The number c with yours = c * expected, if there is one and two or more numbers show it."""
+    """The number c with yours = c * expected, if there is one and two or more numbers show it.
+
+    It is not 1: large whole numbers may be wrong and nearly the expected ones.
+    """
     a = torch.cat([t.flatten() for t in yours])
     b = torch.cat([t.flatten() for t in expected])
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()) or (b != 0).sum() < 2:
         return None
     largest = b.abs().argmax()
     c = (a[largest] / b[largest]).item()
-    if c == 0 or not agree(a, c * b, rtol):
+    if c == 0 or abs(c - 1) <= rtol or not agree(a, c * b, rtol):
         return None
     return c

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from genai_utils.checks import sandbox
 from genai_utils.checks.clues import brief_text, gradients_of, unwrapped
-from genai_utils.checks.compare import same
+from genai_utils.checks.compare import same, tolerance
 from genai_utils.checks.register import Exercise
 from genai_utils.checks.results import Values, brief, read
 from genai_utils.checks.trials import Trial
@@ -78,6 +78,11 @@ class Answer:
             return False
         a, b = self.canonical(a), self.canonical(b)
         return a is not None and b is not None and same(a, b, self.exercise.rtol)
+
+    @property
+    def rtol(self) -> float:
+        """The relative tolerance for numbers of all trials."""
+        return min(tolerance(t.yours, t.expected, self.exercise.rtol) for t in self.trials)
 
     def wrong(self) -> list[Trial]:
         """The cases in which the result is not the expected one."""

@@ -33,8 +33,8 @@ def pictures(folder, size, channels=1, fit="crop"):
     A subfolder of the folder is a kind. size: the side in pixels that they are brought to;
     channels: 1 for grey, 3 for colour. fit: "crop" takes the largest square in the middle, "pad"
     keeps all and adds white at the sides. What is transparent becomes white, a photograph stands as
-    its camera was held, and of a moving picture the first frame counts. All of them lie in memory:
-    4 · n · channels · size² bytes.
+    its camera was held, and of a moving picture the first frame counts. Hidden files and folders,
+    whose names begin with a dot, are left out. All lie in memory: 4 · n · channels · size² bytes.
 
     Raises DataError for a folder that is not there or holds no picture, and for a file with a
     picture's ending that is none, TypeError or ValueError for another size or fit.
@@ -46,15 +46,15 @@ def pictures(folder, size, channels=1, fit="crop"):
             f"pictures: there is no folder {folder}. Its path is seen from {Path.cwd()}."
         )
     found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file())
-    found = [f for f in found if not f.name.startswith(".")]  # macOS puts a ._x.png beside x.png
-    if not found:
+    names = [f.relative_to(folder) for f in found]  # macOS: ._x.png, Jupyter: .ipynb_checkpoints/
+    names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    if not names:
         raise DataError(f"pictures: {folder} holds none. Files should end in {', '.join(ENDINGS)}.")
-    names = [f.relative_to(folder) for f in found]
     of_each = [name.parts[0] if len(name.parts) > 1 else "" for name in names]
     kinds = sorted(set(of_each))
-    x = torch.empty(len(found), channels, size, size)  # made once: no second copy of all
-    for place, file in zip(x, found, strict=True):
-        place.copy_(_read(file, size, channels, fit))
+    x = torch.empty(len(names), channels, size, size)  # made once: no second copy of all
+    for place, name in zip(x, names, strict=True):
+        place.copy_(_read(folder / name, size, channels, fit))
     y = torch.tensor([kinds.index(kind) for kind in of_each])
     return Pictures(x, y, kinds, [name.as_posix() for name in names])
 

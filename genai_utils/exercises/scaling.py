@@ -169,6 +169,13 @@ def _huber(r, delta):
     return torch.where(r <= delta, r.square() / 2, delta * (r - delta / 2))
 
 
+def _in_order(*places):
+    """The error with the five numbers read in another order."""
+    return lambda p, N, D, loss, delta=1e-3: _huber(
+        _residual(p[list(places)], N, D, loss), delta
+    ).sum()
+
+
 def _bare(p, N, D, loss):
     a, b, e, alpha, beta = p
     return e.exp() + a.exp() / N**alpha + b.exp() / D**beta
@@ -212,9 +219,7 @@ exercise(
             "E is missing: the loss that remains for any size and any text.",
         ),
         "exponents exchanged": (
-            lambda p, N, D, loss, delta=1e-3: _huber(
-                _residual(p[[0, 1, 2, 4, 3]], N, D, loss), delta
-            ).sum(),
+            _in_order(0, 1, 2, 4, 3),
             "You exchanged α and β: α belongs to the size N, β to the tokens D.",
         ),
         "signs": (
@@ -244,9 +249,7 @@ exercise(
             "Yours is divided by δ, as F.smooth_l1_loss is. Huber's loss is not.",
         ),
         "e first": (
-            lambda p, N, D, loss, delta=1e-3: _huber(
-                _residual(p[[1, 2, 0, 3, 4]], N, D, loss), delta
-            ).sum(),
+            _in_order(1, 2, 0, 3, 4),
             "You read the five numbers in another order. They come as a, b, e, α, β.",
         ),
     },

@@ -27,6 +27,7 @@ def test_sizes_and_kinds_of_files_become_one_tensor(tmp_path):
     save(tmp_path, "a/deep.png", plain(20, 20, 32768, np.uint16))
     save(tmp_path, "a/clear.png", np.zeros((8, 8, 4), np.uint8))
     save(tmp_path, "a/.hidden.png", plain(8, 8))
+    save(tmp_path, ".ipynb_checkpoints/red-checkpoint.png", red)
     (tmp_path / "a" / "notes.txt").write_text("no picture")
     x, y, kinds, files = data.pictures(tmp_path, 16, channels=3)
     assert x.shape == (4, 3, 16, 16) and x.dtype == torch.float32

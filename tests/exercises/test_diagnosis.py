@@ -308,6 +308,30 @@ def test_details_show_the_smallest_wrong_case_and_what_was_printed():
     assert details["printed"] == "size torch.Size([4, 2])"
 
 
+def far(x):
+    """Two rows of large whole numbers. Shapes: x (n, d) -> (n,), (n,), int64."""
+    n = torch.arange(len(x))
+    return n * 3_000_000 + 1_000_000, n * 5_000_000 + 2_000_000
+
+
+def test_of_large_whole_numbers_each_counts():
+    def farther(x, one=1, two=0):
+        n = torch.arange(len(x))
+        return n * 3_000_000 + 1_000_000 + one, n * 5_000_000 + 2_000_000 + two
+
+    large = Exercise(far, cases=matrices)
+    assert diagnose(large, lambda x: farther(x, 0)).state == "correct"
+    assert diagnose(large, farther).sentence == (
+        "Each number of tensor 1 of your result is 1 too large, in every case; tensor 2 is right."
+    )
+    assert diagnose(large, lambda x: farther(x, 0)[::-1]).sentence == (
+        "The two parts of your result are right, but exchanged."
+    )
+    said = diagnose(large, lambda x: farther(x, 0, torch.arange(len(x)) == 1)).sentence
+    assert said.startswith("Tensor 2 of your result differs from the expected one; tensor 1 is")
+    assert "numbers are wrong, the first of them at [1]" in said
+
+
 def test_order_of_diagnosis():
     """Each answer has two faults; the one that stands earlier in the order is told."""
     wrong_signature_and_stub = diagnose(SHIFT, lambda x: ...)
